@@ -1,0 +1,47 @@
+"""Checkpoints of a training: whole, the last two kept, a damaged one skipped. Knows nothing of what they hold."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kit.storage import sweep, writing
+
+KEEP = 2
+_NAME = re.compile(r"checkpoint_(\d{6})\.pt")
+
+
+def save_checkpoint(folder: Path, epoch: int, state: dict[str, Any]) -> None:
+    """Write the state after `epoch` epochs, then drop all but the last two."""
+    with writing(folder / f"checkpoint_{epoch:06d}.pt") as file:
+        torch.save(state, file)
+    for _, path in list_checkpoints(folder)[:-KEEP]:
+        path.unlink(missing_ok=True)
+
+
+def list_checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    """Epoch and path of each checkpoint, oldest first."""
+    found = [(match, path) for path in folder.glob("checkpoint_*.pt") if (match := _NAME.fullmatch(path.name))]
+    return sorted((int(match.group(1)), path) for match, path in found)
+
+
+def load_checkpoint(folder: Path, device: torch.device) -> dict[str, Any] | None:
+    """The newest state that can be read, or None. A damaged file is named on standard error and passed over."""
+    sweep(folder)
+    for _, path in reversed(list_checkpoints(folder)):
+        try:
+            return torch.load(path, device, weights_only=True)
+        except Exception as error:  # whatever a damaged zip or pickle makes torch raise
+            reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
+            print(f"Warning: {path} is damaged ({reason}); going back to the one before.", file=sys.stderr)
+    return None
+
+
+def drop_checkpoints(folder: Path) -> None:
+    """Delete all, once the finished weights are safe."""
+    for _, path in list_checkpoints(folder):
+        path.unlink(missing_ok=True)

@@ -1,0 +1,96 @@
+"""`kit fetch`, `kit folds`, `kit fill`: data, splits and the sources that need no training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kit.cli import app
+from kit.cli.options import ForceOption, SeedOption, project_of, workspace_of
+from kit.workspace import DEFAULT_SLUG
+
+
+@app.command()
+def fetch(
+    context: typer.Context,
+    slug: Annotated[str | None, typer.Argument(help=f"Competition: slug or address. Default: {DEFAULT_SLUG}.")] = None,
+    source: Annotated[Path | None, typer.Option("--from", help="Take this zip or folder instead of Kaggle.")] = None,
+    sample: Annotated[bool, typer.Option("--sample", help="Take the small built-in competition: no account.")] = False,
+    force: ForceOption = False,
+) -> None:
+    """Download the competition's data, check it, and make the index and the pack.
+
+    Goes on where a cut download stopped. What is there stays until the new data has passed every check.
+
+    \b
+    Examples:
+      kit fetch
+      kit fetch https://www.kaggle.com/competitions/photo-reconstruction
+      kit fetch --from ~/Downloads/photo-reconstruction.zip
+      kit --workspace try fetch --sample
+    """
+    from kit.fetching import fetch as fetch_data
+    from kit.remote import slug_of
+
+    workspace = workspace_of(context, slug_of(slug) if slug else None)
+    fetched = fetch_data(workspace, source=source, sample=sample, force=force)
+    for note in fetched.notes:
+        print(f"Note: {note}")
+    index = fetched.index
+    state = "There already" if fetched.already else "Fetched"
+    print(
+        f"{state}: {workspace.slug}, {len(index.train)} training and {len(index.test)} test photos in {workspace.data}"
+    )
+    if not fetched.already:
+        print("Next: kit folds")
+
+
+@app.command()
+def folds(
+    context: typer.Context,
+    k: Annotated[int, typer.Option("--k", help="Number of folds.")] = 5,
+    seed: SeedOption = 0,
+    force: ForceOption = False,
+) -> None:
+    """Split the training photos into folds: classes even, near duplicates together.
+
+    \b
+    Examples:
+      kit folds
+      kit folds --k 10 --seed 1
+    """
+    from kit.folds import describe_folds, ensure_folds
+
+    project = project_of(context)
+    made, found = ensure_folds(project.workspace, project.index, project.pack.train_target, k=k, seed=seed, force=force)
+    print(f"{'Made' if made else 'There already'}: {project.workspace.folds}")
+    print(describe_folds(found, project.index))
+
+
+@app.command()
+def fill(
+    context: typer.Context,
+    names: Annotated[list[str], typer.Argument(help="Fills by name, or all.")],
+    force: ForceOption = False,
+) -> None:
+    """Fill every hole by a classical method and store the result as a source: no training, no GPU.
+
+    \b
+    The fills:
+      mean           mean of the known pixels
+      telea          Telea 2004 (OpenCV)
+      navier-stokes  Bertalmio et al. 2001 (OpenCV)
+      harmonic       Laplace's equation, exact
+      fractional     conditional mean of a 1/f Gaussian field: the best of them
+    Examples:
+      kit fill all
+      kit fill harmonic fractional
+    """
+    from kit.sources import fills_named, make_fill_source
+
+    project = project_of(context)
+    for name in fills_named(names):
+        made = make_fill_source(project.workspace, project.index, project.pack, name, force=force)
+        print(f"{'Filled' if made else 'There already'}: {name}")

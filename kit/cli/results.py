@@ -1,0 +1,93 @@
+"""Results as text: tables of sources, blends, grades and submissions. Computes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from kit.cli.tables import table
+
+if TYPE_CHECKING:
+    from kit.blending import Blend, SourceScore
+    from kit.metrics import Estimate
+    from kit.submission import LedgerRow
+    from kit.workspace import Workspace
+
+
+def print_json(value: Any) -> None:
+    """Print dataclasses, or lists of them, as JSON."""
+    from kit.storage import to_json
+
+    print(to_json(value), end="")
+
+
+def interval(estimate: Estimate | None) -> str:
+    """`0.1641 [0.1601, 0.1680]`, or a dash."""
+    return str(estimate) if estimate is not None else "-"
+
+
+def change(estimate: Estimate | None) -> str:
+    """A signed difference with its interval."""
+    if estimate is None:
+        return "-"
+    return f"{estimate.value:+.5f} [{estimate.low:+.5f}, {estimate.high:+.5f}]"
+
+
+def sources_table(scores: Sequence[SourceScore]) -> str:
+    """One row a source."""
+    if not scores:
+        return "There are no sources yet. Run: kit fill all"
+    rows = []
+    for score in scores:
+        folds = "all" if score.complete else "no folds " + ",".join(map(str, score.missing_oof or score.missing_test))
+        rows.append(
+            [score.name, interval(score.score), str(score.photos), folds, f"{score.seconds:.0f}", score.digest[:8]]
+        )
+    lines = [table(["source", "CV RMSE [95 %]", "photos", "folds", "seconds", "digest"], rows)]
+    for score in scores:
+        if score.problem:
+            lines.append(f"{score.name}: {score.problem}")
+        elif score.difference is not None:
+            lines.append(
+                f"{score.name}: on its {score.photos} photos {change(score.difference)} against {score.reference} "
+                f"({interval(score.reference_score)})"
+            )
+    lines.append("CV: RMSE on hidden pixels in score space, each training photo predicted out of fold.")
+    return "\n".join(lines)
+
+
+def blend_report(blend: Blend, workspace: Workspace) -> str:
+    """Members, weights, and what was decided."""
+    rows = [
+        [row.name, interval(row.cv), f"{row.weight:.3f}", change(row.without)]
+        for row in sorted(blend.members, key=lambda row: -row.weight)
+    ]
+    return "\n".join(
+        [
+            table(["source", "CV RMSE [95 %]", "weight", "left out (change of the fitted blend)"], rows),
+            f"Blend {blend.name}: CV RMSE {blend.cv} (nested by fold, {blend.photos} photos), rung {blend.rung}.",
+            f"Best single source {blend.best_single}: {blend.best_single_cv}; gain {change(blend.gain)}.",
+            blend.reason,
+            f"Written: {workspace.blend(blend.name)}",
+            "Next: kit upload --dry-run",
+        ]
+    )
+
+
+def ledger_table(rows: Sequence[LedgerRow]) -> str:
+    """One row a submission, oldest first."""
+    if not rows:
+        return "Nothing has been submitted from here yet. Run: kit upload"
+    cells = [
+        [
+            row.when.replace("+00:00", "Z"),
+            row.ref,
+            row.what,
+            f"{row.cv:.4f}" if row.cv is not None else "-",
+            f"{row.public_score:.5f}" if row.public_score is not None else "-",
+            row.status,
+            row.message,
+        ]
+        for row in rows
+    ]
+    return table(["when", "ref", "what", "CV", "public", "status", "message"], cells)

@@ -1,0 +1,91 @@
+"""Competition layouts: one module each, looked up by slug. This file computes nothing.
+
+A layout answers four questions: which photos are there and what is hidden (`index`), in which space is a photo scored
+(`extremes`), which bytes does the service want (`header`, `encode`), and what does a file of such bytes say (`decode`).
+Channel order, value range and header live there and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kit.errors import ArchiveError, UnknownName
+from kit.holes import Box
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What `Competition.index` finds: the rows, and what a person should hear about them."""
+
+    rows: pd.DataFrame
+    """Columns id, split (train|test), klass, name, image, target (paths below raw/, target "" in test), boxes."""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Competition:
+    """One competition's facts and the functions that know its files."""
+
+    slug: str
+    title: str
+    metric: str
+    sample: str
+    """Path of the sample submission below raw/."""
+    index: Callable[[Path], Layout]
+    """Raw folder to rows, training photos first, each split in the order of its scored rows."""
+    extremes: Callable[[np.ndarray, np.ndarray | None], np.ndarray]
+    """`(image uint8 RGB (H, W, 3), hole bool (H, W) or None)` to `(2, 3)` float64: low and high of each channel in
+    [0, 1]. Score space is `(value - low) / (high - low)`. With a hole the hidden pixels are not looked at."""
+    header: Callable[[Path], bytes]
+    """First line of a submission, read from the sample, with its line end."""
+    encode: Callable[[str, Sequence[Box], np.ndarray], bytes]
+    """`(name, boxes, values (n, 3) RGB in score space)` to the CSV lines of one photo."""
+    decode: Callable[[np.ndarray], np.ndarray]
+    """`(n * 3,)` values of one photo as they stand in the file, to `(n, 3)` RGB in score space."""
+
+
+def to_score_space(values: np.ndarray, extremes: np.ndarray) -> np.ndarray:
+    """RGB values `(..., 3)` in [0, 1] to score space, float64, not clipped.
+
+    A channel without contrast is 0 everywhere, as OpenCV's NORM_MINMAX has it.
+    """
+    low, high = extremes
+    span = high - low
+    scale = np.divide(1.0, span, out=np.zeros(3), where=span > 0)
+    return (values.astype(np.float64) - low) * scale
+
+
+def sample_path(raw: Path, sample: str) -> Path:
+    """The sample submission, at `sample` below `raw` or below a folder or two that the archive nests everything in.
+
+    Raises:
+        ArchiveError: it is not there.
+    """
+    for depth in ("", "*/", "*/*/"):
+        found = sorted(path for path in raw.glob(f"{depth}{sample}") if path.is_file())
+        if found:
+            return found[0]
+    raise ArchiveError(f"{raw / sample} is missing. Fetch again: kit fetch --force")
+
+
+def competition(slug: str) -> Competition:
+    """Look a layout up. Raises `UnknownName`."""
+    from kit.competitions.photo_reconstruction import PHOTO_RECONSTRUCTION
+
+    known = {layout.slug: layout for layout in (PHOTO_RECONSTRUCTION, *_REGISTERED)}
+    if slug not in known:
+        raise UnknownName("competition layout", slug, known)
+    return known[slug]
+
+
+_REGISTERED: list[Competition] = []
+
+
+def register(layout: Competition) -> None:
+    """Add a layout at run time: for a competition module outside this package, and for tests."""
+    _REGISTERED.append(layout)

@@ -1,0 +1,116 @@
+"""Every failure that a user can mend, as one tree. Knows nothing of how it will be shown.
+
+    KitError
+      UsageError               a flag, a name or a config value that cannot be
+        UnknownName            a name that is not registered; the message lists those that are
+      DataError                the competition's own files
+        ArchiveError           not a zip, a damaged member, an unsafe path, no room
+        ImageError             a picture that is missing, truncated or of the wrong size
+        TableError             a CSV with wrong columns, rows or values
+      StoreError               what the kit has written, or not yet written
+        MissingStep            an earlier command has not been run
+        Mismatch               two artefacts that were not made from each other
+        DamagedStore           a file that is not what its manifest says
+        PredictionsError       values that are not finite or not of the right number
+      TrainingError            a training that cannot go on (divergence, missing weights)
+      SubmissionError          a file that the competition would refuse
+      RemoteError              the service said no, or nothing
+        CredentialsError       401, or no credentials at all
+        RulesNotAccepted       403
+        NotFound               404
+        QuotaReached           no submission left today
+        RemoteUnavailable      timeouts, 5xx, no network
+
+A message is one line that names the file, the value, and the command to type next. The command line turns any of these
+into that line on standard error and exit code 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class KitError(Exception):
+    """Base of the tree. `str(error)` is one line for a person."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+class UsageError(KitError):
+    """A flag, a name or a config value that cannot be."""
+
+
+class UnknownName(UsageError):
+    """A name that is not registered."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"There is no {kind} {name!r}. Known: {', '.join(sorted(known)) or 'none yet'}.")
+
+
+class DataError(KitError):
+    """The competition's own files."""
+
+
+class ArchiveError(DataError):
+    """Not a zip, a damaged member, an unsafe path, or no room to unpack."""
+
+
+class ImageError(DataError):
+    """A picture that is missing, truncated or of the wrong size."""
+
+
+class TableError(DataError):
+    """A CSV with wrong columns, rows or values."""
+
+
+class StoreError(KitError):
+    """What the kit has written, or not yet written."""
+
+
+class MissingStep(StoreError):
+    """An earlier command has not been run; the message says which."""
+
+
+class Mismatch(StoreError):
+    """Two artefacts that were not made from each other."""
+
+
+class DamagedStore(StoreError):
+    """A file that is not what its manifest says."""
+
+
+class PredictionsError(StoreError):
+    """Values that are not finite or not of the right number."""
+
+
+class TrainingError(KitError):
+    """A training that cannot go on."""
+
+
+class SubmissionError(KitError):
+    """A file that the competition would refuse."""
+
+
+class RemoteError(KitError):
+    """The service said no, or nothing."""
+
+
+class CredentialsError(RemoteError):
+    """401, or no credentials at all."""
+
+
+class RulesNotAccepted(RemoteError):
+    """403: the rules have not been accepted, or the competition not been joined."""
+
+
+class NotFound(RemoteError):
+    """404: a wrong slug or file name."""
+
+
+class QuotaReached(RemoteError):
+    """No submission left today."""
+
+
+class RemoteUnavailable(RemoteError):
+    """Timeouts, server errors, no network."""

@@ -1,0 +1,179 @@
+"""`kit train` and `kit predict`: base fill, training and predictions of one fold, each step skipped when it is done."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from kit.errors import Mismatch, UsageError
+from kit.experiments import Experiment
+from kit.inference import Inputs, predict, prepare_inputs
+from kit.predictions import (
+    Predictions,
+    fold_part,
+    is_done,
+    photo_split,
+    read_manifest,
+    read_predictions,
+    write_part,
+)
+from kit.progress import track
+from kit.project import Project
+from kit.sources import SPLITS, make_fill_source
+from kit.storage import digest_of, read_json
+from kit.training import Run, device_named, load_generator, run_stamp, train_fold
+from kit.workspace import PredictionSplit
+
+
+def chosen_folds(project: Project, texts: Sequence[str]) -> list[int]:
+    """`--fold` texts to fold numbers: `all`, or numbers in the order given, each once.
+
+    Raises:
+        UsageError: not a number, or there is no such fold.
+    """
+    if "all" in texts:
+        return list(range(project.folds.k))
+    numbers: list[int] = []
+    for text in texts:
+        if not text.isdecimal():
+            raise UsageError(f"--fold {text}: a number from 0 to {project.folds.k - 1}, or all, is needed.")
+        numbers.append(project.folds.checked(int(text)))
+    return list(dict.fromkeys(numbers))
+
+
+def recipe_of(experiment: Experiment) -> dict[str, Any]:
+    """What makes a trained source's predictions; the same for all folds."""
+    return {"kind": "experiment", "experiment": dataclasses.asdict(experiment)}
+
+
+def fit_fold(
+    project: Project,
+    experiment: Experiment,
+    fold: int,
+    *,
+    device: str = "auto",
+    max_minutes: float | None = None,
+    force: bool = False,
+) -> Run:
+    """Train one fold, or go on where it stopped, and predict its photos and the test photos.
+
+    Raises:
+        Mismatch: the store holds another training under this name.
+        TrainingError: see `kit.training.train_fold`.
+    """
+    place = device_named(device)
+    if force:
+        _forget(project, experiment, fold)
+    _check_same_recipe(project, experiment, fold)
+    fills = base_fills(project, experiment)
+    run = train_fold(
+        project.workspace,
+        project.index,
+        project.pack,
+        project.folds,
+        experiment,
+        fold,
+        fills["oof"],
+        device=place,
+        max_minutes=max_minutes,
+    )
+    predicted = predict_fold(project, experiment.name, fold, device=device)
+    return dataclasses.replace(run, skipped=run.skipped and not predicted)
+
+
+def base_fills(project: Project, experiment: Experiment) -> dict[PredictionSplit, Predictions]:
+    """The base fill's predictions of both splits, computed now if they are not there."""
+    make_fill_source(project.workspace, project.index, project.pack, experiment.base)
+    return {split: read_predictions(project.workspace, project.index, None, experiment.base, split) for split in SPLITS}
+
+
+def predict_fold(project: Project, name: str, fold: int, *, device: str = "auto", force: bool = False) -> bool:
+    """Predict a trained fold's photos and the test photos; False when both were there.
+
+    Raises:
+        MissingStep: the fold has not been trained.
+        Mismatch: it was trained for another index or other folds.
+    """
+    place = device_named(device)
+    experiment, generator = load_generator(project.workspace, name, fold, place)
+    _check_trained_here(project, experiment, fold)
+    recipe = recipe_of(experiment)
+    made = False
+    for split in SPLITS:
+        if not force and is_done(project.workspace, project.index, name, split, recipe, folds=project.folds, fold=fold):
+            continue
+        _write(project, experiment, generator, fold, split, place)
+        made = True
+    return made
+
+
+def _write(
+    project: Project,
+    experiment: Experiment,
+    generator: nn.Module,
+    fold: int,
+    split: PredictionSplit,
+    place: torch.device,
+) -> None:
+    name = experiment.name
+    samples = project.index.split(photo_split(split))
+    positions = project.folds.valid_positions(fold) if split == "oof" else np.arange(len(samples))
+    fill = base_fills(project, experiment)[split]
+    trained = read_json(project.workspace.run(name, fold) / "run.json", made_by=f"kit train {name} --fold {fold}")
+    before = trained["seconds"] if split == "oof" else 0.0  # the training's time is counted once
+    started = time.perf_counter()
+
+    def values() -> Iterator[np.ndarray]:
+        inputs: Inputs = prepare_inputs(experiment, project.pack.image(photo_split(split)), samples, positions, fill)
+        title = f"Predicting {name}, fold {fold} ({split})"
+        yield from track(predict(generator, experiment, inputs, place), title, len(positions), "photos")
+
+    write_part(
+        project.workspace,
+        project.index,
+        name,
+        split,
+        values(),
+        made_by=f"kit predict {name} --fold {fold}",
+        recipe=recipe_of(experiment),
+        folds=project.folds,
+        fold=fold,
+        seconds=lambda: before + time.perf_counter() - started,
+    )
+
+
+def _check_trained_here(project: Project, experiment: Experiment, fold: int) -> None:
+    again = f"kit train {experiment.name} --fold {fold} --force"
+    found = read_json(project.workspace.run(experiment.name, fold) / "experiment.json", made_by=again)
+    stamp = run_stamp(project.index, project.folds, experiment)
+    if digest_of(found) != digest_of(stamp):
+        raise Mismatch(f"Fold {fold} of {experiment.name} was trained for another index or other folds. Run: {again}")
+
+
+def _check_same_recipe(project: Project, experiment: Experiment, fold: int) -> None:
+    """Other folds of this source must have been made alike: they will be read as one."""
+    for other in range(project.folds.k):
+        manifest = read_manifest(project.workspace, experiment.name, "oof", other)
+        if manifest is None or other == fold or manifest["folds"] != project.folds.digest:
+            continue
+        if digest_of(manifest["recipe"]) != digest_of(recipe_of(experiment)):
+            raise Mismatch(
+                f"Fold {other} of {experiment.name} was trained with other settings. Store this one under another "
+                f"name with --as NAME, or train all alike: kit train {experiment.name} --fold all --force"
+            )
+
+
+def _forget(project: Project, experiment: Experiment, fold: int) -> None:
+    """`--force`: drop a fold's run and predictions, manifests first."""
+    for split in SPLITS:
+        folder = project.workspace.source(experiment.name, split)
+        for suffix in (".json", ".npy"):
+            (folder / f"{fold_part(fold)}{suffix}").unlink(missing_ok=True)
+    shutil.rmtree(project.workspace.run(experiment.name, fold), ignore_errors=True)

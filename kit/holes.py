@@ -1,0 +1,80 @@
+"""Holes: boxes, masks, and the order in which hidden pixels are scored. Knows nothing of files or models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, order=True)
+class Box:
+    """A hidden rectangle; `row`, `col` is its top-left pixel."""
+
+    row: int
+    col: int
+    height: int = 75
+    width: int = 75
+
+    def fits(self, image_height: int, image_width: int) -> bool:
+        """Whether the box lies wholly inside the picture."""
+        return (
+            self.row >= 0
+            and self.col >= 0
+            and self.height > 0
+            and self.width > 0
+            and self.row + self.height <= image_height
+            and self.col + self.width <= image_width
+        )
+
+
+def hole_of(boxes: Sequence[Box], height: int, width: int) -> np.ndarray:
+    """Bool `(H, W)`, True = missing."""
+    hole = np.zeros((height, width), bool)
+    for box in boxes:
+        hole[box.row : box.row + box.height, box.col : box.col + box.width] = True
+    return hole
+
+
+def scored_pixels(boxes: Sequence[Box]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns, each int `(n,)`, of the scored pixels in order.
+
+    Box after box, each row-major. A pixel inside two boxes is there twice: the competition asks for it, and counts it,
+    twice.
+    """
+    grids = [np.mgrid[box.row : box.row + box.height, box.col : box.col + box.width].reshape(2, -1) for box in boxes]
+    rows, columns = np.concatenate(grids, axis=1) if grids else np.zeros((2, 0), np.int64)
+    return rows, columns
+
+
+def scored_count(boxes: Sequence[Box]) -> int:
+    """How many pixels `scored_pixels` lists."""
+    return sum(box.height * box.width for box in boxes)
+
+
+def random_boxes(rng: np.random.Generator, like: Sequence[Box], height: int, width: int) -> list[Box]:
+    """Fresh boxes of the same sizes as `like`, each uniform over the places where it fits."""
+    return [
+        Box(
+            int(rng.integers(0, height - box.height + 1)),
+            int(rng.integers(0, width - box.width + 1)),
+            box.height,
+            box.width,
+        )
+        for box in like
+    ]
+
+
+def boxes_to_text(boxes: Sequence[Box]) -> str:
+    """`row:col:height:width` for each box, blank between: the form in `index.csv`."""
+    return " ".join(f"{box.row}:{box.col}:{box.height}:{box.width}" for box in boxes)
+
+
+def boxes_from_text(text: str) -> tuple[Box, ...]:
+    """The inverse of `boxes_to_text`. Raises ValueError on anything else."""
+    boxes = []
+    for part in text.split():
+        row, col, height, width = (int(number) for number in part.split(":"))
+        boxes.append(Box(row, col, height, width))
+    return tuple(boxes)

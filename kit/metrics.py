@@ -1,0 +1,87 @@
+"""Scores in float64. Knows arrays only; which space they are in is the caller's business."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+
+def sse(predicted: np.ndarray, target: np.ndarray) -> float:
+    """Sum of squared errors, float64. Same shape, any float dtype."""
+    difference = predicted.astype(np.float64) - target.astype(np.float64)
+    return float(np.vdot(difference, difference))
+
+
+def rmse(predicted: np.ndarray, target: np.ndarray) -> float:
+    """Root of the mean squared error over all values."""
+    return float(np.sqrt(sse(predicted, target) / predicted.size))
+
+
+def mae(predicted: np.ndarray, target: np.ndarray) -> float:
+    """Mean absolute error over all values."""
+    return float(np.abs(predicted.astype(np.float64) - target.astype(np.float64)).mean())
+
+
+def psnr(predicted: np.ndarray, target: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB for values in [0, 1]; infinite for equal arrays."""
+    error = rmse(predicted, target)
+    return float("inf") if error == 0 else float(-20 * np.log10(error))
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score and its direction; the direction lives here and nowhere else."""
+
+    name: str
+    function: Callable[[np.ndarray, np.ndarray], float]
+    lower_is_better: bool
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (Metric("rmse", rmse, True), Metric("mae", mae, True), Metric("psnr", psnr, False))
+}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A pooled RMSE with an interval from resampling photos (the sample is photos, not pixels)."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
+
+
+def resample_counts(groups: np.ndarray, draws: int, seed: int) -> np.ndarray:
+    """How often each photo is drawn, `(draws, N)` float64, when whole groups are drawn with replacement.
+
+    Args:
+        groups: `(N,)` int, near duplicates share a number: they come and go together.
+    """
+    _, inverse = np.unique(groups, return_inverse=True)
+    size = int(inverse.max()) + 1
+    rng = np.random.default_rng(seed)
+    counts = rng.multinomial(size, np.full(size, 1.0 / size), size=draws).astype(np.float64)
+    return counts[:, inverse]
+
+
+def rmse_by_photo(
+    sse_per_photo: np.ndarray, count_per_photo: np.ndarray, groups: np.ndarray, *, draws: int = 1000, seed: int = 0
+) -> Estimate:
+    """Pooled RMSE and its 95 % percentile bootstrap interval over photos.
+
+    Args:
+        sse_per_photo: `(N,)` float64.
+        count_per_photo: `(N,)`, values behind each sum.
+        groups: `(N,)` int, see `resample_counts`.
+    """
+    value = float(np.sqrt(sse_per_photo.sum() / count_per_photo.sum()))
+    counts = resample_counts(groups, draws, seed)
+    scores = np.sqrt((counts @ sse_per_photo) / (counts @ count_per_photo.astype(np.float64)))
+    low, high = np.quantile(scores, [0.025, 0.975])
+    return Estimate(value, float(low), float(high))

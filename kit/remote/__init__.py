@@ -1,0 +1,17 @@
+"""Kaggle, as the kit needs it: a competition, its archive, submissions and scores. The only part that talks.
+
+    values.py     the slug and the values that come back
+    session.py    credentials, one call, retries of reads, errors in the kit's own words; imports `kaggle`, lazily
+    download.py   the archive, resumed and verified
+    submit.py     one file, submitted exactly once
+    service.py    `Remote`: the five things above under one name
+
+Knows nothing of pictures, nor of what is inside an archive or a CSV.
+"""
+
+from __future__ import annotations
+
+from kit.remote.service import Remote
+from kit.remote.values import CompetitionInfo, Limits, RemoteSubmission, slug_of
+
+__all__ = ["CompetitionInfo", "Limits", "Remote", "RemoteSubmission", "slug_of"]

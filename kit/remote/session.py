@@ -1,0 +1,340 @@
+"""One conversation with the service: credentials, single calls, retries of reads, and errors in the kit's own words.
+
+Everything that is odd about the official client is dealt with here: it authenticates while it is imported, prints help
+on standard output, leaves with SystemExit, sets no timeout and retries nothing. Knows no competition's content.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import os
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from kit.errors import CredentialsError, NotFound, RemoteError, RemoteUnavailable, RulesNotAccepted
+
+T = TypeVar("T")
+
+PAUSES = (1.0, 3.0, 9.0, 20.0)  # seconds before the second, third, ... attempt of a read
+LONGEST_PAUSE = 60.0  # a Retry-After beyond this is not believed
+_HOW = (
+    "Create a token at https://www.kaggle.com/settings, then set KAGGLE_API_TOKEN to it or save it as "
+    "~/.kaggle/access_token (an older kaggle.json in ~/.kaggle works too)."
+)
+
+
+class Unavailable(RemoteUnavailable):
+    """No usable answer. `retry_after` is what the service asked for; `refused` says that it did nothing (429)."""
+
+    def __init__(self, message: str, *, retry_after: float = 0.0, refused: bool = False) -> None:
+        super().__init__(message)
+        self.retry_after = min(retry_after, LONGEST_PAUSE)
+        self.refused = refused
+
+
+class RefusalError(RemoteError):
+    """The service read the request and said no: 400 and the like."""
+
+
+class Session:
+    """Calls of the competition service on behalf of one user for one competition."""
+
+    def __init__(
+        self,
+        slug: str,
+        *,
+        timeout: float,
+        sleep: Callable[[float], object] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.slug, self.timeout, self.sleep, self.clock = slug, timeout, sleep, clock
+        self._api: Any = None
+
+    def ask(self, method: str, **fields: Any) -> Any:
+        """One call without a retry, such as `ask("get_submission", ref=7)`.
+
+        Raises:
+            RemoteError: or the member of its tree that says what was wrong.
+        """
+        with self.client() as client:
+            return self.ask_with(client, method, **fields)
+
+    def ask_with(self, client: Any, method: str, **fields: Any) -> Any:
+        """`ask` on a client that is already open, for an answer whose body is still to be read."""
+        types = importlib.import_module("kagglesdk.competitions.types.competition_api_service")
+        request = getattr(types, f"Api{method.title().replace('_', '')}Request")()
+        for name, value in fields.items():
+            setattr(request, name, value)
+        with self.in_our_words(), quiet():
+            return getattr(client.competitions.competition_api_client, method)(request)
+
+    def read(self, method: str, **fields: Any) -> Any:
+        """`ask` with retries, for calls that change nothing."""
+        return self.patiently(lambda: self.ask(method, **fields))
+
+    def patiently(self, call: Callable[[], T]) -> T:
+        """Repeat `call` while the service is unavailable, a few times and with growing pauses."""
+        for pause in PAUSES:
+            try:
+                return call()
+            except Unavailable as error:
+                self.sleep(max(pause, error.retry_after))
+        return call()
+
+    @contextlib.contextmanager
+    def client(self) -> Iterator[Any]:
+        """An authenticated client of the SDK, open until the block ends."""
+        if self._api is None:
+            self._api = self._authenticated()
+        with quiet():
+            client = self._api.build_kaggle_client()
+        with client:
+            yield client
+
+    def _authenticated(self) -> Any:
+        api = _import_api(self.timeout)
+        with self.in_our_words(), quiet():
+            try:
+                api.authenticate()
+            except SystemExit:  # the client's way to say that nothing was found
+                raise CredentialsError(_nothing_works(api)) from None
+        token, source = _token()
+        if token and not api.config_values.get("token"):
+            raise CredentialsError(
+                f"Kaggle does not accept the token in {source}, and the client sends it instead of your key. "
+                f"Remove that token, or replace it. {_HOW}"
+            )
+        return api
+
+    @contextlib.contextmanager
+    def in_our_words(self) -> Iterator[None]:
+        """Turn what the client and `requests` raise into the kit's errors."""
+        try:
+            yield
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: Exception) -> RemoteError:
+        import requests
+
+        response = getattr(error, "response", None)
+        if isinstance(error, requests.HTTPError) and response is not None:
+            return self._refusal(response)
+        if isinstance(error, requests.exceptions.SSLError):
+            return RemoteError(
+                f"The certificate of Kaggle's server was not accepted: {_short(error)}. Check the proxy."
+            )
+        if isinstance(error, requests.Timeout):
+            return Unavailable(f"Kaggle did not answer within {self.timeout:g} s. Run the same command again later.")
+        if isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):
+            return Unavailable(f"Kaggle cannot be reached ({_reason(error)}). {_network_hint()}")
+        if isinstance(error, requests.exceptions.InvalidJSONError | ValueError | KeyError | TypeError | AttributeError):
+            return RemoteError(
+                f"Kaggle's answer could not be read ({type(error).__name__}: {_short(error)}). If the network wants "
+                "a log-in, give it in a browser; else run: pip install --upgrade kaggle kagglesdk"
+            )
+        return RemoteError(f"The call to Kaggle failed: {_short(error)}.")
+
+    def _refusal(self, response: Any) -> RemoteError:
+        status, said = _status_and_message(response)
+        if status == 401:
+            return CredentialsError(f"Kaggle does not accept {_who(self._api)} (401). {_HOW}")
+        if status == 403:
+            return RulesNotAccepted(
+                f"Kaggle refused {self.slug} (403: {said}). Join it and accept the rules, which is possible only at "
+                f"https://www.kaggle.com/competitions/{self.slug}/rules ; if you have, check the name, and that your "
+                "phone is verified. Then run the same command again."
+            )
+        if status == 404:
+            return NotFound(
+                f"Kaggle does not find {self.slug} (404: {said}). The name is the last part of the competition's "
+                "address https://www.kaggle.com/competitions/NAME"
+            )
+        if status == 429:
+            wait = _retry_after(response)
+            return Unavailable(
+                "Kaggle asks for fewer requests (429). Wait some minutes, then run the same command again.",
+                retry_after=wait,
+                refused=True,
+            )
+        if status >= 500 or status == 408:
+            message = f"Kaggle has trouble of its own ({status}: {said}). Run the same command again later."
+            return Unavailable(message, retry_after=_retry_after(response))
+        return RefusalError(f"Kaggle refused the request ({status}: {said}).")
+
+    def plain(self) -> Any:
+        """A `requests` session without credentials, for addresses that carry their own signature."""
+        import requests
+
+        session = requests.Session()
+        session.auth = lambda request: request  # else `requests` would add what ~/.netrc says
+        return session
+
+
+def _short(error: object) -> str:
+    # signed addresses and tokens stay out of messages
+    text = re.sub(r"(https?://[^\s?]+)\?\S*", r"\1", " ".join(str(error).split()))
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    for mark, reason in (
+        ("NameResolution", "its name does not resolve"),
+        ("Failed to resolve", "its name does not resolve"),
+        ("ProxyError", "the proxy did not answer"),
+        ("refused", "the connection was refused"),
+        ("timed out", "the connection timed out"),
+    ):
+        if mark in text:
+            return reason
+    return "the connection was cut"
+
+
+def _network_hint() -> str:
+    if os.environ.get("KAGGLE_KERNEL_RUN_TYPE"):
+        return "Turn on Internet in the notebook's settings, then run the same command again."
+    return "Check the network and the proxy (HTTPS_PROXY), then run the same command again."
+
+
+def _status_and_message(response: Any) -> tuple[int, str]:
+    """The status that counts and the service's sentence: a body may say 403 under HTTP 200."""
+    status, said = response.status_code, response.reason or ""
+    with contextlib.suppress(Exception):  # whatever the body is, the status is enough
+        body = response.json()
+        body = body["error"] if isinstance(body.get("error"), dict) else body
+        said = body.get("message") or said
+        if isinstance(body.get("code"), int) and status < 400:
+            status = body["code"]
+    return status, _short(said) or "no reason given"
+
+
+def _retry_after(response: Any) -> float:
+    """Seconds that the service asks to wait; 0 where it does not say. Either a number or a date is allowed."""
+    text = (response.headers.get("Retry-After") or "").strip()
+    if text.isdigit():
+        return float(text)
+    with contextlib.suppress(ValueError, TypeError):
+        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
+    return 0.0
+
+
+# --- the official client ------------------------------------------------------
+
+
+def quiet() -> contextlib.redirect_stdout[io.StringIO]:
+    """Keep the client's help and warnings off standard output, where results go."""
+    return contextlib.redirect_stdout(io.StringIO())
+
+
+def _import_api(timeout: float) -> Any:
+    """An unauthenticated `KaggleApi` all of whose calls have a timeout."""
+    try:
+        with _harmless_import(), quiet():
+            from kaggle.api.kaggle_api_extended import KaggleApi
+    except ModuleNotFoundError as error:
+        raise RemoteError(f"The Kaggle client is not complete ({error}). Run: pip install kaggle six") from error
+    from requests.adapters import HTTPAdapter
+
+    class Adapter(HTTPAdapter):
+        def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+            kwargs["timeout"] = kwargs.get("timeout") or timeout
+            return super().send(request, *args, **kwargs)
+
+    class Api(KaggleApi):
+        # verbose would print the Authorization header, and hold a whole download in memory
+        args = [flag for flag in KaggleApi.args if flag not in ("--verbose", "-v")]  # noqa: RUF012
+
+        def build_kaggle_client(self) -> Any:
+            client = super().build_kaggle_client()
+            http = client.http_client()
+            http._init_session()
+            for scheme in ("https://", "http://"):
+                http._session.mount(scheme, Adapter())
+            return client
+
+    return Api()
+
+
+@contextlib.contextmanager
+def _harmless_import() -> Iterator[None]:
+    """Let `import kaggle` neither call the service (without a timeout), nor log, nor need a writable HOME."""
+    from kagglesdk.kaggle_http_client import KaggleHttpClient
+
+    def no_call(*_: object, **__: object) -> None:
+        raise ConnectionError("not while importing")  # `kaggle/__init__.py` swallows it
+
+    kept = {name: os.environ.pop(name) for name in ("VERBOSE", "VERBOSE_OUTPUT") if name in os.environ}
+    call, KaggleHttpClient.call = KaggleHttpClient.call, no_call
+    try:
+        with _config_folder():
+            yield
+    finally:
+        KaggleHttpClient.call = call
+        os.environ.update(kept)
+
+
+@contextlib.contextmanager
+def _config_folder() -> Iterator[None]:
+    # the client makes its folder as it is imported, and dies where it cannot; a folder made in vain loses nothing,
+    # because a token is read from elsewhere and a kaggle.json can only be in a folder that exists
+    if _can_have_config():
+        yield
+        return
+    before = os.environ.get("KAGGLE_CONFIG_DIR")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["KAGGLE_CONFIG_DIR"] = folder
+        try:
+            yield
+        finally:
+            del os.environ["KAGGLE_CONFIG_DIR"]
+            if before is not None:
+                os.environ["KAGGLE_CONFIG_DIR"] = before
+
+
+def _can_have_config() -> bool:
+    folder = Path(os.environ.get("KAGGLE_CONFIG_DIR") or Path("~/.kaggle").expanduser())
+    if not os.environ.get("KAGGLE_CONFIG_DIR") and not folder.exists():
+        folder = Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser()) / "kaggle"
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        return True
+    return False
+
+
+def _token() -> tuple[str | None, str]:
+    """The token that the client would send, and where it was found."""
+    from kagglesdk.kaggle_env import get_access_token_from_env
+
+    token, source = get_access_token_from_env()
+    return token, {"access_token": "~/.kaggle/access_token"}.get(source or "", source or "")
+
+
+def _nothing_works(api: Any) -> str:
+    token, source = _token()
+    if token:
+        return f"Kaggle does not accept the token in {source}: it has expired or was revoked. {_HOW}"
+    if os.environ.get("KAGGLE_TOKEN"):
+        return f"KAGGLE_TOKEN is set, but the variable's name is KAGGLE_API_TOKEN. {_HOW}"
+    if Path(api.config).exists():
+        return f"{api.config} holds no username and key. {_HOW}"
+    return f"There are no Kaggle credentials on this machine. {_HOW}"
+
+
+def _who(api: Any) -> str:
+    token, source = _token()
+    if os.environ.get("KAGGLE_TOKEN") and not token:
+        return "the variable KAGGLE_TOKEN, which the client sends instead of your credentials: unset it"
+    if token:
+        return f"the token in {source}"
+    if os.environ.get("KAGGLE_KEY"):
+        return "the key in KAGGLE_USERNAME and KAGGLE_KEY"
+    return f"the key in {api.config}" if api is not None and Path(api.config).exists() else "your credentials"

@@ -1,0 +1,131 @@
+"""The slug of a competition, and the values that the service gives back. Knows no network."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
+
+from kit.errors import UsageError
+
+Status = Literal["pending", "complete", "error"]
+
+_SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
+_BEFORE_SLUG = ("competitions", "c")
+
+
+def slug_of(text: str) -> str:
+    """The slug in `text`: a slug, or any address of the competition at kaggle.com.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    cleaned = text.strip().strip("\"'<>")
+    if "/" not in cleaned:
+        slug = cleaned.lower()
+    else:
+        address = urlsplit(cleaned if "//" in cleaned else f"https://{cleaned.lstrip('/')}")
+        parts = [unquote(part) for part in address.path.split("/") if part]
+        host = (address.hostname or "").lower()
+        if host in _BEFORE_SLUG:  # "competitions/<slug>", as the service itself writes it now and then
+            parts, host = [host, *parts], "kaggle.com"
+        known = host == "kaggle.com" or host.endswith(".kaggle.com")
+        slug = parts[1].lower() if known and len(parts) > 1 and parts[0] in _BEFORE_SLUG else ""
+    if not _SLUG.fullmatch(slug):
+        raise UsageError(
+            f"{text!r} names no competition. Give its slug or address, such as photo-reconstruction or "
+            "https://www.kaggle.com/competitions/photo-reconstruction"
+        )
+    return slug
+
+
+@dataclass(frozen=True)
+class CompetitionInfo:
+    """One competition, as the service describes it to this user. Times are UTC."""
+
+    slug: str
+    title: str
+    url: str
+    metric: str
+    max_daily_submissions: int
+    entered: bool
+    submissions_disabled: bool
+    code_only: bool
+    deadline: datetime | None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Submissions made today (the day is UTC) and in all, and how many more are allowed now."""
+
+    today: int
+    total: int
+    allowed_now: int
+
+
+@dataclass(frozen=True)
+class RemoteSubmission:
+    """One submission on the service. Scores are `None` while hidden or not there; `error` says why it failed."""
+
+    ref: int
+    date: datetime | None
+    description: str
+    file_name: str
+    status: Status
+    public_score: float | None
+    private_score: float | None
+    error: str
+    url: str
+
+
+def competition_from(answer: Any, slug: str) -> CompetitionInfo:
+    """The value for an `ApiCompetition` of the client."""
+    return CompetitionInfo(
+        slug=slug,
+        title=answer.title or slug,
+        url=answer.url or f"https://www.kaggle.com/competitions/{slug}",
+        metric=answer.evaluation_metric or "",
+        max_daily_submissions=int(answer.max_daily_submissions or 0),
+        entered=bool(answer.user_has_entered),
+        submissions_disabled=bool(answer.submissions_disabled),
+        code_only=bool(answer.is_kernels_submissions_only),
+        deadline=_utc(answer.deadline),
+    )
+
+
+def limits_from(answer: Any) -> Limits:
+    """The value for an `ApiSubmissionLimits` of the client."""
+    return Limits(int(answer.num_today or 0), int(answer.num_total or 0), int(answer.num_allowed_now or 0))
+
+
+def submission_from(answer: Any) -> RemoteSubmission:
+    """The value for an `ApiSubmission` of the client."""
+    status: Status = {"COMPLETE": "complete", "ERROR": "error"}.get(answer.status.name, "pending")  # type: ignore[assignment]
+    return RemoteSubmission(
+        ref=int(answer.ref),
+        date=_utc(answer.date),
+        description=answer.description or "",
+        file_name=answer.file_name or "",
+        status=status,
+        public_score=_score(answer.public_score),
+        private_score=_score(answer.private_score),
+        error=answer.error_description or "",
+        url=answer.url or "",
+    )
+
+
+def _utc(time: datetime | None) -> datetime | None:
+    # the client gives naive times that mean UTC
+    return None if time is None else time.replace(tzinfo=UTC)
+
+
+def _score(text: object) -> float | None:
+    # scores travel as strings, "" for none
+    try:
+        score = float(str(text))
+    except ValueError:
+        return None
+    return score if math.isfinite(score) else None

@@ -1,0 +1,358 @@
+"""Hidden, sources, blend and truth side by side, as one picture. Reads the stores; knows no model and computes no fill.
+
+Every number on it is measured as the competition does: RMSE on the hidden pixels, in score space, predictions scaled by
+the estimated extremes and the truth by the true ones.
+"""
+
+from __future__ import annotations
+
+import textwrap
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kit.blending import read_blend, residual_gram
+from kit.competitions import Competition, competition, to_score_space
+from kit.errors import Mismatch, UnknownName, UsageError
+from kit.folds import Folds
+from kit.holes import scored_pixels
+from kit.images import composite, resize, save_image, to_uint8
+from kit.index import Index, Sample
+from kit.metrics import rmse
+from kit.pack import Pack
+from kit.predictions import Predictions, list_sources, read_predictions
+from kit.submission import load_original
+from kit.workspace import PredictionSplit, Split, Workspace
+
+WIDTH = 900  # pixels: what a README shows without shrinking it
+
+_MARGIN, _GUTTER, _HEADING, _CAPTION = 12, 8, 42, 24
+_LINE = 15  # pixels from line to line of small type
+_DPI = 100
+_DARK, _GREY = "#1f2328", "#6e7781"
+_NOTE_SCORES = (
+    "Beneath each picture: RMSE on its hidden pixels in the competition's score space, the lowest of a row in bold."
+)
+_NOTE_CV = "CV: RMSE on the hidden pixels of the training photos, predicted out of fold."
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of predictions."""
+
+    title: str
+    values: Callable[[int], np.ndarray | None]
+    """A photo's position in its split to `(n, 3)` RGB in [0, 1], or None where nothing has predicted it."""
+    cv: float | None = None
+    """CV RMSE over all OOF predictions, for the heading."""
+
+
+def source_column(
+    workspace: Workspace, index: Index, pack: Pack, folds: Folds | None, source: str, split: Split
+) -> Column:
+    """The column of one source; folds that have not been trained leave gaps.
+
+    Raises:
+        UnknownName, MissingStep, Mismatch, DamagedStore: see `kit.predictions.read_predictions`.
+    """
+    predictions = _read(workspace, index, folds, source, split)
+    oof = predictions if split == "train" else _read(workspace, index, folds, source, "train")
+    gram = residual_gram(index, pack, [oof])
+    return Column(source, _values_of(predictions), float(np.sqrt(gram.products.sum() / gram.counts.sum())))
+
+
+def blend_column(workspace: Workspace, index: Index, folds: Folds | None, name: str, split: Split) -> Column:
+    """The column of one stored blend: the weighted sum of its members.
+
+    Raises:
+        Mismatch: the index or a member's predictions are not those of the blend.
+        UnknownName, MissingStep, DamagedStore: as reading the blend and its members raises them.
+    """
+    blend = read_blend(workspace, name)
+    if blend.index != index.digest:
+        raise Mismatch(f"Blend {name} was made with another index ({blend.index}, here {index.digest}). Run: kit blend")
+    members = []
+    for row in blend.members:
+        if row.weight:
+            predictions = _read(workspace, index, folds, row.name, split)
+            if predictions.digest != (row.oof if split == "train" else row.test):
+                raise Mismatch(f"The predictions of {row.name} have changed since blend {name}. Run: kit blend")
+            members.append((row.weight, predictions))
+    readers = [(weight, _values_of(predictions)) for weight, predictions in members]
+
+    def values(photo: int) -> np.ndarray | None:
+        total: np.ndarray | None = None
+        for weight, read in readers:
+            one = read(photo)
+            if one is None:
+                return None
+            total = weight * one if total is None else total + weight * one
+        return None if total is None else np.clip(total, 0.0, 1.0)
+
+    return Column("blend", values, blend.cv.value)
+
+
+def _read(workspace: Workspace, index: Index, folds: Folds | None, source: str, split: Split) -> Predictions:
+    which: PredictionSplit = "oof" if split == "train" else "test"
+    return read_predictions(workspace, index, folds, source, which, partial=True)
+
+
+def _values_of(predictions: Predictions) -> Callable[[int], np.ndarray | None]:
+    there = set(predictions.photos.tolist())
+    return lambda photo: predictions.values(photo) if photo in there else None
+
+
+def _column(workspace: Workspace, index: Index, pack: Pack, folds: Folds | None, name: str, split: Split) -> Column:
+    sources = list_sources(workspace)
+    if name in sources:
+        return source_column(workspace, index, pack, folds, name, split)
+    blends = sorted(path.stem for path in workspace.blends.glob("*.json")) if workspace.blends.is_dir() else []
+    if name in blends:
+        return blend_column(workspace, index, folds, name, split)
+    raise UnknownName("source or blend", name, [*sources, *blends])
+
+
+def pick_photos(index: Index, split: Split, count: int) -> list[int]:
+    """Positions of `count` photos, from the classes in turn."""
+    samples = index.split(split)
+    waiting: dict[str, list[int]] = {}
+    for position, sample in enumerate(samples):
+        waiting.setdefault(sample.klass, []).append(position)
+    picked: list[int] = []
+    while len(picked) < min(count, len(samples)):
+        for positions in waiting.values():
+            if positions and len(picked) < count:
+                picked.append(positions.pop(0))
+    return picked
+
+
+def side_by_side(
+    workspace: Workspace,
+    index: Index,
+    pack: Pack,
+    folds: Folds | None,
+    *,
+    photos: Sequence[int | str],
+    columns: Sequence[str | Column],
+    split: Split,
+    truth: Path | None = None,
+    width: int = WIDTH,
+) -> np.ndarray:
+    """Draw the grid: rows are photos; columns are hidden input, `columns`, and the truth where there is one.
+
+    Args:
+        photos: positions in the split, ids, or names.
+        columns: names of sources or blends, or columns of one's own.
+        split: training photos are shown with OOF predictions, test photos with test predictions.
+        truth: folder of the original test photos. Without it test photos have neither a truth column nor numbers.
+        width: of the picture in pixels, at most; no photo is enlarged.
+
+    Returns:
+        uint8 RGB `(H, W, 3)`.
+
+    Raises:
+        UsageError: no photo, or more columns than the width can show.
+        UnknownName: a photo, source or blend that is not there.
+        ImageError: an original in `truth` is missing or cannot be used.
+    """
+    if not photos:
+        raise UsageError("There is no photo to show: name at least one.")
+    positions = [_position(index, split, photo) for photo in photos]
+    shown = [_column(workspace, index, pack, folds, one, split) if isinstance(one, str) else one for one in columns]
+    layout = competition(workspace.slug)
+    rows = [_row(index, pack, layout, split, position, shown, truth) for position in positions]
+    has_truth = any(row.truth is not None for row in rows)
+    titles = [("hidden", None), *((column.title, column.cv) for column in shown)]
+    if has_truth:
+        titles.append(("truth", None))
+    return _draw(titles, rows, has_truth, width)
+
+
+def save_figure(path: Path, image: np.ndarray) -> None:
+    """Write the picture whole; `path` ends in `.png`. Raises `UsageError` for another suffix."""
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"{path} does not end in .png, the only format for figures: choose {path.with_suffix('.png')}")
+    save_image(path, image)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One photo: its pictures from left to right, and what stands beneath them."""
+
+    name: str
+    hidden: np.ndarray
+    pictures: list[np.ndarray | None]
+    scores: list[float | None]
+    truth: np.ndarray | None
+
+
+def _position(index: Index, split: Split, photo: int | str) -> int:
+    samples = index.split(split)
+    if isinstance(photo, str):
+        found = [place for place, sample in enumerate(samples) if photo in (sample.id, sample.name)]
+        if not found:
+            raise UnknownName(f"{split} photo", photo, [sample.name for sample in samples[:3]] + ["..."])
+        return found[0]
+    if not 0 <= photo < len(samples):
+        raise UsageError(f"There is no {split} photo {photo}: they are 0 to {len(samples) - 1}.")
+    return photo
+
+
+def _row(
+    index: Index,
+    pack: Pack,
+    layout: Competition,
+    split: Split,
+    position: int,
+    columns: Sequence[Column],
+    truth: Path | None,
+) -> _Row:
+    sample = index.split(split)[position]
+    image = np.asarray(pack.image(split)[position])
+    target = _target(pack, split, position, sample, truth)
+    pictures: list[np.ndarray | None] = []
+    scores: list[float | None] = []
+    for column in columns:
+        values = column.values(position)
+        if values is not None and values.shape != (sample.scored, 3):
+            raise UsageError(f"{column.title}: {sample.id} needs values of shape {(sample.scored, 3)}.")
+        pictures.append(None if values is None else _filled(image, sample, values))
+        scores.append(
+            None
+            if values is None or target is None
+            else photo_rmse(sample, values, target, pack.estimated(split)[position], layout)
+        )
+    return _Row(sample.name, image, pictures, scores, target)
+
+
+def _target(pack: Pack, split: Split, position: int, sample: Sample, truth: Path | None) -> np.ndarray | None:
+    if split == "train":
+        return np.asarray(pack.train_target[position])
+    return None if truth is None else load_original(truth, sample)
+
+
+def _filled(image: np.ndarray, sample: Sample, values: np.ndarray) -> np.ndarray:
+    predicted = np.zeros_like(image)
+    predicted[scored_pixels(sample.boxes)] = to_uint8(values)
+    return composite(predicted, image, sample.hole)
+
+
+def photo_rmse(
+    sample: Sample, values: np.ndarray, target: np.ndarray, estimated: np.ndarray, layout: Competition
+) -> float:
+    """One photo's RMSE as the competition computes it, overlaps twice, clipped as a submission is.
+
+    Args:
+        values: `(n, 3)` RGB in [0, 1].
+        target: the original, uint8 RGB `(H, W, 3)`.
+        estimated: `(2, 3)`, the extremes by which a submission would scale the values.
+    """
+    truth = to_score_space(target[scored_pixels(sample.boxes)] / 255.0, layout.extremes(target, None))
+    return rmse(np.clip(to_score_space(values, estimated), 0.0, 1.0), truth)
+
+
+def _draw(titles: Sequence[tuple[str, float | None]], rows: Sequence[_Row], has_truth: bool, width: int) -> np.ndarray:
+    """Type by matplotlib on white, then the photos' own pixels over it: no resampling but one."""
+    count = len(titles)
+    cell_width = min(rows[0].hidden.shape[1], (width - 2 * _MARGIN - (count - 1) * _GUTTER) // count)
+    if cell_width < 40:
+        raise UsageError(f"{count} columns do not fit into {width} pixels: name fewer sources, or a larger width.")
+    cell_height = round(cell_width * rows[0].hidden.shape[0] / rows[0].hidden.shape[1])
+    width = min(width, count * cell_width + (count - 1) * _GUTTER + 2 * _MARGIN)
+    notes = [_NOTE_SCORES] if any(score is not None for row in rows for score in row.scores) else []
+    notes += [_NOTE_CV] if any(cv is not None for _, cv in titles) else []
+    note = textwrap.wrap(" ".join(notes), max(20, int(width / 5.4)))
+    height = _MARGIN + _HEADING + len(rows) * (cell_height + _CAPTION) + len(note) * _LINE + _MARGIN
+    type_ = _Type(width, height)
+    lefts = [_MARGIN + place * (cell_width + _GUTTER) for place in range(count)]
+    for left, (title, cv) in zip(lefts, titles, strict=True):
+        middle = left + cell_width / 2
+        type_.put(title, middle, _MARGIN + 8, cell_width, bold=True, size=8.5)
+        if cv is not None:
+            type_.put(f"CV {cv:.4f}", middle, _MARGIN + 25, cell_width, colour=_GREY)
+    pictures: list[tuple[int, int, np.ndarray]] = []
+    for number, row in enumerate(rows):
+        top = _MARGIN + _HEADING + number * (cell_height + _CAPTION)
+        beneath = top + cell_height + 10
+        type_.put(row.name, lefts[0] + cell_width / 2, beneath, cell_width, colour=_GREY)
+        best = min((score for score in row.scores if score is not None), default=None)
+        cells = [row.hidden, *row.pictures, *([row.truth] if has_truth else [])]
+        for place, (left, picture) in enumerate(zip(lefts, cells, strict=True)):
+            middle = left + cell_width / 2
+            if picture is None:
+                type_.put("not predicted", middle, top + cell_height / 2, cell_width, colour=_GREY)
+                continue
+            pictures.append((top, left, resize(picture, cell_height, cell_width)))
+            score = row.scores[place - 1] if 0 < place <= len(row.scores) else None
+            if score is not None:
+                type_.put(f"{score:.4f}", middle, beneath, cell_width, bold=score == best)
+    for number, line in enumerate(note):
+        beneath = height - _MARGIN - (len(note) - number - 0.5) * _LINE
+        type_.put(line, _MARGIN, beneath, width, colour=_GREY, left=True)
+    canvas = type_.pixels()
+    for top, left, picture in pictures:
+        canvas[top : top + cell_height, left : left + cell_width] = picture
+    return canvas
+
+
+class _Type:
+    """Small type on a white sheet, placed in pixels from the top left."""
+
+    def __init__(self, width: int, height: int) -> None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        self.width, self.height = width, height
+        self._figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor="white")
+        self._canvas = FigureCanvasAgg(self._figure)
+
+    def put(
+        self,
+        text: str,
+        x: float,
+        y: float,
+        room: int,
+        *,
+        bold: bool = False,
+        colour: str = _DARK,
+        left: bool = False,
+        size: float = 7.5,
+    ) -> None:
+        """Write `text` about `(x, y)`, shortened in the middle where it is wider than `room`."""
+        self._figure.text(
+            x / self.width,
+            1 - y / self.height,
+            text if left else self._shortened(text, room, size, bold),
+            size=size,
+            weight="bold" if bold else "normal",
+            color=colour,
+            ha="left" if left else "center",
+            va="center",
+            parse_math=False,
+        )
+
+    def _shortened(self, text: str, room: int, size: float, bold: bool) -> str:
+        kept = text
+        while len(kept) > 5 and self._width_of(kept, size, bold) > room:
+            letters = len(kept.replace("…", "")) - 1
+            kept = f"{text[: (letters + 1) // 2]}…{text[len(text) - letters // 2 :]}"
+        return kept
+
+    def _width_of(self, text: str, size: float, bold: bool) -> float:
+        from matplotlib.font_manager import FontProperties
+
+        font = FontProperties(size=size, weight="bold" if bold else "normal")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return float(self._canvas.get_renderer().get_text_width_height_descent(text, font, ismath=False)[0])
+
+    def pixels(self) -> np.ndarray:
+        """The sheet, uint8 RGB `(height, width, 3)`."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a name with letters that the font lacks is shown with boxes
+            self._canvas.draw()
+        sheet = np.asarray(self._canvas.buffer_rgba())[..., :3]
+        return sheet[: self.height, : self.width].copy()

@@ -1,0 +1,210 @@
+"""Files written whole, digests and manifests. Knows nothing of what the files mean.
+
+The rule everywhere: write under a temporary name in the same folder, flush to disk, rename. A reader sees the old file
+or the new one, never half of one. A manifest is written last, so its presence means that the rest is complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from kit.errors import DamagedStore, KitError, MissingStep
+
+_TEMPORARY = ".partial-"
+
+
+def temporary_sibling(path: Path) -> Path:
+    """A name in the same folder that no reader looks at and `sweep` may delete."""
+    return path.with_name(f"{_TEMPORARY}{os.getpid()}-{uuid.uuid4().hex[:8]}-{path.name}"[:200])
+
+
+def sweep(folder: Path) -> None:
+    """Delete what killed writers left in `folder`; files of live processes are kept."""
+    if not folder.is_dir():
+        return
+    for leftover in folder.glob(f"{_TEMPORARY}*"):
+        pid = leftover.name[len(_TEMPORARY) :].split("-")[0]
+        if pid.isdigit() and int(pid) != os.getpid() and not _is_running(int(pid)):
+            shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    # a rename is durable only once its folder is; some file systems cannot open folders
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk or a folder without permission into one `KitError` line that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise KitError(
+                f"No room left on the disk while writing {path}. Nothing was damaged: free some space and run the same "
+                "command again."
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise KitError(f"No permission to write {path}. Choose a folder with --workspace DIR.") from error
+        if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
+            raise KitError(f"Cannot write {path}: {error.strerror}. Move what is in the way, run again.") from error
+        raise
+
+
+@contextlib.contextmanager
+def writing(path: Path, mode: str = "wb", **kwargs: Any) -> Iterator[IO[Any]]:
+    """Open a temporary file that becomes `path` when the block ends without an error.
+
+    Raises:
+        KitError: no room, or no permission. `path` is then what it was before.
+    """
+    temporary = temporary_sibling(path)
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open(mode, **kwargs) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def writing_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder that replaces `path` when the block ends without an error."""
+    temporary = temporary_sibling(path)
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent)
+        try:
+            temporary.mkdir()
+            yield temporary
+            _swap(temporary, path)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        _sync_folder(path.parent)
+
+
+def _swap(temporary: Path, path: Path) -> None:
+    """Put a folder in another's place. A kill between the two renames leaves the old one beside it, not lost."""
+    old = path.with_name(f"{path.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if path.exists():
+        path.rename(old)
+    temporary.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` whole."""
+    with writing(path, "w", encoding="utf-8", newline="") as file:
+        file.write(text)
+
+
+def to_json(value: Any) -> str:
+    """The one JSON form of `value`: sorted keys, so that equal values give equal bytes."""
+    return json.dumps(value, indent=2, sort_keys=True, default=_plain, ensure_ascii=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, Path):
+        return value.as_posix()
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` whole, in its one JSON form."""
+    write_text(path, to_json(value))
+
+
+def read_json(path: Path, *, made_by: str) -> dict[str, Any]:
+    """Read a JSON object that `made_by` (a command) writes.
+
+    Raises:
+        MissingStep: the file is not there.
+        DamagedStore: it holds no JSON object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise MissingStep(f"{path} is missing. Run: {made_by}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DamagedStore(f"{path} is not JSON ({error}). Delete it, then run: {made_by}") from None
+    if not isinstance(value, dict):
+        raise DamagedStore(f"{path} holds no JSON object. Delete it, then run: {made_by}")
+    return value
+
+
+def digest_bytes(data: bytes | memoryview) -> str:
+    """SHA-256 in hexadecimal, shortened to 16 digits: names versions, guards no secret."""
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def digest_file(path: Path) -> str:
+    """`digest_bytes` of a file's content, in bounded memory."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def digest_of(value: Any) -> str:
+    """`digest_bytes` of the one JSON form of `value`."""
+    return digest_bytes(to_json(value).encode())
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Write one `.npy` whole."""
+    with writing(path) as file:
+        np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def map_array(path: Path, *, made_by: str) -> np.ndarray:
+    """Memory-map one `.npy` read-only.
+
+    Raises:
+        MissingStep: the file is not there.
+        DamagedStore: it is not a whole `.npy`.
+    """
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise MissingStep(f"{path} is missing. Run: {made_by}") from None
+    except (ValueError, EOFError) as error:
+        raise DamagedStore(f"{path} is not a whole .npy file ({error}). Delete it, then run: {made_by}") from None

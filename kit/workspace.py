@@ -1,0 +1,113 @@
+"""Every path of the kit, in one place. Knows no file's content.
+
+A workspace is a folder that holds one competition's work:
+
+    data/<slug>/raw/            the competition's own files, as extracted
+    data/<slug>/index.csv       one row a photo
+    data/<slug>/pack/           photos as memory-mapped uint8 arrays
+    folds/<slug>.csv, .json     fold of each training photo, and the recipe
+    runs/<experiment>/fold_<k>/ experiment.json, model.safetensors, log.csv, checkpoints
+    predictions/<source>/<split>/<part>.npy, .json
+    blends/<name>.json
+    submissions/<name>.csv, ledger.csv
+    report/                     pages and pictures
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from kit.errors import UsageError
+
+DEFAULT_SLUG = "photo-reconstruction"
+Split = Literal["train", "test"]
+PredictionSplit = Literal["oof", "test"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+
+
+def checked_name(kind: str, name: str) -> str:
+    """Return `name` if it can be a file's name everywhere, else raise `UsageError`."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{kind} {name!r} cannot be a file name: use letters, digits and . _ + - (at most 100, no blank, no slash)."
+        )
+    return name
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Paths below one root folder for one competition."""
+
+    root: Path
+    slug: str = DEFAULT_SLUG
+
+    def __post_init__(self) -> None:
+        checked_name("The competition", self.slug)
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data" / self.slug
+
+    @property
+    def raw(self) -> Path:
+        return self.data / "raw"
+
+    @property
+    def downloads(self) -> Path:
+        return self.data / "download"
+
+    @property
+    def index(self) -> Path:
+        return self.data / "index.csv"
+
+    @property
+    def pack(self) -> Path:
+        return self.data / "pack"
+
+    @property
+    def folds(self) -> Path:
+        return self.root / "folds" / f"{self.slug}.csv"
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    def run(self, experiment: str, fold: int) -> Path:
+        """Folder of one experiment's training on one fold."""
+        return self.runs / checked_name("The experiment", experiment) / f"fold_{fold}"
+
+    @property
+    def predictions(self) -> Path:
+        return self.root / "predictions"
+
+    def source(self, name: str, split: PredictionSplit) -> Path:
+        """Folder of one source's predictions on one split."""
+        return self.predictions / checked_name("The source", name) / split
+
+    @property
+    def blends(self) -> Path:
+        return self.root / "blends"
+
+    def blend(self, name: str) -> Path:
+        """The JSON of one blend."""
+        return self.blends / f"{checked_name('The blend', name)}.json"
+
+    @property
+    def submissions(self) -> Path:
+        return self.root / "submissions"
+
+    def submission(self, name: str) -> Path:
+        """The CSV of one submission."""
+        return self.submissions / f"{checked_name('The submission', name)}.csv"
+
+    @property
+    def ledger(self) -> Path:
+        return self.submissions / "ledger.csv"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report"

@@ -1,0 +1,248 @@
+"""The streaming pass: exact sums, in score space, the same bits for any number of workers."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toy import Toy, make_toy_workspace, noisy, write_toy_source
+
+from kit.blending.gram import ResidualGram, cached_gram, residual_gram
+from kit.blending.reading import Rows, opened
+from kit.competitions import to_score_space
+from kit.errors import PredictionsError, UsageError
+from kit.holes import scored_pixels
+from kit.predictions import Predictions, read_predictions
+from kit.storage import map_array
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    toy = make_toy_workspace(tmp_path_factory.mktemp("gram"), duplicates=2)
+    for number in range(4):
+        write_toy_source(toy, f"m{number}", 0.05 + 0.02 * number, seed=number, by_fold=number == 2)
+    write_toy_source(toy, "partial", 0.1, seed=7, by_fold=True, present=[0, 2])
+    return toy
+
+
+def read(toy: Toy, *names: str, partial: bool = False) -> list[Predictions]:
+    return [read_predictions(toy.workspace, toy.index, toy.folds, name, "oof", partial=partial) for name in names]
+
+
+def residuals(toy: Toy, photo: int, names: list[str]) -> np.ndarray:
+    """`(K, values)` the slow way: pixel by pixel through `scored_pixels`."""
+    rows, columns = scored_pixels(toy.index.train[photo].boxes)
+    truth = toy.pack.train_target[photo][rows, columns] / 255.0
+    y = to_score_space(truth, toy.pack.train_extremes[photo])
+    return np.stack(
+        [
+            (to_score_space(one.values(photo), toy.pack.train_estimated[photo]) - y).reshape(-1)
+            for one in read(toy, *names)
+        ]
+    )
+
+
+MEMBERS = ["m0", "m1", "m2", "m3"]
+
+
+def test_gram_equals_sums_over_pixels(toy: Toy) -> None:
+    gram = residual_gram(toy.index, toy.pack, read(toy, *MEMBERS))
+    assert gram.members == tuple(MEMBERS) and len(gram) == len(toy.index.train)
+    for row, photo in enumerate(gram.photos):
+        z = residuals(toy, photo, MEMBERS)
+        np.testing.assert_allclose(gram.products[row], z @ z.T, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(gram.sums[row], z.sum(axis=1), rtol=1e-9, atol=1e-10)
+        assert gram.counts[row] == z.shape[1] == 3 * 200
+
+
+def test_overlapping_boxes_count_twice(toy: Toy) -> None:
+    photo = next(n for n, sample in enumerate(toy.index.train) if sample.hole.sum() < sample.scored)
+    gram = residual_gram(toy.index, toy.pack, read(toy, "m0"))
+    z = residuals(toy, photo, ["m0"])[0].reshape(-1, 3)
+    rows, columns = scored_pixels(toy.index.train[photo].boxes)
+    _, first = np.unique(rows * 32 + columns, return_index=True)
+    assert gram.counts[photo] == 3 * toy.index.train[photo].scored
+    assert gram.sse[photo, 0] == pytest.approx(float((z**2).sum()))
+    assert gram.sse[photo, 0] > float((z[first] ** 2).sum()) + 1e-6  # each hidden pixel once is less
+
+
+def test_predictions_are_scaled_by_estimated_extremes_and_truth_by_true_ones(toy: Toy) -> None:
+    assert not np.array_equal(toy.pack.train_extremes, toy.pack.train_estimated)  # else this test says nothing
+    write_toy_source(toy, "truth", predict=lambda _split, _photo, truth: truth)
+    (perfect,) = read(toy, "truth")
+    sse = residual_gram(toy.index, toy.pack, [perfect]).sse[:, 0]
+    known = np.isclose(toy.pack.train_extremes, toy.pack.train_estimated).all(axis=(1, 2))
+    assert known.any() and (sse[known] < 600 * 1e-6).all()  # float16 alone
+    assert (sse[~known] > sse[known].max()).all()  # the error of the extremes is in the score
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
+def test_bits_do_not_depend_on_workers_or_chunk(toy: Toy, workers: int, chunk: int) -> None:
+    expected = residual_gram(toy.index, toy.pack, read(toy, *MEMBERS), workers=1, chunk=16)
+    assert_same(residual_gram(toy.index, toy.pack, read(toy, *MEMBERS), workers=workers, chunk=chunk), expected)
+
+
+def assert_same(gram: ResidualGram, expected: ResidualGram) -> None:
+    for field in dataclasses.fields(ResidualGram):
+        mine, other = getattr(gram, field.name), getattr(expected, field.name)
+        assert mine.tobytes() == other.tobytes() if isinstance(mine, np.ndarray) else mine == other
+
+
+def test_bits_do_not_depend_on_the_threads_of_blas(tmp_path: Path) -> None:
+    script = (
+        "import numpy as np, hashlib; from kit.blending.gram import _products, _block\n"
+        "for K in (1, 2, 8, 13, 50):\n"
+        "    z = np.random.default_rng(K).normal(size=(K, 40 * _block(K)))\n"
+        "    print(hashlib.sha256(_products(z).tobytes()).hexdigest())\n"
+    )
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in ("1", "2")
+    }
+    assert len(outputs) == 1
+
+
+def test_a_partial_source_is_scored_on_its_photos(toy: Toy) -> None:
+    (partial,) = read(toy, "partial", partial=True)
+    gram = residual_gram(toy.index, toy.pack, [partial])
+    assert set(toy.folds.fold[gram.photos]) == {0, 2}
+    both = residual_gram(toy.index, toy.pack, [*read(toy, "m0"), partial])
+    np.testing.assert_array_equal(both.photos, gram.photos)
+    np.testing.assert_allclose(both.sse[:, 1], gram.sse[:, 0])
+
+
+def test_rows_of_chosen_photos(toy: Toy) -> None:
+    gram = residual_gram(toy.index, toy.pack, read(toy, "m0", "m1"))
+    some = gram.on(np.array([3, 5, 8]))
+    assert_same(some.on(some.photos), some)
+    np.testing.assert_array_equal(some.products, gram.products[[3, 5, 8]])
+
+
+def test_nothing_to_score_is_said(toy: Toy) -> None:
+    with pytest.raises(UsageError, match="kit sources"):
+        residual_gram(toy.index, toy.pack, [])
+    first, second = read(toy, "partial", partial=True) + read(toy, "partial", partial=True)
+    first = dataclasses.replace(first, places=np.where((toy.folds.fold == 0)[:, None, None], first.places, -1))
+    second = dataclasses.replace(second, places=np.where((toy.folds.fold == 2)[:, None, None], second.places, -1))
+    with pytest.raises(UsageError, match="No photo is predicted by all"):
+        residual_gram(toy.index, toy.pack, [first, second])
+
+
+def poke(path: Path, row: int, value: float) -> None:
+    array = np.load(path, mmap_mode="r+")
+    array[row, 1] = value
+    array.flush()
+    stat = path.stat()
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))  # clocks of file systems can be coarse
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_name_file_and_command(tmp_path: Path, value: float) -> None:
+    toy = make_toy_workspace(tmp_path, photos=12, k=2)
+    write_toy_source(toy, "good")
+    write_toy_source(toy, "bad", by_fold=True)
+    assert cached_gram(*toy.parts, ["bad", "good"]).counts.sum() > 0  # a cache must not hide what comes later
+    path = toy.workspace.source("bad", "oof") / "fold_1.npy"
+    poke(path, -1, value)
+    with pytest.raises(PredictionsError, match=r"bad/oof/fold_1\.npy.*kit train bad --force"):
+        cached_gram(*toy.parts, ["bad", "good"])
+
+
+def test_values_outside_the_unit_interval_are_taken_as_they_are(tmp_path: Path) -> None:
+    toy = make_toy_workspace(tmp_path, photos=12, k=2)
+    write_toy_source(toy, "odd")
+    for row, value in enumerate((-0.0, -0.5, 1.5)):
+        poke(toy.workspace.source("odd", "oof") / "all.npy", row, value)
+    z = residuals(toy, 0, ["odd"])[0]
+    assert residual_gram(toy.index, toy.pack, read(toy, "odd")).sse[0, 0] == pytest.approx(float(z @ z))
+
+
+# --- the cache -------------------------------------------------------------------------------------------------------
+
+
+def test_the_cache_gives_the_same_bits_without_a_pass(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh = cached_gram(*toy.parts, MEMBERS)
+    monkeypatch.setattr("kit.blending.gram.residual_gram", lambda *_, **__: pytest.fail("read the pixels again"))
+    assert_same(cached_gram(*toy.parts, MEMBERS), fresh)
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "text", "shape"])
+def test_a_damaged_cache_is_made_again(tmp_path: Path, damage: str) -> None:
+    toy = make_toy_workspace(tmp_path, photos=12, k=2)
+    write_toy_source(toy, "m")
+    fresh = cached_gram(*toy.parts, ["m"])
+    (path,) = (toy.workspace.blends / ".cache").glob("*.npz")
+    data = bytearray(path.read_bytes())
+    middle = data.find(fresh.products.tobytes()[:24])
+    assert middle > 0
+    data[middle] ^= 0xFF
+    contents = {"empty": b"", "cut": bytes(data[: len(data) // 2]), "flipped": bytes(data), "text": b"not an archive"}
+    if damage == "shape":
+        np.savez(path, photos=fresh.photos, products=fresh.products[:, :0], sums=fresh.sums, counts=fresh.counts)
+    else:
+        path.write_bytes(contents[damage])
+    assert_same(cached_gram(*toy.parts, ["m"]), fresh)
+    assert_same(cached_gram(*toy.parts, ["m"]), fresh)  # and it was mended
+
+
+def test_new_predictions_are_not_taken_from_the_cache(tmp_path: Path) -> None:
+    toy = make_toy_workspace(tmp_path, photos=12, k=2)
+    write_toy_source(toy, "m", 0.1)
+    before = cached_gram(*toy.parts, ["m"])
+    write_toy_source(toy, "m", 0.05)
+    after = cached_gram(*toy.parts, ["m"])
+    assert after.digests != before.digests and after.sse.sum() < before.sse.sum()
+
+
+def test_other_extremes_are_not_taken_from_the_cache(toy: Toy) -> None:
+    before = cached_gram(*toy.parts, ["m0"])
+    changed = dataclasses.replace(toy.pack, train_estimated=np.array(toy.pack.train_estimated) + 0.1)
+    after = cached_gram(toy.workspace, toy.index, toy.folds, changed, ["m0"])
+    assert not np.allclose(before.products, after.products)
+
+
+def test_old_caches_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kit.blending.gram.CACHE_BYTES", 4000)
+    toy = make_toy_workspace(tmp_path, photos=12, k=2)
+    for seed in range(6):
+        write_toy_source(toy, "m", 0.1, seed)
+        newest = cached_gram(*toy.parts, ["m"])
+    kept = list((toy.workspace.blends / ".cache").iterdir())
+    assert 1 <= len(kept) < 6 and sum(path.stat().st_size for path in kept) <= 4000
+    monkeypatch.setattr("kit.blending.gram.residual_gram", lambda *_, **__: pytest.fail("read the pixels again"))
+    assert_same(cached_gram(*toy.parts, ["m"]), newest)
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def test_positional_reads_give_what_the_store_gives(toy: Toy) -> None:
+    write_toy_source(toy, "averaged", predict=noisy(0.2, 5), by_fold=True)
+    for split, photos in (("oof", len(toy.index.train)), ("test", len(toy.index.test))):
+        predictions = read_predictions(toy.workspace, toy.index, toy.folds, "averaged", split)
+        with opened([predictions]) as (member,):
+            for photo in range(photos):
+                assert member.values(photo).tobytes() == predictions.values(photo).tobytes()
+
+
+def test_rows_of_maps_views_and_plain_arrays(tmp_path: Path) -> None:
+    array = np.arange(60, dtype=np.float32).reshape(20, 3)
+    np.save(tmp_path / "a.npy", array)
+    mapped = map_array(tmp_path / "a.npy", made_by="")
+    for rows, whole in ((mapped, array), (array, array), (mapped[5:], array[5:]), (mapped[:, :2], array[:, :2])):
+        reader = Rows(rows)
+        out = np.empty((4, whole.shape[1]), np.float32)
+        np.testing.assert_array_equal(reader.read(3, out), whole[3:7])
+        reader.close()
