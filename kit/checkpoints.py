@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +35,25 @@ def load_checkpoint(folder: Path, device: torch.device) -> dict[str, Any] | None
     sweep(folder)
     for _, path in reversed(list_checkpoints(folder)):
         try:
+            _check_sums(path)
             return torch.load(path, device, weights_only=True)
+        except FileNotFoundError:
+            continue  # another process on this fold has finished, and dropped it
         except Exception as error:  # whatever a damaged zip or pickle makes torch raise
             reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
             print(f"Warning: {path} is damaged ({reason}); going back to the one before.", file=sys.stderr)
     return None
 
 
+def _check_sums(path: Path) -> None:
+    # torch reads a zip without looking at its checksums: a changed byte would go on as a weight
+    with zipfile.ZipFile(path) as file:
+        if (wrong := file.testzip()) is not None:
+            raise zipfile.BadZipFile(f"the checksum of {wrong} is wrong")
+
+
 def drop_checkpoints(folder: Path) -> None:
-    """Delete all, once the finished weights are safe."""
+    """Delete all, once the finished weights are safe, and what killed writers left."""
+    sweep(folder)
     for _, path in list_checkpoints(folder):
         path.unlink(missing_ok=True)

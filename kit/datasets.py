@@ -80,17 +80,22 @@ class TrainingPhotos:
         size = self.experiment.batch_size
         chosen = order[step * size : (step + 1) * size]
         target = augment(self.photos[chosen], draws[chosen], self.experiment)
-        layouts = min(self.experiment.layouts, len(chosen))
-        groups = np.array_split(np.arange(len(chosen)), layouts)
-        filled, holes = [], []
-        for number, group in enumerate(groups):
-            rng = np.random.Generator(
-                np.random.Philox(key=[self.experiment.seed, (epoch << 40) | (step << 8) | (number + 2)])
-            )
-            hole = coverage(random_boxes(rng, self.boxes, *self.full), self.full, self.experiment.size)
-            holes.append(hole.expand(len(group), 1, -1, -1))
-            filled.append(self.base(target[group], hole))
-        return Batch(torch.cat(filled), torch.cat(holes), target)
+        fields = self.base.fields_of(target)
+        # photos of like aspect share a layout, and with it one matrix that nearly suits each of them
+        alike = np.argsort(fields[:, 1], kind="stable")
+        filled = torch.empty_like(target)
+        holes = torch.empty_like(target[:, :1])
+        for number, group in enumerate(np.array_split(alike, min(self.experiment.layouts, len(chosen)))):
+            hole = coverage(self._boxes(epoch, step, number), self.full, self.experiment.size)
+            power, aspect = fields[group].mean(axis=0)
+            filled[group] = self.base(target[group], hole, power=power, aspect=aspect)
+            holes[group] = hole
+        return Batch(filled, holes, target)
+
+    def _boxes(self, epoch: int, step: int, number: int) -> list[Box]:
+        """Fresh boxes of one layout, a function of (seed, epoch, place in the epoch)."""
+        key = [self.experiment.seed, (epoch << 40) | (step << 8) | (number + 2)]
+        return random_boxes(np.random.Generator(np.random.Philox(key=key)), self.boxes, *self.full)
 
     def begin_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Draws by photo and the order of an epoch."""

@@ -18,6 +18,7 @@ from kit.storage import digest_of
 SIZES = (64, 128, 256)
 BASES = ("fractional", "harmonic", "mean")
 ARCHITECTURES = ("unet", "unetplusplus", "fpn", "manet")
+MAX_WIDTH = 4096
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class Experiment:
     """Encoder of segmentation-models-pytorch; any timm model by `tu-<name>`."""
     encoder_weights: str = "none"
     """`none` (random), `imagenet` (downloaded by timm), or the path of a .safetensors or .pth file with timm's keys."""
-    decoder_channels: tuple[int, ...] = (128, 64, 32, 32, 16)
-    """Widths from coarse to fine. Multiples of 16: other widths leave oneDNN's fast path on CPU (ten times slower)."""
+    decoder_channels: tuple[int, ...] = (128, 64, 32, 16)
+    """Widths from coarse to fine; their number is how many levels of the encoder are used. Multiples of 16: other widths leave oneDNN's fast path on CPU (ten times slower)."""
     dropout: float = 0.1
     """Share of the coarsest features dropped while training."""
     size: int = 64
@@ -52,7 +53,7 @@ class Experiment:
     """Strided layers of the PatchGAN; 3 is the paper's 70x70 patch."""
     batch_size: int = 32
     """Photos in a step."""
-    epochs: int = 30
+    epochs: int = 12
     """Passes over the training photos."""
     learning_rate: float = 1e-3
     """Peak learning rate of AdamW."""
@@ -85,10 +86,13 @@ class Experiment:
             ),
             (self.size in SIZES, f"size={self.size}: one of {', '.join(map(str, SIZES))}"),
             (self.base in BASES, f"base={self.base}: one of {', '.join(BASES)}"),
-            (1 <= len(self.decoder_channels) <= 5, "decoder_channels: one to five numbers, such as 128,64,32,32,16"),
-            (all(width > 0 for width in self.decoder_channels), "decoder_channels: positive numbers"),
-            (self.batch_size >= 1, f"batch_size={self.batch_size}: at least 1"),
-            (self.epochs >= 1, f"epochs={self.epochs}: at least 1"),
+            (1 <= len(self.decoder_channels) <= 5, "decoder_channels: one to five numbers, such as 128,64,32,16"),
+            (
+                all(0 < width <= MAX_WIDTH for width in self.decoder_channels),
+                f"decoder_channels: numbers from 1 to {MAX_WIDTH}",
+            ),
+            (1 <= self.batch_size <= 65536, f"batch_size={self.batch_size}: 1 to 65536"),
+            (1 <= self.epochs <= 100_000, f"epochs={self.epochs}: 1 to 100000"),
             (0 < self.learning_rate < 1, f"learning_rate={self.learning_rate}: between 0 and 1"),
             (0 <= self.beta1 < 1, f"beta1={self.beta1}: from 0 to below 1"),
             (self.weight_decay >= 0, f"weight_decay={self.weight_decay}: not negative"),
@@ -98,8 +102,13 @@ class Experiment:
             (0 < self.crop <= 1, f"crop={self.crop}: above 0, at most 1"),
             (0 <= self.jitter < 1, f"jitter={self.jitter}: from 0 to below 1"),
             (0 <= self.dropout < 1, f"dropout={self.dropout}: from 0 to below 1"),
-            (self.layouts >= 1, f"layouts={self.layouts}: at least 1"),
-            (self.discriminator_width > 0, f"discriminator_width={self.discriminator_width}: positive"),
+            # a layout's number is 8 bits of the key of its random numbers (kit.datasets)
+            (1 <= self.layouts <= 250, f"layouts={self.layouts}: 1 to 250"),
+            (0 <= self.seed < 2**32, f"seed={self.seed}: 0 to {2**32 - 1}"),
+            (
+                0 < self.discriminator_width <= MAX_WIDTH,
+                f"discriminator_width={self.discriminator_width}: 1 to {MAX_WIDTH}",
+            ),
             (1 <= self.discriminator_layers <= 5, f"discriminator_layers={self.discriminator_layers}: 1 to 5"),
             (
                 min(self.mse_weight, self.l1_weight, self.adversarial_weight) >= 0
@@ -130,6 +139,7 @@ def pix2pix() -> Experiment:
         l1_weight=100.0,
         adversarial_weight=1.0,
         batch_size=16,
+        epochs=8,
         learning_rate=2e-4,
         beta1=0.5,
         weight_decay=0.0,
@@ -144,7 +154,7 @@ EXPERIMENTS: dict[str, Callable[[], Experiment]] = {function.__name__: function 
 
 def demo_settings() -> list[str]:
     """Settings with which `kit demo` trains in a minute on two cores."""
-    return ["epochs=12", "batch_size=8", "decoder_channels=64,32,32,16,16", "learning_rate=0.001"]
+    return ["epochs=12", "batch_size=8", "decoder_channels=64,32,32,16", "learning_rate=0.001"]
 
 
 def describe_experiments() -> str:
@@ -159,6 +169,12 @@ def describe_experiments() -> str:
             values = ", ".join(f"{name} {_text(getattr(one, field.name))}" for name, one in defaults.items())
             lines.append(f"  {field.name:22} {values}")
     return "\n".join(lines)
+
+
+def settings_of(experiment: Experiment) -> list[str]:
+    """Every field but the name as `field=value`, the inverse of `with_settings`."""
+    names = [field.name for field in fields(Experiment) if field.name != "name"]
+    return [f"{name}={_text(getattr(experiment, name))}" for name in names]
 
 
 def _text(value: Any) -> str:

@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from kit.checkpoints import list_checkpoints
 from kit.errors import Mismatch, UsageError
 from kit.experiments import Experiment
+from kit.fills import FILLS
 from kit.inference import Inputs, predict, prepare_inputs
 from kit.predictions import (
     Predictions,
@@ -28,7 +30,7 @@ from kit.progress import track
 from kit.project import Project
 from kit.sources import SPLITS, make_fill_source
 from kit.storage import digest_of, read_json
-from kit.training import Run, device_named, load_generator, run_stamp, train_fold
+from kit.training import Run, device_named, load_generator, run_stamp, train_fold, try_out
 from kit.workspace import PredictionSplit
 
 
@@ -65,13 +67,19 @@ def fit_fold(
     """Train one fold, or go on where it stopped, and predict its photos and the test photos.
 
     Raises:
+        UsageError: the name is that of a fill.
         Mismatch: the store holds another training under this name.
         TrainingError: see `kit.training.train_fold`.
     """
     place = device_named(device)
+    _check_name(project, experiment)
+    if not force:  # all folds can only be replaced one after the other; a mixture is refused when it is read
+        _check_same_recipe(project, experiment, fold)
+    folder = project.workspace.run(experiment.name, fold)
+    if force or not ((folder / "run.json").is_file() or list_checkpoints(folder)):
+        try_out(experiment, len(project.folds.train_positions(fold)))
     if force:
         _forget(project, experiment, fold)
-    _check_same_recipe(project, experiment, fold)
     fills = base_fills(project, experiment)
     run = train_fold(
         project.workspace,
@@ -127,7 +135,7 @@ def _write(
     positions = project.folds.valid_positions(fold) if split == "oof" else np.arange(len(samples))
     fill = base_fills(project, experiment)[split]
     trained = read_json(project.workspace.run(name, fold) / "run.json", made_by=f"kit train {name} --fold {fold}")
-    before = trained["seconds"] if split == "oof" else 0.0  # the training's time is counted once
+    before = float(trained.get("seconds", 0.0)) if split == "oof" else 0.0  # the training's time is counted once
     started = time.perf_counter()
 
     def values() -> Iterator[np.ndarray]:
@@ -155,6 +163,14 @@ def _check_trained_here(project: Project, experiment: Experiment, fold: int) -> 
     stamp = run_stamp(project.index, project.folds, experiment)
     if digest_of(found) != digest_of(stamp):
         raise Mismatch(f"Fold {fold} of {experiment.name} was trained for another index or other folds. Run: {again}")
+
+
+def _check_name(project: Project, experiment: Experiment) -> None:
+    if experiment.name in FILLS or read_manifest(project.workspace, experiment.name, "oof", None) is not None:
+        raise UsageError(
+            f"{experiment.name} is the name of a source that no fold was trained for. Store this one under another "
+            "name with --as NAME."
+        )
 
 
 def _check_same_recipe(project: Project, experiment: Experiment, fold: int) -> None:

@@ -117,7 +117,9 @@ def make_folds(workspace: Workspace, index: Index, targets: np.ndarray, *, k: in
         )
     fold = np.zeros(len(index.train), np.int64)
     splitter = StratifiedGroupKFold(k, shuffle=True, random_state=seed)
-    classes = [sample.klass for sample in index.train]
+    classes = np.array([sample.klass for sample in index.train])
+    if np.unique(classes, return_counts=True)[1].max() < k:  # the splitter refuses when no class can be in every fold
+        classes = np.full(len(classes), "")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a class with fewer photos than folds is said by its own count below
         for number, (_, valid) in enumerate(splitter.split(hashes, classes, group)):
@@ -166,7 +168,9 @@ def read_folds(workspace: Workspace, index: Index) -> Folds:
         ) from None
     if list(table["id"]) != [sample.id for sample in index.train]:
         raise Mismatch(f"{path} does not list the photos of the index. Make it again: kit folds --force")
-    return Folds(fold, group, int(recipe["k"]), digest)
+    if set(fold.tolist()) != set(range(recipe["k"] if isinstance(recipe.get("k"), int) else 0)):
+        raise Mismatch(f"{path} does not hold the folds that its recipe says. Make it again: kit folds --force")
+    return Folds(fold, group, recipe["k"], digest)
 
 
 def ensure_folds(

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from kit.competitions import Competition
-from kit.errors import ImageError, Mismatch, TableError
+from kit.errors import DamagedStore, ImageError, Mismatch, TableError
 from kit.holes import boxes_from_text, hole_of
 from kit.images import decode_image, resize
 from kit.index import COLUMNS, Index, read_index, write_index
@@ -150,17 +150,20 @@ def _photos(raw: Path, rows: pd.DataFrame, height: int, width: int) -> Iterator[
 
 def _open_arrays(folder: Path, rows: pd.DataFrame, height: int, width: int) -> dict[str, np.memmap]:
     train, test = (int((rows["split"] == split).sum()) for split in ("train", "test"))
-    shapes = {
+    return {
+        name: np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype=dtype, shape=shape)
+        for name, (shape, dtype) in _shapes(train, test, height, width).items()
+    }
+
+
+def _shapes(train: int, test: int, height: int, width: int) -> dict[str, tuple[tuple[int, ...], type]]:
+    return {
         "train_image": ((train, height, width, 3), np.uint8),
         "train_target": ((train, height, width, 3), np.uint8),
         "test_image": ((test, height, width, 3), np.uint8),
         "train_extremes": ((train, 2, 3), np.float64),
         "train_estimated": ((train, 2, 3), np.float64),
         "test_estimated": ((test, 2, 3), np.float64),
-    }
-    return {
-        name: np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype=dtype, shape=shape)
-        for name, (shape, dtype) in shapes.items()
     }
 
 
@@ -182,9 +185,19 @@ def read_pack(workspace: Workspace, index: Index) -> Pack:
     Raises:
         MissingStep: `kit fetch` has not been run here.
         Mismatch: the pack was made from another index.
+        DamagedStore: a file is not a whole array, or not of the shape that the index asks for.
     """
     manifest = read_json(workspace.pack / "manifest.json", made_by="kit fetch")
     if manifest.get("index") != index.digest or manifest.get("version") != PACK_VERSION:
         raise Mismatch(f"{workspace.pack} was made from another index. Run: kit fetch --force")
-    names = ["train_image", "train_target", "test_image", "train_extremes", "train_estimated", "test_estimated"]
-    return Pack(**{name: map_array(workspace.pack / f"{name}.npy", made_by="kit fetch --force") for name in names})
+    first = (index.train or index.test)[0]
+    arrays = {}
+    for name, (shape, dtype) in _shapes(len(index.train), len(index.test), first.height, first.width).items():
+        path = workspace.pack / f"{name}.npy"
+        array = arrays[name] = map_array(path, made_by="kit fetch --force")
+        if array.shape != shape or array.dtype != dtype:
+            raise DamagedStore(
+                f"{path} holds {array.dtype} values of shape {array.shape}, but {np.dtype(dtype)} of {shape} belong "
+                "there. Run: kit fetch --force"
+            )
+    return Pack(**arrays)

@@ -13,6 +13,7 @@ The manifest is written last and names the digests of index, folds, recipe and v
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,9 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from kit.errors import DamagedStore, Mismatch, MissingStep, PredictionsError, UnknownName
+from kit.errors import DamagedStore, Mismatch, MissingStep, PredictionsError, StoreError, UnknownName
 from kit.folds import Folds
 from kit.index import Index, Sample
+from kit.reading import Rows
 from kit.storage import digest_of, map_array, read_json, sweep, write_json, writing
 from kit.workspace import PredictionSplit, Split, Workspace, checked_name
 
@@ -47,6 +49,15 @@ class Part:
     name: str
     path: Path
     manifest: dict[str, Any]
+
+    def mapped(self) -> np.ndarray:
+        """Its values, memory-mapped."""
+        return map_array(self.path, made_by=f"{self.manifest['made_by']} --force")
+
+    def is_finite(self) -> bool:
+        """Whether all its values are finite: reads them all."""
+        values = self.mapped()
+        return all(np.isfinite(values[start : start + 65536]).all() for start in range(0, len(values), 65536))
 
 
 def write_part(
@@ -86,8 +97,11 @@ def write_part(
             data = chunk.tobytes()
             sha.update(data)
             file.write(data)
-        # a manifest of older values must not vouch for these
-        path.with_suffix(".json").unlink(missing_ok=True)
+        # a manifest of older values must not vouch for these, but must stay until these are safely on the disk
+        file.flush()
+        os.fsync(file.fileno())
+        if not _vouches_for(path.with_suffix(".json"), sha.hexdigest()[:16]):
+            path.with_suffix(".json").unlink(missing_ok=True)
     write_json(
         path.with_suffix(".json"),
         {
@@ -104,6 +118,14 @@ def write_part(
             "seconds": round(seconds(), 3) if seconds else 0.0,
         },
     )
+
+
+def _vouches_for(manifest: Path, digest: str) -> bool:
+    # two processes that make the same values at once must not take each other's manifest away from a reader
+    try:
+        return bool(read_json(manifest, made_by="").get("digest") == digest)
+    except StoreError:
+        return False
 
 
 def _part_name(fold: int | None) -> str:
@@ -150,7 +172,27 @@ def read_manifest(workspace: Workspace, source: str, split: PredictionSplit, fol
     path = workspace.source(source, split) / f"{_part_name(fold)}.json"
     if not path.is_file() or not path.with_suffix(".npy").is_file():
         return None
-    return read_json(path, made_by="kit sources")
+    again = f"kit fill {source}" if fold is None else f"kit predict {source} --fold {fold}"
+    manifest = read_json(path, made_by=again)
+    wrong = [key for key, kinds in _MANIFEST.items() if key not in manifest or not isinstance(manifest[key], kinds)]
+    if wrong or (manifest["source"], manifest["split"], manifest["part"]) != (source, split, _part_name(fold)):
+        what = f"{', '.join(wrong)} missing or of the wrong kind" if wrong else "it is of another source or part"
+        raise DamagedStore(f"{path} is not the manifest that kit wrote ({what}). Delete it, then run: {again}")
+    return manifest
+
+
+_MANIFEST: dict[str, tuple[type, ...]] = {
+    "source": (str,),
+    "split": (str,),
+    "part": (str,),
+    "made_by": (str,),
+    "recipe": (dict,),
+    "index": (str,),
+    "folds": (str, type(None)),
+    "values": (int,),
+    "digest": (str,),
+    "seconds": (int, float),
+}
 
 
 def is_done(
@@ -175,7 +217,7 @@ def is_done(
 
 @dataclass(frozen=True)
 class Predictions:
-    """One source's values of one split, memory-mapped."""
+    """One source's values of one split, on disk; nothing is read before it is asked for, and nothing is kept."""
 
     source: str
     split: PredictionSplit
@@ -192,28 +234,44 @@ class Predictions:
         return np.flatnonzero(self.places[:, 0, 0] >= 0)
 
     @cached_property
-    def _maps(self) -> list[np.ndarray]:
-        return [map_array(part.path, made_by=part.manifest["made_by"]) for part in self.parts]
+    def _files(self) -> list[Rows]:
+        return [Rows(part.mapped()) for part in self.parts]
+
+    def opened(self) -> Predictions:
+        """Itself, its files open now and not with the first photo: for readers that share it between threads."""
+        assert self._files is not None
+        return self
+
+    def raw(self, photo: int, copy: int, out: np.ndarray) -> np.ndarray:
+        """One copy of a photo's values as stored, float16 `(n, 3)`, into `out`; not checked."""
+        part, start = self.places[photo, copy]
+        return self._files[part].read(int(start), out)
 
     def values(self, photo: int) -> np.ndarray:
-        """`(n, 3)` float32 RGB in [0, 1] of the photo at this position.
+        """`(n, 3)` float32 RGB in [0, 1] of the photo at this position, the mean of its copies.
 
         Raises:
             PredictionsError: a value is not finite.
         """
-        count = self.counts[photo]
-        copies = [self._maps[part][start : start + count] for part, start in self.places[photo]]
-        values = copies[0].astype(np.float32)
-        for copy in copies[1:]:
-            values += copy
-        if len(copies) > 1:
-            values /= len(copies)
+        buffer = np.empty((int(self.counts[photo]), 3), np.float16)
+        copies = self.places.shape[1]
+        values = self.raw(photo, 0, buffer).astype(np.float32)
+        for copy in range(1, copies):
+            values += self.raw(photo, copy, buffer)
+        if copies > 1:
+            values /= copies
         if not np.isfinite(values).all():
-            part = self.parts[self.places[photo, 0, 0]]
-            raise PredictionsError(
-                f"{part.path} holds values that are not finite. Make it again: {part.manifest['made_by']}"
-            )
+            raise self.not_finite(photo)
         return values
+
+    def not_finite(self, photo: int) -> PredictionsError:
+        """The error for a photo with values that are not finite; names the part that has them."""
+        parts = [self.parts[part] for part in self.places[photo, :, 0]]
+        part = parts[0] if len(parts) == 1 else next((one for one in parts if not one.is_finite()), parts[0])
+        return PredictionsError(
+            f"{part.path} holds values that are not finite (NaN or infinite). Make it again: "
+            f"{part.manifest['made_by']} --force"
+        )
 
     @property
     def digest(self) -> str:
@@ -328,10 +386,11 @@ def _open_part(
         raise Mismatch(
             f"{path} was made with other folds ({manifest['folds']}, here {folds.digest}). Run: {again} --force"
         )
-    array = map_array(path, made_by=f"{again} --force")
-    if array.shape != (manifest["values"], 3) or array.dtype != np.float16:
+    part = Part(name, path, manifest)
+    array, total = part.mapped(), sum(sample.scored for sample in part_samples(index, split, folds, fold))
+    if array.shape != (total, 3) or array.dtype != np.float16 or manifest["values"] != total:
         raise DamagedStore(
-            f"{path} holds {array.dtype} values of shape {array.shape}, its manifest says float16 "
-            f"({manifest['values']}, 3). Run: {again} --force"
+            f"{path} holds {array.dtype} values of shape {array.shape}, and its manifest says {manifest['values']}; "
+            f"it should be float16 ({total}, 3). Run: {again} --force"
         )
-    return Part(name, path, manifest)
+    return part

@@ -42,7 +42,7 @@ class Progress:
         """Count `advance` more."""
         self.done += advance
         if self._bar is not None:
-            self._bar.update(self._task, completed=self.done, note=note)
+            self._bar.update(self._task, completed=self.done, total=self.total, note=note)
         elif time.monotonic() - self._spoke >= PLAIN_INTERVAL:
             self._say(note)
 

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import tokenize
 import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, is_dataclass
@@ -203,8 +204,8 @@ def map_array(path: Path, *, made_by: str) -> np.ndarray:
         DamagedStore: it is not a whole `.npy`.
     """
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        return np.lib.format.open_memmap(path, mode="r")  # np.load would also take a zip or a pickle
     except FileNotFoundError:
         raise MissingStep(f"{path} is missing. Run: {made_by}") from None
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, OverflowError, SyntaxError, tokenize.TokenError) as error:  # a header can be anything
         raise DamagedStore(f"{path} is not a whole .npy file ({error}). Delete it, then run: {made_by}") from None

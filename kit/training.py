@@ -21,8 +21,8 @@ from torch import nn
 
 from kit.checkpoints import drop_checkpoints, load_checkpoint, save_checkpoint
 from kit.datasets import Batch, TrainingPhotos, network_input
-from kit.errors import DamagedStore, Mismatch, MissingStep, TrainingError
-from kit.experiments import Experiment
+from kit.errors import DamagedStore, Mismatch, MissingStep, TrainingError, UsageError
+from kit.experiments import Experiment, settings_of
 from kit.folds import Folds
 from kit.index import Index
 from kit.inference import Inputs, fold_rmse, prepare_inputs
@@ -85,19 +85,23 @@ def device_named(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, ImportError, AttributeError) as error:
         raise TrainingError(
             f"--device {name}: {str(error).splitlines()[0]} Use --device cpu or --device auto."
         ) from None
     return device
 
 
-def new_state(experiment: Experiment, device: torch.device) -> State:
-    """Networks and optimizers before the first step; the same for the same experiment."""
+def new_state(experiment: Experiment, device: torch.device, *, pretrained: bool = True) -> State:
+    """Networks and optimizers before the first step; the same for the same experiment.
+
+    Args:
+        pretrained: False leaves the encoder's weights to a checkpoint.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.seed)
-        generator = build_generator(experiment).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        generator = build_generator(experiment, pretrained=pretrained).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         discriminator = build_discriminator(experiment)
     average = copy.deepcopy(generator).requires_grad_(False)
     state = State(generator, average, _optimizer(generator, experiment), None, None, planned=experiment.epochs)
@@ -105,6 +109,36 @@ def new_state(experiment: Experiment, device: torch.device) -> State:
         state.discriminator = discriminator.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         state.discriminator_optimizer = _optimizer(discriminator, experiment)
     return state
+
+
+def try_out(experiment: Experiment, photos: int) -> None:
+    """Build the networks and pass a few pixels through: settings that do not fit fail before anything is written.
+
+    Raises:
+        UsageError: the networks cannot be built, or not work at this size or on so few photos.
+        TrainingError: the encoder's weights cannot be had.
+    """
+    state = new_state(experiment, torch.device("cpu"))
+    count = min(2, experiment.batch_size, photos)  # batch norm wants more than one value a channel
+    picture = torch.zeros(count, 3, experiment.size, experiment.size)
+    try:
+        with torch.no_grad():
+            residual = state.generator.train()(network_input(picture, picture[:, :1]))
+            if state.discriminator is not None:
+                state.discriminator.train()(patch_candidate(picture, picture[:, :1], picture))
+    except (RuntimeError, ValueError, TypeError, AssertionError, LookupError) as error:
+        raise _does_not_fit(experiment, (str(error) or type(error).__name__).splitlines()[0][:150]) from None
+    if residual.shape != picture.shape:
+        raise _does_not_fit(experiment, f"the network gives {tuple(residual.shape)} for {tuple(picture.shape)}")
+
+
+def _does_not_fit(experiment: Experiment, reason: str) -> UsageError:
+    parts = ["encoder", "architecture", "decoder_channels", "size", "batch_size"]
+    parts += ["discriminator_layers"] if experiment.adversarial_weight else []
+    chosen = " ".join(setting for setting in settings_of(experiment) if setting.partition("=")[0] in parts)
+    return UsageError(
+        f"{experiment.name} cannot be trained with {chosen}: {reason}. Change one with --set field=value."
+    )
 
 
 def _optimizer(module: nn.Module, experiment: Experiment) -> torch.optim.Optimizer:
@@ -218,14 +252,21 @@ def train_fold(
     _claim(folder, stamp, experiment, fold)
     if (folder / "run.json").is_file() and (folder / "model.safetensors").is_file():
         done = read_json(folder / "run.json", made_by=_again(experiment, fold))
+        drop_checkpoints(folder)  # they are still there after a kill in between
         return Run(folder, done["seconds"], done["epochs"], done["fold_rmse"], skipped=True)
     photos = TrainingPhotos(experiment, pack.train_target, folds.train_positions(fold), index.train[0].boxes)
     inputs = prepare_inputs(experiment, pack.train_image, index.train, folds.valid_positions(fold), fill)
-    state = new_state(experiment, device)
     saved = load_checkpoint(folder, device)
+    state = new_state(experiment, device, pretrained=saved is None)
     if saved is not None:
         state.load_state_dict(saved)
-    _epochs(experiment, state, photos, inputs, pack, folder, device, fold, max_minutes)
+    try:
+        _epochs(experiment, state, photos, inputs, pack, folder, device, fold, max_minutes)
+    except torch.OutOfMemoryError:
+        raise TrainingError(
+            f"{experiment.name} does not fit into the memory of {device}. Train a smaller batch under another name: "
+            f"kit train ... --as NAME --set batch_size={max(1, experiment.batch_size // 2)}"
+        ) from None
     return _finish(folder, state)
 
 
@@ -277,9 +318,10 @@ def _epochs(
             started = time.monotonic()
             row = _epoch(experiment, state, photos, device, bar)
             state.epoch += 1
-            last = state.epoch >= state.planned
+            last = state.epoch >= state.planned or (max_minutes is not None and state.epoch == 1)
             if last or state.epoch % max(1, state.planned // VALIDATIONS) == 0:
                 row["fold_rmse"] = fold_rmse(state.average, experiment, inputs, pack, device)
+                _check_finite(experiment, state.epoch, row)
                 bar.update(0, f"fold RMSE {row['fold_rmse']:.4f}")
             state.log.append(row)
             state.seconds += time.monotonic() - started
@@ -312,14 +354,21 @@ def _epoch(
         state.step += 1
         bar.update()
     means = {name: float(total) / len(photos) for name, total in sums.items()}
-    wrong = [name for name, value in means.items() if not math.isfinite(value)]
+    # the last step's loss was finite before the step: a checkpoint must not hold what it broke
+    values = (*state.generator.parameters(), *state.average.buffers())
+    norms = [value.detach().norm() for value in values if value.is_floating_point()]
+    _check_finite(experiment, state.epoch + 1, {**means, "weights": float(torch.stack(norms).sum())})
+    return {"epoch": state.epoch + 1, "learning_rate": rate, **means}
+
+
+def _check_finite(experiment: Experiment, epoch: int, values: dict[str, float]) -> None:
+    wrong = [name for name, value in values.items() if not math.isfinite(value)]
     if wrong:
         raise TrainingError(
-            f"{experiment.name}: the {wrong[0]} loss is no longer finite in epoch {state.epoch + 1}. The last good "
-            f"checkpoint is kept. Train gentler under another name: kit train ... --as NAME --set learning_rate="
+            f"{experiment.name}: {wrong[0]} is no longer finite in epoch {epoch}. The last good checkpoint is kept. "
+            f"Train gentler under another name: kit train ... --as NAME --set learning_rate="
             f"{experiment.learning_rate / 4:g}"
         )
-    return {"epoch": state.epoch + 1, "learning_rate": rate, **means}
 
 
 def _write_log(folder: Path, log: list[dict[str, float]]) -> None:
@@ -362,9 +411,14 @@ def load_generator(workspace: Workspace, name: str, fold: int, device: torch.dev
     stamp = read_json(folder / "experiment.json", made_by=again)
     if not (folder / "run.json").is_file():
         raise MissingStep(f"{folder} holds no finished training. Run: {again}")
-    settings = dict(stamp["experiment"])
-    settings["decoder_channels"] = tuple(settings["decoder_channels"])
-    experiment = Experiment(**settings)
+    try:
+        settings = dict(stamp["experiment"])
+        settings["decoder_channels"] = tuple(settings["decoder_channels"])
+        experiment = Experiment(**settings)
+    except (KeyError, TypeError, ValueError, UsageError):
+        raise DamagedStore(
+            f"{folder / 'experiment.json'} does not hold an experiment of this version. Train again: {again} --force"
+        ) from None
     generator = build_generator(experiment, pretrained=False)
     path = folder / "model.safetensors"
     try:

@@ -10,15 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy import Toy, make_toy_workspace, noisy, write_toy_source
+from toy import Toy, make_toy_workspace, write_toy_source
 
 from kit.blending.gram import ResidualGram, cached_gram, residual_gram
-from kit.blending.reading import Rows, opened
 from kit.competitions import to_score_space
 from kit.errors import PredictionsError, UsageError
 from kit.holes import scored_pixels
 from kit.predictions import Predictions, read_predictions
-from kit.storage import map_array
 
 
 @pytest.fixture(scope="module")
@@ -223,26 +221,3 @@ def test_old_caches_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert 1 <= len(kept) < 6 and sum(path.stat().st_size for path in kept) <= 4000
     monkeypatch.setattr("kit.blending.gram.residual_gram", lambda *_, **__: pytest.fail("read the pixels again"))
     assert_same(cached_gram(*toy.parts, ["m"]), newest)
-
-
-# --- reading ---------------------------------------------------------------------------------------------------------
-
-
-def test_positional_reads_give_what_the_store_gives(toy: Toy) -> None:
-    write_toy_source(toy, "averaged", predict=noisy(0.2, 5), by_fold=True)
-    for split, photos in (("oof", len(toy.index.train)), ("test", len(toy.index.test))):
-        predictions = read_predictions(toy.workspace, toy.index, toy.folds, "averaged", split)
-        with opened([predictions]) as (member,):
-            for photo in range(photos):
-                assert member.values(photo).tobytes() == predictions.values(photo).tobytes()
-
-
-def test_rows_of_maps_views_and_plain_arrays(tmp_path: Path) -> None:
-    array = np.arange(60, dtype=np.float32).reshape(20, 3)
-    np.save(tmp_path / "a.npy", array)
-    mapped = map_array(tmp_path / "a.npy", made_by="")
-    for rows, whole in ((mapped, array), (array, array), (mapped[5:], array[5:]), (mapped[:, :2], array[:, :2])):
-        reader = Rows(rows)
-        out = np.empty((4, whole.shape[1]), np.float32)
-        np.testing.assert_array_equal(reader.read(3, out), whole[3:7])
-        reader.close()

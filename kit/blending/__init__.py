@@ -1,6 +1,5 @@
 """Blending: weights for sources, from their residuals alone. Knows predictions; knows no model and no torch.
 
-reading    positional reads of memory-mapped rows
 gram       per-photo residual Grams in score space, one streaming pass, cached
 solvers    Gram to weights: best single, mean, hill climb, simplex
 estimate   nested cross-validation, intervals by photo, paired differences

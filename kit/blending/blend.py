@@ -19,7 +19,6 @@ import numpy as np
 
 from kit.blending.estimate import Bootstrap, CrossValidation, pooled, residual_correlation
 from kit.blending.gram import ResidualGram, cached_gram
-from kit.blending.reading import Member, opened
 from kit.blending.solvers import SOLVERS, best_single, climb, simplex
 from kit.errors import DamagedStore, KitError, Mismatch, MissingStep, UnknownName, UsageError
 from kit.folds import Folds
@@ -228,6 +227,8 @@ def make_blend(
     """
     if name is not None:
         checked_name("The blend", name)
+        if name in list_sources(workspace):  # what is uploaded or shown by that name would be the source
+            raise UsageError(f"{name} is the name of a source. Choose another one with --name.")
     chosen = _chosen(workspace, index, folds, sources)
     for source in chosen:  # before the long pass
         read_predictions(workspace, index, folds, source, "oof")
@@ -367,12 +368,11 @@ def _checked(
 
 
 def _weighted(tests: list[Predictions], weights: list[float], photos: int) -> Iterator[np.ndarray]:
-    with opened(tests) as members:
-        for photo in range(photos):
-            yield _sum(members, weights, photo)
+    for photo in range(photos):
+        yield _sum(tests, weights, photo)
 
 
-def _sum(members: list[Member], weights: list[float], photo: int) -> np.ndarray:
+def _sum(members: list[Predictions], weights: list[float], photo: int) -> np.ndarray:
     total = members[0].values(photo) * np.float64(weights[0])
     for member, weight in zip(members[1:], weights[1:], strict=True):
         total += member.values(photo) * np.float64(weight)

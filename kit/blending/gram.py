@@ -21,7 +21,6 @@ from pathlib import Path
 
 import numpy as np
 
-from kit.blending.reading import Member, Rows, is_finite, opened
 from kit.competitions import to_score_space
 from kit.errors import UsageError
 from kit.folds import Folds
@@ -30,6 +29,7 @@ from kit.index import Index
 from kit.pack import Pack
 from kit.predictions import Predictions, read_predictions
 from kit.progress import progress
+from kit.reading import Rows, is_finite
 from kit.storage import digest_bytes, digest_of, sweep, writing
 from kit.workspace import Workspace
 
@@ -102,7 +102,8 @@ def residual_gram(
     counts = np.array([3 * index.train[photo].scored for photo in photos], np.int64)
     products, sums = np.empty((len(photos), K, K)), np.empty((len(photos), K))
     starts = range(0, len(photos), max(1, chunk))
-    with opened(list(predictions)) as members, progress("Residuals", len(photos), "photos") as bar:
+    members = [one.opened() for one in predictions]
+    with progress("Residuals", len(photos), "photos") as bar:
         target = Rows(pack.train_target)
 
         local = threading.local()
@@ -161,7 +162,7 @@ def _block(K: int) -> int:
 
 
 def _residuals(
-    index: Index, pack: Pack, members: list[Member], target: Rows, photo: int, scratch: _Scratch
+    index: Index, pack: Pack, members: list[Predictions], target: Rows, photo: int, scratch: _Scratch
 ) -> np.ndarray:
     """Residuals in score space, `(K, padded)` float64 inside `scratch`, zero behind the photo's values."""
     truth = _scored_values(target.read(photo, scratch.target)[0], index.train[photo].boxes)

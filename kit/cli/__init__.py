@@ -6,15 +6,19 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
 from kit import __version__
 from kit.errors import KitError
 
+# from 0.26 on Typer carries its own copy of click: either one's exceptions are reached through one that Typer names
+_ClickException: type[Exception] = typer.BadParameter.__mro__[2]
+
+INTERRUPTED = 130  # what shells give for Ctrl-C
+
 app = typer.Typer(
     name="kit",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -57,6 +61,8 @@ def main(
       kit upload
     """
     context.obj = (workspace, competition)
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 def run() -> None:
@@ -69,21 +75,24 @@ def run() -> None:
         code = app(standalone_mode=False)
     except KitError as error:
         _fail(str(error))
-    except click.exceptions.NoArgsIsHelpError as error:
-        print(error.format_message())
-        sys.exit(2)
-    except click.ClickException as error:
-        command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "kit"
-        _fail(f"{' '.join(error.format_message().split())} See: {command} --help")
-    except (KeyboardInterrupt, click.Abort):
-        print("Stopped. Run the same command again to go on where it was.", file=sys.stderr)
-        sys.exit(130)
+    except _ClickException as error:
+        _fail(_usage(error))
+    except (KeyboardInterrupt, typer.Abort):
+        _stop()
     except BrokenPipeError:
         sys.exit(0)
     except OSError as error:
         _fail(_of_the_system(error))
     else:
+        if code == INTERRUPTED:  # newer versions of Typer return it instead of raising Abort
+            _stop()
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage(error: Exception) -> str:
+    context = getattr(error, "ctx", None)
+    message = " ".join(error.format_message().split())  # type: ignore[attr-defined]
+    return f"{message} See: {context.command_path if context else 'kit'} --help"
 
 
 def _of_the_system(error: OSError) -> str:
@@ -93,6 +102,11 @@ def _of_the_system(error: OSError) -> str:
     return (
         f"{where}{error.strerror or error}. Check the path, the permissions and the room on the disk, then run again."
     )
+
+
+def _stop() -> None:
+    print("Stopped. Run the same command again to go on where it was.", file=sys.stderr)
+    sys.exit(INTERRUPTED)
 
 
 def _fail(message: str) -> None:

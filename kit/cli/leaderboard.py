@@ -21,7 +21,7 @@ def upload(
     message: Annotated[str | None, typer.Option("--message", "-m", help="Description on the leaderboard.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Send without asking.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write and check it; send nothing.")] = False,
-    wait: Annotated[float, typer.Option("--wait", min=0, help="Minutes to wait for the score.")] = 10,
+    wait: Annotated[float, typer.Option("--wait", min=0, max=1e6, help="Minutes to wait for the score.")] = 10,
 ) -> None:
     """Write the submission, check it against the sample, ask, send it, and note its score.
 
@@ -37,16 +37,14 @@ def upload(
     project = project_of(context)
     ready = prepare(project, what)
     check = ready.check
-    print(
-        f"{ready.path}: {ready.what}, {check.rows} rows, values {check.lowest:.4f} to {check.highest:.4f}, as in the sample"
-    )
+    print(f"{ready.path}: {ready.what}, {_described(check)}")
     if ready.cv is not None:
         print(f"CV RMSE {ready.cv}")
     earlier = sent_before(project, ready)
     if earlier is not None:
         print(f"Note: these very bytes were sent on {earlier.when} (ref {earlier.ref}).")
     if dry_run:
-        print("Nothing was sent (--dry-run). Send it: kit upload")
+        print(f"Nothing was sent (--dry-run). Send it: {' '.join(['kit upload', *([what] if what else [])])}")
         return
     if not yes and not _agreed(f"Send it to {project.workspace.slug}?"):
         print("Nothing was sent.")

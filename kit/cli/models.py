@@ -19,7 +19,7 @@ def train(
     rename: Annotated[str | None, typer.Option("--as", help="Store the source under this name.")] = None,
     device: DeviceOption = "auto",
     max_minutes: Annotated[
-        float | None, typer.Option("--max-minutes", min=0.01, help="Plan for this long a fold, at most.")
+        float | None, typer.Option("--max-minutes", min=0.01, max=1e6, help="Plan for this long a fold, at most.")
     ] = None,
     list_all: Annotated[bool, typer.Option("--list", help="List experiments and their settings.")] = False,
     force: ForceOption = False,

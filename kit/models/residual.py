@@ -44,7 +44,7 @@ class ResidualGenerator(nn.Module):
         return self.network.segmentation_head(self.network.decoder(features))
 
 
-def _smp_network(architecture: str, encoder: str, decoder_channels: tuple[int, ...], in_channels: int) -> nn.Module:
+def _smp_network(architecture: str, encoder: str, decoder_channels: tuple[int, ...], in_channels: int) -> Any:
     options: dict[str, object] = {"encoder_depth": len(decoder_channels), "decoder_channels": decoder_channels}
     if architecture == "fpn":  # has one width, not one a level
         options = {"encoder_depth": 5, "decoder_segmentation_channels": decoder_channels[0]}
@@ -52,8 +52,8 @@ def _smp_network(architecture: str, encoder: str, decoder_channels: tuple[int, .
         return smp.create_model(
             architecture, encoder, encoder_weights=None, in_channels=in_channels, classes=3, **options
         )
-    except (KeyError, ValueError, RuntimeError, TypeError, AssertionError) as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    except Exception as error:  # each encoder of smp and timm raises what it likes
+        reason = str(error).splitlines()[0][:200].rstrip(".") if str(error) else type(error).__name__
         raise UsageError(
             f"encoder={encoder} with architecture={architecture} and {len(decoder_channels)} decoder channels cannot "
             f"be built: {reason}. Encoders: tu-<name of a timm model>, such as --set encoder=tu-resnet18."

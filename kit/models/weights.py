@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +13,8 @@ import torch
 from torch import nn
 
 from kit.errors import TrainingError
+
+HUB_SECONDS = 5.0  # how long the hub may take to answer at all; its client alone would try for a minute
 
 
 def load_encoder_weights(encoder: Any, name: str, weights: str) -> None:
@@ -23,24 +29,65 @@ def load_encoder_weights(encoder: Any, name: str, weights: str) -> None:
     """
     if not name.startswith("tu-"):
         raise TrainingError(f"encoder_weights={weights} needs a timm encoder: --set encoder=tu-{name}")
+    state = None if weights == "imagenet" else read_weights(Path(weights))
+    if state is None:
+        _check_hub(name)
+    try:
+        donor, other = (_donor(name, state, seed) for seed in (1, 2))
+    except Exception as error:  # timm passes on whatever its hub client, torch or its key filters raise
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        where = "be downloaded" if state is None else f"be taken from {weights}"
+        raise TrainingError(f"The weights of {name} cannot {where} ({reason}). {_WAY_OUT}") from None
+    # timm passes over tensors that are not there; those are what two random starts made different
+    lacking = [key for key, value in donor.items() if not torch.equal(value, other[key])]
+    lacking += encoder.model.load_state_dict(donor, strict=False).missing_keys
+    if lacking:
+        raise TrainingError(
+            f"The weights {weights} are not those of {name}: {len(lacking)} tensors are not in them, first "
+            f"{lacking[0]}. {_WAY_OUT}"
+        )
+
+
+_WAY_OUT = "Give a file with --set encoder_weights=PATH, or train from random weights with --set encoder_weights=none."
+
+
+def _donor(name: str, state: dict[str, torch.Tensor] | None, seed: int) -> dict[str, torch.Tensor]:
+    """The tensors of timm's own model, loaded as timm does it; what it does not find is random by `seed`."""
     import timm
 
-    options: dict[str, Any] = {"pretrained": True, "features_only": True, "out_indices": None}
-    if weights != "imagenet":
-        options["pretrained_cfg_overlay"] = {"state_dict": read_weights(Path(weights).expanduser())}
-    options.pop("out_indices")
+    logging.getLogger("timm").setLevel(logging.ERROR)  # its warnings on foreign keys; the caller raises an error
+    overlay: dict[str, Any] = {} if state is None else {"pretrained_cfg_overlay": {"state_dict": dict(state)}}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return timm.create_model(name.removeprefix("tu-"), pretrained=True, features_only=True, **overlay).state_dict()
+
+
+def _check_hub(name: str) -> None:
+    """Raise `TrainingError` at once when the weights are neither on this machine nor to be had."""
+    import timm
+    from huggingface_hub import constants, scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    cfg = timm.get_pretrained_cfg(name.removeprefix("tu-"), allow_unregistered=True)
+    repository = getattr(cfg, "hf_hub_id", None)
+    if not repository or constants.HF_HUB_OFFLINE:
+        return
     try:
-        donor = timm.create_model(name.removeprefix("tu-"), **options)
-    except Exception as error:  # timm passes on whatever its hub client, torch or its key filters raise
-        reason = " ".join(str(error).split())[:200]
-        where = "be downloaded" if weights == "imagenet" else f"be taken from {weights}"
+        cached = any(found.repo_id == repository for found in scan_cache_dir().repos)
+    except CacheNotFound:
+        cached = False
+    try:
+        urllib.request.urlopen(constants.ENDPOINT, timeout=HUB_SECONDS).close()
+    except urllib.error.HTTPError:
+        return  # it answers
+    except OSError as error:
+        if cached:
+            constants.HF_HUB_OFFLINE = True  # its client then reads what is here without trying for a minute
+            return
         raise TrainingError(
-            f"The weights of {name} cannot {where}: {reason}. Give a file with --set encoder_weights=PATH, or train "
-            "from random weights with --set encoder_weights=none."
+            f"The weights of {name} cannot be downloaded: {constants.ENDPOINT} does not answer "
+            f"({_first_line(error)}). {_WAY_OUT}"
         ) from None
-    missing = encoder.model.load_state_dict(donor.state_dict(), strict=False).missing_keys
-    if missing:
-        raise TrainingError(f"The weights {weights} lack {len(missing)} tensors of {name}, first {missing[0]}.")
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -52,14 +99,18 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    with contextlib.suppress(RuntimeError):  # a home folder that cannot be told
+        path = path.expanduser()
     if not path.is_file():
         raise TrainingError(f"encoder_weights={path}: there is no such file. Use none, imagenet, or a file's path.")
     try:
         state: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, ValueError, EOFError, KeyError, OSError, ImportError) as error:
+    except (SafetensorError, RuntimeError, EOFError, OSError, ImportError) as error:
         raise TrainingError(f"{path} is not a .safetensors or .pth weights file ({_first_line(error)}).") from None
-    except Exception as error:  # pickle raises its own family for files that hold more than tensors
-        raise TrainingError(f"{path} holds more than weights and was not loaded ({_first_line(error)}).") from None
+    except Exception as error:  # pickle raises one error for what is no pickle and for what would run code
+        if "GLOBAL" in str(error):
+            raise TrainingError(f"{path} holds Python objects besides weights; nothing in it was run.") from None
+        raise TrainingError(f"{path} is not a .safetensors or .pth weights file.") from None
     state = state.get("state_dict", state) if isinstance(state, dict) else {}
     if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise TrainingError(f"{path} does not hold a dictionary of tensors.")
@@ -73,23 +124,13 @@ def _first_line(error: Exception) -> str:
 
 def widen_first_convolution(encoder: nn.Module, in_channels: int) -> None:
     """Give the encoder more input channels; the new ones start at zero weight, so nothing learnt is lost."""
-    for parent in encoder.modules():
-        for name, child in parent.named_children():
-            if isinstance(child, nn.Conv2d) and child.in_channels == 3 and child.groups == 1:
-                wide = nn.Conv2d(
-                    in_channels,
-                    child.out_channels,
-                    child.kernel_size,  # type: ignore[arg-type]
-                    child.stride,  # type: ignore[arg-type]
-                    child.padding,  # type: ignore[arg-type]
-                    child.dilation,  # type: ignore[arg-type]
-                    bias=child.bias is not None,
-                )
-                with torch.no_grad():
-                    wide.weight.zero_()
-                    wide.weight[:, :3] = child.weight
-                    if child.bias is not None and wide.bias is not None:
-                        wide.bias.copy_(child.bias)
-                setattr(parent, name, wide)
-                return
+    for child in encoder.modules():
+        if isinstance(child, nn.Conv2d) and child.in_channels == 3 and child.groups == 1:
+            # in place: subclasses have paddings and normalisations of their own
+            with torch.no_grad():
+                wide = child.weight.new_zeros(child.out_channels, in_channels, *child.kernel_size)
+                wide[:, :3] = child.weight
+            child.weight = nn.Parameter(wide)
+            child.in_channels = in_channels
+            return
     raise TrainingError("The encoder has no convolution on three channels to widen; use --set encoder_weights=none.")

@@ -174,7 +174,8 @@ def side_by_side(
 def save_figure(path: Path, image: np.ndarray) -> None:
     """Write the picture whole; `path` ends in `.png`. Raises `UsageError` for another suffix."""
     if path.suffix.lower() != ".png":
-        raise UsageError(f"{path} does not end in .png, the only format for figures: choose {path.with_suffix('.png')}")
+        better = path.with_suffix(".png") if path.name else Path("figure.png")
+        raise UsageError(f"{path} does not end in .png, the only format for figures: choose {better}")
     save_image(path, image)
 
 

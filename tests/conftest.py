@@ -1,0 +1,81 @@
+"""What every test may rely on: no network, one thread a library, and one small competition that is made once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+# read when torch, numpy and the hub clients are imported, so set before any of them is
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.pop("KIT_WORKSPACE", None)
+
+import pytest
+from hypothesis import settings
+from kaggle_standin import kaggle_env, kaggle_service
+
+from kit.demo import make_demo_archive
+from kit.fetching import fetch
+from kit.project import Project
+from kit.workspace import Workspace
+
+__all__ = ["kaggle_env", "kaggle_service"]  # fixtures
+
+settings.register_profile("kit", deadline=None)
+settings.load_profile("kit")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quick_disk() -> Iterator[None]:
+    """Tests kill processes, never the machine, so nothing need wait for the disk: a third of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@dataclass(frozen=True)
+class Small:
+    """A small competition in Kaggle's layout, fetched. Shared by all tests: read it, or work on `copy`."""
+
+    archive: Path
+    truth: Path
+    """Folder of the whole test photos."""
+    root: Path
+    """A workspace after `kit fetch`."""
+
+    @property
+    def project(self) -> Project:
+        """The fetched workspace, opened."""
+        return Project(Workspace(self.root))
+
+    def copy(self, folder: Path) -> Project:
+        """The fetched workspace once more, to be written to."""
+        shutil.copytree(self.root, folder)
+        return Project(Workspace(folder))
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    """20 training and 4 test photos of 256x256 in six classes, fetched once a session."""
+    folder = tmp_path_factory.mktemp("small")
+    made = make_demo_archive(folder / "original", train=20, test=4)
+    fetch(Workspace(folder / "workspace"), source=made.archive)
+    return Small(made.archive, made.truth, folder / "workspace")
+
+
+@pytest.fixture
+def digests() -> Callable[[Path], dict[str, str]]:
+    """A function that names every file below a folder and its content, so that two moments can be compared."""
+    from kit.storage import digest_file
+
+    def of(folder: Path) -> dict[str, str]:
+        if not folder.exists():
+            return {}
+        paths = sorted(path for path in folder.rglob("*") if path.is_file())
+        return {path.relative_to(folder).as_posix(): digest_file(path) for path in paths}
+
+    return of

@@ -1,0 +1,280 @@
+"""`kit train` and `kit predict` as functions: the contract that every registered experiment keeps."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_training import CPU, project_at, tiny
+from toy import SLUG, TOY
+
+from kit.blending import make_blend
+from kit.competitions import to_score_space
+from kit.errors import KitError, Mismatch, MissingStep, TrainingError, UsageError
+from kit.experiments import EXPERIMENTS, Experiment
+from kit.fitting import chosen_folds, fit_fold, predict_fold, recipe_of
+from kit.holes import scored_pixels
+from kit.pack import build_pack
+from kit.predictions import read_manifest, read_predictions
+from kit.project import Project
+from kit.sources import make_fill_source
+from kit.storage import digest_of
+from kit.training import load_generator
+from kit.workspace import Workspace
+
+FOLDS = 3
+
+
+def short(name: str = "regress", *settings: str, rename: str | None = None) -> Experiment:
+    """An experiment that trains in a moment."""
+    return tiny(name, "epochs=2", *settings, rename=rename)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Every registered experiment trained on every fold; not to be written to."""
+    project = project_at(tmp_path_factory.mktemp("trained"))
+    for name in EXPERIMENTS:
+        for fold in range(FOLDS):
+            fit_fold(project, short(name), fold, device="cpu")
+    return project
+
+
+@pytest.fixture
+def copied(trained: Project, tmp_path: Path) -> Project:
+    """The same, to be written to."""
+    shutil.copytree(trained.workspace.root, tmp_path / "copy")
+    return Project(Workspace(tmp_path / "copy", SLUG))
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_predicts_every_training_photo_once_and_the_test_photos_with_every_fold(
+    name: str, trained: Project
+) -> None:
+    oof = read_predictions(trained.workspace, trained.index, trained.folds, name, "oof")
+    test = read_predictions(trained.workspace, trained.index, trained.folds, name, "test")
+    assert oof.places.shape[:2] == (len(trained.index.train), 1)
+    assert test.places.shape[:2] == (len(trained.index.test), FOLDS)
+    for predictions, samples in ((oof, trained.index.train), (test, trained.index.test)):
+        for position, sample in enumerate(samples):
+            values = predictions.values(position)
+            assert values.shape == (sample.scored, 3)
+            assert values.min() >= 0 and values.max() <= 1
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_oof_part_of_a_fold_holds_exactly_that_folds_photos(name: str, trained: Project) -> None:
+    for fold in range(FOLDS):
+        positions = trained.folds.valid_positions(fold)
+        manifest = read_manifest(trained.workspace, name, "oof", fold)
+        assert manifest is not None
+        assert manifest["photos"] == len(positions)
+        assert manifest["values"] == sum(trained.index.train[position].scored for position in positions)
+        assert (manifest["folds"], manifest["index"]) == (trained.folds.digest, trained.index.digest)
+        assert digest_of(manifest["recipe"]) == digest_of(recipe_of(short(name)))
+        only = read_predictions(trained.workspace, trained.index, trained.folds, name, "oof")
+        assert set(positions) == set(np.flatnonzero(only.places[:, 0, 0] == fold))
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_reloads_equal_and_predicts_the_same_bytes_again(name: str, copied: Project) -> None:
+    folder = copied.workspace.predictions / name
+    before = {path.name + path.parent.name: path.read_bytes() for path in folder.rglob("fold_1.npy")}
+    assert len(before) == 2
+    assert load_generator(copied.workspace, name, 1, CPU)[0] == short(name)
+    assert predict_fold(copied, name, 1, device="cpu") is False
+    assert predict_fold(copied, name, 1, device="cpu", force=True) is True
+    after = {path.name + path.parent.name: path.read_bytes() for path in folder.rglob("fold_1.npy")}
+    assert after == before
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_folds_rmse_is_that_of_its_stored_predictions(name: str, trained: Project) -> None:
+    oof = read_predictions(trained.workspace, trained.index, trained.folds, name, "oof")
+    for fold in range(FOLDS):
+        errors = []
+        for position in trained.folds.valid_positions(fold):
+            truth = trained.pack.train_target[position][scored_pixels(trained.index.train[position].boxes)] / 255
+            guess = to_score_space(oof.values(position), trained.pack.train_estimated[position])
+            errors.append(guess - to_score_space(truth, trained.pack.train_extremes[position]))
+        run = json.loads((trained.workspace.run(name, fold) / "run.json").read_text())
+        assert run["fold_rmse"] == pytest.approx(np.sqrt(np.mean(np.concatenate(errors) ** 2)), rel=2e-4)
+
+
+def test_trained_sources_and_fills_are_blended_alike(copied: Project) -> None:
+    blend = make_blend(copied.workspace, copied.index, copied.folds, copied.pack, [*EXPERIMENTS, "mean"])
+    assert {member.name for member in blend.members} == {*EXPERIMENTS, "mean"}
+    assert sum(member.weight for member in blend.members) == pytest.approx(1.0)
+    assert all(member.oof and member.test for member in blend.members)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_a_finished_fold_is_skipped_and_nothing_is_written(
+    name: str, copied: Project, digests: Callable[[Path], dict[str, str]]
+) -> None:
+    before = digests(copied.workspace.root)
+    assert fit_fold(copied, short(name), 0, device="cpu").skipped
+    assert digests(copied.workspace.root) == before
+
+
+def test_lost_predictions_are_made_again_without_training(copied: Project) -> None:
+    path = copied.workspace.source("regress", "test") / "fold_2.npy"
+    before = path.read_bytes()
+    path.unlink()
+    weights = (copied.workspace.run("regress", 2) / "model.safetensors").stat().st_mtime_ns
+    assert not fit_fold(copied, short(), 2, device="cpu").skipped
+    assert path.read_bytes() == before
+    assert (copied.workspace.run("regress", 2) / "model.safetensors").stat().st_mtime_ns == weights
+
+
+def test_everything_again_on_another_machine_without_the_hidden_pixels_gives_the_same_bytes(
+    trained: Project, tmp_path: Path
+) -> None:
+    """The whole way from the raw files, with noise under the holes of every masked photo."""
+    import cv2
+
+    workspace = Workspace(tmp_path / "noise", SLUG)
+    shutil.copytree(trained.workspace.raw, workspace.raw)
+    shutil.copytree(trained.workspace.folds.parent, workspace.folds.parent)
+    for sample in (*trained.index.train, *trained.index.test):
+        path = workspace.raw / sample.image
+        picture = cv2.imread(str(path))
+        picture[sample.hole] = np.random.default_rng(2).integers(0, 256, picture[sample.hole].shape)
+        cv2.imwrite(str(path), picture)
+    build_pack(workspace, TOY)
+    from kit.index import read_index
+
+    assert read_index(workspace).digest != trained.index.digest  # the photos' own digests differ
+    noisy = Project(workspace)
+    recipe = json.loads(workspace.folds.with_suffix(".json").read_text())
+    workspace.folds.with_suffix(".json").write_text(json.dumps({**recipe, "index": noisy.index.digest}))
+    fit_fold(noisy, short(), 1, device="cpu")
+    for path in (
+        "runs/regress/fold_1/model.safetensors",
+        *(f"predictions/regress/{s}/fold_1.npy" for s in ("oof", "test")),
+    ):
+        assert (workspace.root / path).read_bytes() == (trained.workspace.root / path).read_bytes()
+
+
+# refusals
+
+
+def test_other_settings_under_a_taken_name_are_refused(
+    copied: Project, digests: Callable[[Path], dict[str, str]]
+) -> None:
+    before = digests(copied.workspace.root)
+    with pytest.raises(Mismatch, match=r"--as NAME.*--fold all --force"):
+        fit_fold(copied, short("regress", "seed=3"), 0, device="cpu")
+    assert digests(copied.workspace.root) == before
+
+
+def test_all_folds_can_be_replaced_and_a_mixture_is_never_read(copied: Project) -> None:
+    other = short("regress", "epochs=1")
+    for fold in range(FOLDS):
+        if fold:
+            with pytest.raises(Mismatch, match=r"different settings.*--fold all --force"):
+                read_predictions(copied.workspace, copied.index, copied.folds, "regress", "oof")
+        assert fit_fold(copied, other, fold, device="cpu", force=True).epochs == 1
+    oof = read_predictions(copied.workspace, copied.index, copied.folds, "regress", "oof")
+    assert len(oof.photos) == len(copied.index.train)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        (["encoder=tu-nope"], UsageError),
+        (["encoder_weights=nothing.pth"], TrainingError),
+        (["architecture=fpn"], UsageError),
+    ],
+)
+@pytest.mark.parametrize("name", ["fresh", "regress"])
+def test_settings_that_cannot_work_are_refused_before_anything_is_lost_or_claimed(
+    name: str,
+    settings: list[str],
+    error: type[KitError],
+    copied: Project,
+    digests: Callable[[Path], dict[str, str]],
+) -> None:
+    before = digests(copied.workspace.root)
+    with pytest.raises(error):
+        fit_fold(copied, short("regress", *settings, rename=name), 0, device="cpu", force=name == "regress")
+    assert digests(copied.workspace.root) == before
+    assert fit_fold(copied, short(rename=name), 0, device="cpu").skipped is (name == "regress")
+
+
+def test_force_trains_again_with_the_same_bytes(copied: Project) -> None:
+    folder = copied.workspace.run("pix2pix", 0)
+    before = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(b"damaged")
+    assert not fit_fold(copied, short("pix2pix"), 0, device="cpu", force=True).skipped
+    assert (folder / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["mean", "telea"])
+def test_the_name_of_a_fill_is_refused(name: str, copied: Project) -> None:
+    with pytest.raises(UsageError, match="--as NAME"):
+        fit_fold(copied, short(rename=name), 0, device="cpu")
+
+
+def test_a_name_that_is_no_file_name_is_refused(copied: Project) -> None:
+    with pytest.raises(UsageError, match="cannot be a file name"):
+        fit_fold(copied, short(rename="../elsewhere"), 0, device="cpu")
+
+
+def test_predicting_what_was_never_trained_says_how_to_train(copied: Project) -> None:
+    with pytest.raises(MissingStep, match="kit train unet --fold 1"):
+        predict_fold(copied, "unet", 1, device="cpu")
+
+
+def test_predicting_with_other_folds_is_refused(copied: Project) -> None:
+    from kit.folds import make_folds
+
+    make_folds(copied.workspace, copied.index, copied.pack.train_target, k=FOLDS, seed=5)
+    again = Project(copied.workspace)
+    with pytest.raises(Mismatch, match="--force"):
+        predict_fold(again, "regress", 0, device="cpu")
+    with pytest.raises(Mismatch, match="folds"):
+        fit_fold(again, short(), 0, device="cpu")
+
+
+def test_weights_that_are_not_finite_are_not_stored_as_predictions(copied: Project) -> None:
+    from safetensors.torch import load_file, save_file
+
+    path = copied.workspace.run("regress", 0) / "model.safetensors"
+    weights = load_file(path)
+    save_file({name: value * float("nan") if value.ndim == 4 else value for name, value in weights.items()}, path)
+    stored = copied.workspace.source("regress", "oof") / "fold_0.npy"
+    before = stored.read_bytes()
+    with pytest.raises(KitError, match="not finite"):
+        predict_fold(copied, "regress", 0, device="cpu", force=True)
+    assert stored.read_bytes() == before
+
+
+def test_a_batch_larger_than_the_fold_trains_in_one_step_an_epoch(copied: Project) -> None:
+    run = fit_fold(copied, short("regress", "batch_size=500", rename="large"), 0, device="cpu")
+    assert json.loads((run.folder / "run.json").read_text())["steps"] == run.epochs == 2
+
+
+@pytest.mark.parametrize("base", ["harmonic", "fractional"])
+def test_the_base_fill_is_made_when_it_is_needed(base: str, copied: Project) -> None:
+    assert not (copied.workspace.predictions / base).exists()
+    fit_fold(copied, short("regress", f"base={base}", "epochs=1", rename=f"over-{base}"), 0, device="cpu")
+    assert make_fill_source(copied.workspace, copied.index, copied.pack, base) is False
+
+
+def test_folds_are_chosen_by_number_or_all_each_once(trained: Project) -> None:
+    assert chosen_folds(trained, ["all"]) == [0, 1, 2]
+    assert chosen_folds(trained, ["2", "0", "2"]) == [2, 0]
+    for text in ("3", "-1", "1.0", "", "two", "\u00b2"):
+        with pytest.raises(UsageError, match="fold"):
+            chosen_folds(trained, [text])
+
+
+def test_training_leaves_the_global_random_state_usable(copied: Project) -> None:
+    fit_fold(copied, short("regress", "epochs=1", rename="one"), 0, device="cpu")
+    assert torch.rand(3).unique().numel() == 3

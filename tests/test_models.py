@@ -1,0 +1,326 @@
+"""Networks: shapes, the start at the base fill, the patch of the PatchGAN, encoder weights from files."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import time
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from kit.datasets import INPUT_CHANNELS, network_input
+from kit.errors import TrainingError, UsageError
+from kit.experiments import ARCHITECTURES, Experiment, experiment
+from kit.models import build_discriminator, build_generator
+from kit.models.patchgan import PatchGAN, patch_candidate
+from kit.models.weights import read_weights, widen_first_convolution
+from kit.training import try_out
+
+ENCODER = "test_efficientnet"
+STEM = "model.conv_stem.weight"
+
+
+def tiny(*settings: str, name: str = "regress") -> Experiment:
+    """An experiment whose networks are built in no time."""
+    return experiment(name, [f"encoder=tu-{ENCODER}", "decoder_channels=32,16,16", *settings])
+
+
+@pytest.mark.parametrize("size", [64, 128, 256])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_generator_gives_a_residual_of_the_pictures_size(architecture: str, size: int) -> None:
+    generator = build_generator(tiny(f"architecture={architecture}", f"size={size}"))
+    x = network_input(torch.rand(2, 3, size, size), torch.rand(2, 1, size, size))
+    assert generator.eval()(x).shape == (2, 3, size, size)
+
+
+@pytest.mark.parametrize("size", [64, 128])
+@pytest.mark.parametrize("encoder", ["tu-resnet10t", "resnet18"])
+def test_encoders_of_smp_and_of_timm_can_be_used_with_five_levels(encoder: str, size: int) -> None:
+    generator = build_generator(experiment("regress", [f"encoder={encoder}", "decoder_channels=32,16,16,16,16"]))
+    assert generator.eval()(torch.rand(1, INPUT_CHANNELS, size, size)).shape == (1, 3, size, size)
+
+
+@pytest.mark.parametrize("widths", ["16", "16,16", "16,16,16", "32,16,16,16", "32,32,16,16,16"])
+def test_one_to_five_decoder_widths_can_be_had(widths: str) -> None:
+    generator = build_generator(tiny(f"decoder_channels={widths}"))
+    assert generator.eval()(torch.rand(1, INPUT_CHANNELS, 64, 64)).shape == (1, 3, 64, 64)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_before_the_first_step_the_residual_is_exactly_zero(architecture: str) -> None:
+    generator = build_generator(tiny(f"architecture={architecture}"))
+    x = torch.randn(2, INPUT_CHANNELS, 64, 64)
+    for training in (True, False):
+        assert not generator.train(training)(x).any()
+    assert generator.train()(x).sum().requires_grad
+
+
+def test_only_the_head_learns_in_the_first_step_and_then_all_do() -> None:
+    generator = build_generator(tiny("dropout=0"))
+    x = torch.randn(2, INPUT_CHANNELS, 64, 64)
+    optimizer = torch.optim.SGD(generator.parameters(), 0.1)
+    for seen_by_encoder in (False, True):
+        optimizer.zero_grad()
+        (generator(x) - 1).square().mean().backward()
+        assert bool(generator.network.encoder.model.conv_stem.weight.grad.any()) is seen_by_encoder
+        optimizer.step()
+
+
+def test_dropout_works_while_training_only() -> None:
+    generator = build_generator(tiny("dropout=0.9"))
+    torch.nn.init.ones_(generator.network.segmentation_head[0].weight)
+    x = torch.randn(1, INPUT_CHANNELS, 64, 64)
+    assert torch.equal(generator.eval()(x), generator.eval()(x))
+    assert not torch.equal(generator.train()(x), generator.train()(x))
+
+
+def test_an_experiment_without_an_adversary_has_no_discriminator() -> None:
+    assert build_discriminator(tiny()) is None
+    assert isinstance(build_discriminator(tiny(name="pix2pix")), PatchGAN)
+
+
+@pytest.mark.parametrize(("layers", "patch", "size"), [(1, 16, 64), (2, 34, 64), (3, 70, 128), (4, 142, 256)])
+def test_a_patch_of_the_discriminator_has_the_size_that_the_paper_gives(layers: int, patch: int, size: int) -> None:
+    discriminator = PatchGAN(3, 16, layers).eval()
+    x = torch.randn(1, 3, size, size, requires_grad=True)
+    logits = discriminator(x)
+    middle = logits.shape[2] // 2
+    logits[0, 0, middle, middle].backward()
+    assert x.grad is not None
+    rows = x.grad[0].abs().sum(dim=(0, 2)).nonzero()
+    columns = x.grad[0].abs().sum(dim=(0, 1)).nonzero()
+    assert int(rows.max() - rows.min()) + 1 == int(columns.max() - columns.min()) + 1 == patch
+
+
+def test_the_discriminator_sees_condition_hole_and_candidate_about_zero() -> None:
+    filled, hole, candidate = torch.rand(2, 3, 8, 8), torch.ones(2, 1, 8, 8), torch.rand(2, 3, 8, 8)
+    x = patch_candidate(filled, hole, candidate)
+    assert x.shape == (2, 7, 8, 8)
+    assert torch.allclose((x[:, :3] + 1) / 2, filled, atol=1e-6)
+    assert torch.allclose((x[:, 4:] + 1) / 2, candidate, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["encoder=tu-nope"],
+        ["encoder="],
+        ["encoder=nope"],
+        ["encoder=tu-test_vit"],
+        ["architecture=fpn", "decoder_channels=48"],
+        ["architecture=unetplusplus", "decoder_channels=16"],
+        ["encoder=tu-swinv2_cr_tiny_224"],
+    ],
+)
+def test_networks_that_cannot_be_are_one_line_that_names_the_setting(settings: list[str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        try_out(tiny(*settings), 8)
+    assert "\n" not in str(caught.value)
+    assert settings[0] in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+def test_a_picture_too_small_for_the_patchgan_is_said_before_training() -> None:
+    with pytest.raises(UsageError, match=r"size=64 .*discriminator_layers=5.*Kernel size"):
+        try_out(tiny("discriminator_layers=5", name="pix2pix"), 8)
+    try_out(tiny("discriminator_layers=4", name="pix2pix"), 8)
+
+
+def test_a_batch_of_one_on_which_batch_norm_has_no_statistics_is_said_before_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pooled = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.BatchNorm2d(INPUT_CHANNELS))
+    network = torch.nn.Sequential(pooled, torch.nn.Upsample(64), torch.nn.Conv2d(INPUT_CHANNELS, 3, 1))
+    monkeypatch.setattr("kit.training.build_generator", lambda experiment, pretrained: network)
+    for one, photos in ((tiny("batch_size=1"), 8), (tiny(), 1)):
+        with pytest.raises(UsageError, match=r"Expected more than 1 value per channel.*--set"):
+            try_out(one, photos)
+    try_out(tiny("batch_size=2"), 8)
+    assert network.training
+
+
+def test_a_batch_of_one_trains_where_the_coarsest_level_is_two_pixels_wide() -> None:
+    assert try_out(tiny("batch_size=1", "decoder_channels=16,16,16,16,16"), 8) is None
+
+
+# encoder weights
+
+
+@pytest.fixture(scope="module")
+def donor() -> dict[str, torch.Tensor]:
+    """The tensors of timm's own model, as a file of pretrained weights holds them."""
+    torch.manual_seed(3)
+    model = timm.create_model(ENCODER)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(module.running_mean)
+    return model.state_dict()
+
+
+def stored(donor: dict[str, torch.Tensor], path: Path) -> Path:
+    if path.suffix == ".safetensors":
+        save_file(donor, path)
+    else:
+        torch.save({"state_dict": donor} if path.stem == "nested" else donor, path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "weights.pth", "nested.pth"])
+def test_encoder_weights_are_read_from_a_file(name: str, donor: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    path = stored(donor, tmp_path / name)
+    encoder = build_generator(tiny(f"encoder_weights={path}")).network.encoder.state_dict()
+    shared = [key for key in encoder if key.removeprefix("model.") in donor and key != STEM]
+    assert len(shared) == len(encoder) - 1
+    assert all(torch.equal(encoder[key], donor[key.removeprefix("model.")]) for key in shared)
+
+
+def test_the_widened_convolution_keeps_what_was_learnt_and_begins_blind_to_the_rest(
+    donor: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    path = stored(donor, tmp_path / "weights.safetensors")
+    generator = build_generator(tiny(f"encoder_weights={path}")).eval()
+    stem = generator.network.encoder.state_dict()[STEM]
+    assert torch.equal(stem[:, :3], donor[STEM.removeprefix("model.")])
+    assert stem.shape[1] == INPUT_CHANNELS and not stem[:, 3:].any()
+    x = torch.randn(1, INPUT_CHANNELS, 64, 64)
+    other = torch.cat([x[:, :3], torch.randn(1, INPUT_CHANNELS - 3, 64, 64)], dim=1)
+    pairs = zip(generator.network.encoder(x)[1:], generator.network.encoder(other)[1:], strict=True)
+    assert all(torch.equal(one, two) for one, two in pairs)
+    reference = timm.create_model(ENCODER, features_only=True).eval()
+    reference.load_state_dict(donor, strict=False)
+    ours = [feature for feature in generator.network.encoder(x)[1:] if feature.numel()]
+    for one, two in zip(ours, reference(x[:, :3]), strict=False):
+        assert torch.allclose(one, two, atol=1e-5)
+
+
+def test_a_network_with_and_one_without_pretrained_weights_have_the_same_tensors(
+    donor: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    one = tiny(f"encoder_weights={stored(donor, tmp_path / 'weights.pth')}")
+    with_weights, without = build_generator(one), build_generator(one, pretrained=False)
+    shapes = [{key: value.shape for key, value in each.state_dict().items()} for each in (with_weights, without)]
+    assert shapes[0] == shapes[1]
+
+
+def test_a_widened_convolution_stays_of_its_own_kind() -> None:
+    class Same(torch.nn.Conv2d):
+        """Pads by itself, as TensorFlow does."""
+
+    network = torch.nn.Sequential(Same(3, 4, 3, stride=2), torch.nn.Conv2d(4, 3, 1))
+    widen_first_convolution(network, 5)
+    assert isinstance(network[0], Same)
+    assert network[0].in_channels == 5
+    assert network(torch.rand(1, 5, 8, 8)).shape == (1, 3, 3, 3)
+
+
+class Touch:
+    """Leaves a file behind when it is unpickled carelessly."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def broken_file(kind: str, folder: Path, donor: dict[str, torch.Tensor]) -> Path:
+    """A file that is no weights file of this encoder."""
+    path = folder / f"{kind.replace(' ', '_')}.pth"
+    if kind == "missing":
+        return path
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "empty":
+        path.touch()
+    elif kind == "text":
+        path.write_text("hello, these are no weights\n" * 9)
+    elif kind == "text as safetensors":
+        path = path.with_suffix(".safetensors")
+        path.write_text("hello, these are no weights\n" * 9)
+    elif kind == "cut":
+        torch.save(donor, path)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif kind == "code":
+        torch.save({"weights": Touch(folder / "executed")}, path)
+    elif kind == "code in an old pickle":
+        path.write_bytes(pickle.dumps({"weights": Touch(folder / "executed")}, protocol=2))
+    elif kind == "whole model":
+        torch.save(torch.nn.Linear(2, 2), path)
+    elif kind == "list":
+        torch.save([torch.ones(2)], path)
+    elif kind == "more than tensors":
+        torch.save({**donor, "epoch": 3}, path)
+    elif kind == "foreign keys":
+        torch.save({f"backbone.{key}": value for key, value in donor.items()}, path)
+    elif kind == "half of the keys":
+        torch.save(dict(list(donor.items())[: len(donor) // 2]), path)
+    elif kind == "another network":
+        torch.save(timm.create_model("test_resnet").state_dict(), path)
+    elif kind == "another width":
+        torch.save({key: torch.cat([value, value]) if value.ndim else value for key, value in donor.items()}, path)
+    return path
+
+
+KINDS = [
+    "missing",
+    "folder",
+    "empty",
+    "text",
+    "text as safetensors",
+    "cut",
+    "code",
+    "code in an old pickle",
+    "whole model",
+    "list",
+    "more than tensors",
+    "foreign keys",
+    "half of the keys",
+    "another network",
+    "another width",
+]
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_that_holds_no_weights_of_the_encoder_is_one_clear_line(
+    kind: str, donor: dict[str, torch.Tensor], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = broken_file(kind, tmp_path, donor)
+    with pytest.raises(TrainingError) as caught:
+        build_generator(tiny(f"encoder_weights={path}"))
+    message = str(caught.value)
+    assert path.name in message and "\n" not in message and len(message) < 600
+    assert "\x1b" not in message and "weights_only" not in message
+    assert not (tmp_path / "executed").exists()
+    assert "Unexpected keys" not in capfd.readouterr().err
+
+
+def test_a_pickle_with_code_is_told_from_a_text_file(donor: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="besides weights; nothing in it was run"):
+        read_weights(broken_file("code", tmp_path, donor))
+    with pytest.raises(TrainingError, match=r"is not a \.safetensors or \.pth weights file"):
+        read_weights(broken_file("text", tmp_path, donor))
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_imagenet_weights_without_a_network_fail_at_once_and_say_the_way_out(
+    offline: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # the port of discard: nothing listens
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    started = time.monotonic()
+    with pytest.raises(TrainingError, match=r"cannot be downloaded.*--set encoder_weights=PATH"):
+        build_generator(tiny("encoder_weights=imagenet"))
+    assert time.monotonic() - started < 10
+
+
+def test_weights_for_an_encoder_that_is_not_timms_name_the_one_that_is() -> None:
+    with pytest.raises(TrainingError, match="--set encoder=tu-resnet18"):
+        build_generator(experiment("regress", ["encoder=resnet18", "encoder_weights=imagenet"]))
