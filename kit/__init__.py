@@ -4,9 +4,9 @@ The layers, lowest first (a module imports only from its own layer's list and be
 
     0   errors  workspace  storage  progress                                    standard library and numpy
     1   images  holes  fills  metrics                                           + opencv, scipy
-    2   competitions  archive  index  pack  folds  reading  predictions  sources  project  + pandas, scikit-learn
-    3a  experiments  datasets  spectral  models  losses  checkpoints  training  inference  fitting     + torch
-    3b  blending  submission                                                    numpy, scipy, pandas, pyarrow
+    2   competitions  archive  index  pack  folds  reading  predictions  sources  project    + pandas, scikit-learn
+    3a  experiments  datasets  spectral  models  losses  checkpoints  training  inference  fitting    + torch
+    3b  blending  rows  submission  grading  ledger                             numpy, scipy, pandas, pyarrow
     4   remote  report  demo  fetching  uploading                               the edges: Kaggle, pictures
     5   cli                                                                     parse, call, print one result
 

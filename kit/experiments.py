@@ -34,7 +34,8 @@ class Experiment:
     encoder_weights: str = "none"
     """`none` (random), `imagenet` (downloaded by timm), or the path of a .safetensors or .pth file with timm's keys."""
     decoder_channels: tuple[int, ...] = (128, 64, 32, 16)
-    """Widths from coarse to fine; their number is how many levels of the encoder are used. Multiples of 16: other widths leave oneDNN's fast path on CPU (ten times slower)."""
+    """Widths from coarse to fine; their number is how many levels of the encoder are used. Multiples of 16: other
+    widths leave oneDNN's fast path on CPU (ten times slower)."""
     dropout: float = 0.1
     """Share of the coarsest features dropped while training."""
     size: int = 64

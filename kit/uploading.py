@@ -14,22 +14,13 @@ import numpy as np
 
 from kit.blending import blend_test_values, read_blend, score_sources
 from kit.errors import KitError, MissingStep, SubmissionError, UnknownName
+from kit.ledger import LedgerRow, append_ledger, now, read_ledger, update_ledger
 from kit.metrics import Estimate
 from kit.predictions import list_sources, read_predictions
 from kit.progress import byte_progress
 from kit.project import Project
 from kit.storage import digest_file
-from kit.submission import (
-    Check,
-    LedgerRow,
-    append_ledger,
-    check_submission,
-    now,
-    read_ledger,
-    sample_of,
-    update_ledger,
-    write_submission,
-)
+from kit.submission import Check, check_submission, sample_of, write_submission, zip_submission
 
 
 @dataclass(frozen=True)
@@ -45,8 +36,11 @@ class Prepared:
     """CV RMSE of what it was made from, None for a CSV."""
 
 
-def prepare(project: Project, what: str | None) -> Prepared:
+def prepare(project: Project, what: str | None, *, zipped: bool = False) -> Prepared:
     """Write and check the submission of a blend (default: the newest), a source or an existing CSV.
+
+    Args:
+        zipped: send it as a zip with the CSV in it; an existing file is sent as it is.
 
     Raises:
         UnknownName: no blend, source or file of that name.
@@ -59,7 +53,8 @@ def prepare(project: Project, what: str | None) -> Prepared:
     kind, name, cv, values = _values(project, what)
     written = write_submission(project.workspace, project.index, project.pack, project.layout, values, name)
     check = check_submission(written.path, sample_of(project.workspace, project.layout))
-    return Prepared(written.path, f"{kind} {name}", written.digest, check, cv)
+    path = zip_submission(written.path) if zipped else written.path
+    return Prepared(path, f"{kind} {name}", digest_file(path) if zipped else written.digest, check, cv)
 
 
 def _values(project: Project, what: str | None) -> tuple[str, str, Estimate | None, Iterator[np.ndarray]]:

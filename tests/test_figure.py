@@ -11,6 +11,7 @@ from toy import Toy, make_toy_workspace, write_toy_source
 
 from kit.blending import make_blend, read_blend
 from kit.errors import ImageError, Mismatch, UnknownName, UsageError
+from kit.grading import grade_submission
 from kit.holes import scored_pixels
 from kit.images import load_image, to_uint8
 from kit.predictions import read_predictions
@@ -24,7 +25,7 @@ from kit.report.figure import (
     side_by_side,
     source_column,
 )
-from kit.submission import grade_submission, write_submission
+from kit.submission import write_submission
 
 SIZE = 48  # so large that a column of it is drawn without shrinking
 

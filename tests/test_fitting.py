@@ -13,6 +13,7 @@ import torch
 from test_training import CPU, project_at, tiny
 from toy import SLUG, TOY
 
+import kit.predictions
 from kit.blending import make_blend
 from kit.competitions import to_score_space
 from kit.errors import KitError, Mismatch, MissingStep, TrainingError, UsageError
@@ -265,6 +266,20 @@ def test_the_base_fill_is_made_when_it_is_needed(base: str, copied: Project) -> 
     assert not (copied.workspace.predictions / base).exists()
     fit_fold(copied, short("regress", f"base={base}", "epochs=1", rename=f"over-{base}"), 0, device="cpu")
     assert make_fill_source(copied.workspace, copied.index, copied.pack, base) is False
+
+
+def test_a_fill_made_again_by_another_process_is_never_without_its_manifest(
+    copied: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, seen = kit.predictions.write_json, []
+
+    def watched(path: Path, value: object) -> None:
+        seen.append(path.is_file())
+        original(path, value)
+
+    monkeypatch.setattr(kit.predictions, "write_json", watched)
+    make_fill_source(copied.workspace, copied.index, copied.pack, "mean", force=True)
+    assert seen == [True, True]
 
 
 def test_folds_are_chosen_by_number_or_all_each_once(trained: Project) -> None:

@@ -20,26 +20,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy import Toy, make_toy_workspace
 
-from kit import submission
+from kit import ledger
+from kit import rows as row_stream
 from kit.archive import extract
 from kit.competitions import competition, to_score_space
 from kit.demo import make_demo_archive
 from kit.errors import ArchiveError, ImageError, KitError, PredictionsError, SubmissionError, TableError
+from kit.grading import grade_submission
 from kit.holes import scored_pixels
 from kit.images import load_image, save_image
+from kit.ledger import LedgerRow, append_ledger, read_ledger, update_ledger
 from kit.metrics import rmse
 from kit.pack import Pack, build_pack, read_pack
 from kit.storage import digest_file
-from kit.submission import (
-    LedgerRow,
-    append_ledger,
-    check_submission,
-    grade_submission,
-    read_ledger,
-    sample_of,
-    update_ledger,
-    write_submission,
-)
+from kit.submission import check_submission, sample_of, write_submission, zip_submission
 from kit.workspace import Workspace
 
 
@@ -52,7 +46,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """So small that a toy file has many blocks."""
-    monkeypatch.setattr(submission, "_BLOCK", 4096)
+    monkeypatch.setattr(row_stream, "_BLOCK", 4096)
 
 
 def truth_dir(toy: Toy) -> Path:
@@ -169,6 +163,16 @@ def test_a_good_submission_passes_in_every_packing(
     assert check.rows == len(lines) - 1
     assert 0 <= check.lowest < check.highest <= 1
     assert grade_submission(path, truth_dir(toy), toy.index, toy.layout).rows == check.rows
+
+
+def test_a_zipped_submission_is_the_same_bytes_each_time_and_passes_as_the_csv_does(toy: Toy, tmp_path: Path) -> None:
+    path = write_submission(toy.workspace, toy.index, toy.pack, toy.layout, grey_values(toy), "zipped").path
+    first = zip_submission(path)
+    before = first.read_bytes()
+    assert zip_submission(path).read_bytes() == before
+    assert len(before) < path.stat().st_size / 4
+    sample = sample_of(toy.workspace, toy.layout)
+    assert check_submission(first, sample).rows == check_submission(path, sample).rows
 
 
 def test_line_ends_of_windows_and_a_last_line_without_one_pass(toy: Toy, lines: list[str], tmp_path: Path) -> None:
@@ -427,8 +431,8 @@ def test_a_score_that_arrives_changes_its_row_alone(tmp_path: Path) -> None:
     [
         ("when,what\n", "has the columns 'when,what'"),
         ("", "has the columns ''"),
-        (",".join(submission._LEDGER) + "\na,b\n", "line 2: expected 12 cells"),
-        (",".join(submission._LEDGER) + "\na,b,c,d,e,high,,,,,,\n", "line 2: cv is 'high'"),
+        (",".join(ledger._LEDGER) + "\na,b\n", "line 2: expected 12 cells"),
+        (",".join(ledger._LEDGER) + "\na,b,c,d,e,high,,,,,,\n", "line 2: cv is 'high'"),
     ],
 )
 def test_a_ledger_that_was_spoilt_by_hand_is_refused_and_kept(tmp_path: Path, text: str, said: str) -> None:
@@ -446,7 +450,7 @@ def test_a_kill_never_leaves_half_a_ledger(tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path
 from dataclasses import replace
-from kit.submission import LedgerRow, append_ledger, read_ledger
+from kit.ledger import LedgerRow, append_ledger, read_ledger
 from kit.workspace import Workspace
 workspace = Workspace(Path({str(tmp_path)!r}))
 row = LedgerRow("now", "toy", "a.csv", "d", "csv", message="x" * 20000)

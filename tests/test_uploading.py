@@ -11,9 +11,9 @@ from toy import Toy, make_toy_workspace, noisy, write_toy_source
 
 from kit.blending import make_blend
 from kit.errors import MissingStep, SubmissionError, UnknownName
+from kit.ledger import LedgerRow, append_ledger, now
 from kit.project import Project
 from kit.storage import digest_file
-from kit.submission import LedgerRow, append_ledger, now
 from kit.uploading import prepare, refresh, sent_before
 
 

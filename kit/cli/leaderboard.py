@@ -21,6 +21,7 @@ def upload(
     message: Annotated[str | None, typer.Option("--message", "-m", help="Description on the leaderboard.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Send without asking.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write and check it; send nothing.")] = False,
+    zipped: Annotated[bool, typer.Option("--zip", help="Send it zipped: for competitions that cap the size.")] = False,
     wait: Annotated[float, typer.Option("--wait", min=0, max=1e6, help="Minutes to wait for the score.")] = 10,
 ) -> None:
     """Write the submission, check it against the sample, ask, send it, and note its score.
@@ -30,12 +31,13 @@ def upload(
       kit upload --dry-run
       kit upload --message "regress and fills"
       kit upload regress --yes --wait 0
+      kit upload --zip
       kit upload submissions/mine.csv
     """
     from kit.uploading import prepare, send, sent_before
 
     project = project_of(context)
-    ready = prepare(project, what)
+    ready = prepare(project, what, zipped=zipped)
     check = ready.check
     print(f"{ready.path}: {ready.what}, {_described(check)}")
     if ready.cv is not None:
@@ -120,7 +122,7 @@ def grade(
       kit grade submissions/mine.csv --truth truth/
     """
     from kit.cli.results import print_json
-    from kit.submission import grade_submission
+    from kit.grading import grade_submission
 
     project = project_of(context)
     found = grade_submission(file, truth, project.index, project.layout)

@@ -9,8 +9,8 @@ from kit.cli.tables import table
 
 if TYPE_CHECKING:
     from kit.blending import Blend, SourceScore
+    from kit.ledger import LedgerRow
     from kit.metrics import Estimate
-    from kit.submission import LedgerRow
     from kit.workspace import Workspace
 
 

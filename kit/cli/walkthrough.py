@@ -94,7 +94,7 @@ def _train(project: Project, seed: int, force: bool) -> str:
 
 
 def _grade(project: Project, name: str, truth: Path) -> float:
-    from kit.submission import grade_submission
+    from kit.grading import grade_submission
     from kit.uploading import prepare
 
     prepared = prepare(project, name)

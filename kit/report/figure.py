@@ -18,13 +18,13 @@ from kit.blending import read_blend, residual_gram
 from kit.competitions import Competition, competition, to_score_space
 from kit.errors import Mismatch, UnknownName, UsageError
 from kit.folds import Folds
+from kit.grading import load_original
 from kit.holes import scored_pixels
 from kit.images import composite, resize, save_image, to_uint8
 from kit.index import Index, Sample
 from kit.metrics import rmse
 from kit.pack import Pack
 from kit.predictions import Predictions, list_sources, read_predictions
-from kit.submission import load_original
 from kit.workspace import PredictionSplit, Split, Workspace
 
 WIDTH = 900  # pixels: what a README shows without shrinking it

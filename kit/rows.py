@@ -1,0 +1,168 @@
+"""The rows of a submission's CSV as a stream: two columns of text, as many at a time as one asks for.
+
+Knows CSV, gzip and zip, and how to say which line is wrong; knows nothing of photos. Memory is bounded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import gzip
+import io
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from kit.errors import KitError, SubmissionError, TableError
+
+AGAIN = "Write it again: kit upload --dry-run"
+FETCH = "Fetch it again: kit fetch --force"
+# bytes of CSV looked at together; of larger blocks the allocator kept ever more (`scripts/bench/submission.py`)
+_BLOCK = 1 << 18
+
+
+@dataclass(frozen=True)
+class Blame:
+    """Which error a file that cannot be read is, and what to do then."""
+
+    error: type[KitError] = SubmissionError
+    again: str = AGAIN
+
+
+SUBMISSION, SAMPLE = Blame(), Blame(TableError, FETCH)
+
+
+@contextlib.contextmanager
+def _opened(path: Path, blame: Blame) -> Iterator[IO[bytes]]:
+    """The bytes of a `.csv`, a `.csv.gz`, or the one CSV inside a `.zip`."""
+    try:
+        if path.suffix.lower() == ".gz":
+            with gzip.open(path) as file:
+                yield file  # type: ignore[misc]  # a GzipFile reads bytes
+        elif path.suffix.lower() == ".zip":
+            with zipfile.ZipFile(path) as archive:
+                names = [name for name in archive.namelist() if not name.endswith("/")]
+                if len(names) != 1:
+                    raise blame.error(f"{path} holds {len(names)} files, expected one CSV. Zip the CSV alone.")
+                with archive.open(names[0]) as file:
+                    yield file
+        else:
+            with path.open("rb") as file:
+                yield file
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise blame.error(f"{path} is not a file. {blame.again}") from None
+    except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+        raise blame.error(f"{path} is damaged ({error}). {blame.again}") from None
+
+
+class Rows:
+    """The rows of one two-column CSV, as many at a time as one asks for."""
+
+    def __init__(self, path: Path, file: IO[bytes], blame: Blame) -> None:
+        self.path = path
+        first = file.readline(1 << 16).decode("utf-8", "replace").rstrip("\r\n")
+        self.header: list[str] = next(csv.reader([first]), [])
+        self.line = 2
+        """Line in the file of the next row; the header is line 1."""
+        self._batches = batches(path, file, blame)
+        self._rest: pa.RecordBatch | None = None
+
+    def take(self, count: int) -> tuple[pa.Array, pa.Array]:
+        """Ids and values, as text, of the next `count` rows; fewer at the end of the file."""
+        parts: list[pa.RecordBatch] = []
+        missing = count
+        while missing:
+            batch = self._rest if self._rest is not None else next(self._batches, None)
+            if batch is None:
+                break
+            parts.append(batch.slice(0, missing))
+            self._rest = batch.slice(missing) if len(batch) > missing else None
+            missing -= len(parts[-1])
+        self.line += count - missing
+        empty = pa.array([], pa.string())
+        return (
+            pa.concat_arrays([part.column(0) for part in parts]) if parts else empty,
+            pa.concat_arrays([part.column(1) for part in parts]) if parts else empty,
+        )
+
+    def take_block(self) -> tuple[pa.Array, pa.Array]:
+        """The next rows, as many as are at hand; none at the end of the file."""
+        if self._rest is None:
+            self._rest = next(self._batches, None)
+        return self.take(len(self._rest) if self._rest is not None else 0)
+
+
+@contextlib.contextmanager
+def open_rows(path: Path, blame: Blame = SUBMISSION) -> Iterator[Rows]:
+    with _opened(path, blame) as file:
+        yield Rows(path, file, blame)
+
+
+def batches(path: Path, file: IO[bytes], blame: Blame) -> Iterator[pa.RecordBatch]:
+    try:
+        reader = pyarrow.csv.open_csv(
+            file,
+            read_options=pyarrow.csv.ReadOptions(block_size=_BLOCK, column_names=["id", "value"]),
+            convert_options=pyarrow.csv.ConvertOptions(column_types={"id": pa.string(), "value": pa.string()}),
+        )
+        for batch in reader:
+            if len(batch):
+                yield batch
+    except pa.ArrowInvalid as error:
+        if "Empty CSV" in str(error):
+            return
+        raise _unreadable(path, error, blame) from None
+
+
+def _unreadable(path: Path, error: Exception, blame: Blame) -> KitError:
+    """Name the first row that has not two columns; Arrow does not always say which it was."""
+    with contextlib.suppress(csv.Error), _opened(path, blame) as file:
+        reader = csv.reader(io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline=""))
+        for row in reader:
+            if row and len(row) != 2:
+                found = ",".join(row)[:80]
+                return blame.error(
+                    f"{path}, line {reader.line_num}: found {len(row)} columns ({found!r}), expected 2. {blame.again}"
+                )
+            if any("\ufffd" in cell for cell in row):
+                return blame.error(f"{path}, line {reader.line_num}: found {row[0]!r}, expected UTF-8. {blame.again}")
+    return blame.error(f"{path} is not a CSV of two columns ({error}). {blame.again}")
+
+
+def numbers(rows: Rows, values: pa.Array) -> np.ndarray:
+    """The values just taken from `rows`, float64. Raises `SubmissionError` with the line of one that is not finite."""
+    start = rows.line - len(values)
+    try:
+        numbers = pc.cast(values, pa.float64()).to_numpy(zero_copy_only=False)
+    except pa.ArrowInvalid:
+        numbers = np.array([_number(rows.path, start + place, text) for place, text in enumerate(values.to_pylist())])
+    bad = np.flatnonzero(~np.isfinite(numbers))
+    if len(bad):
+        raise wrong_value(rows.path, start + int(bad[0]), str(values[int(bad[0])]), "a finite number")
+    return numbers
+
+
+def _number(path: Path, line: int, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise wrong_value(path, line, text, "a number") from None
+
+
+def wrong_value(path: Path, line: int, found: str, expected: str) -> SubmissionError:
+    return SubmissionError(f"{path}, line {line}: found the value {found[:40]!r}, expected {expected}. {AGAIN}")
+
+
+def first_difference(ids: pa.Array, expected: pa.Array) -> int | None:
+    """Place of the first id that differs, as far as there are ids."""
+    same = pc.equal(ids, expected.slice(0, len(ids)))
+    place = pc.index(same, pa.scalar(False)).as_py()
+    return None if place < 0 else place
