@@ -3,23 +3,15 @@
 gram       per-photo residual Grams in score space, one streaming pass, cached
 solvers    Gram to weights: best single, mean, hill climb, simplex
 estimate   nested cross-validation, intervals by photo, paired differences
-blend      the gate, the blend on disk, its test values, and the scores of single sources
+fit        a Gram to a blend: nested scores and the gate
+blend      the blend on disk, and its test values
+scores     single sources: which are complete, and how good they are
 """
 
-from kit.blending.blend import (
-    Blend,
-    MemberRow,
-    RungRow,
-    SourceScore,
-    blend_test_values,
-    complete_sources,
-    fit_blend,
-    left_out_sources,
-    make_blend,
-    read_blend,
-    score_sources,
-)
+from kit.blending.blend import blend_test_values, make_blend, read_blend
+from kit.blending.fit import Blend, MemberRow, RungRow, fit_blend
 from kit.blending.gram import ResidualGram, cached_gram, residual_gram
+from kit.blending.scores import SourceScore, complete_sources, left_out_sources, score_sources
 
 __all__ = [
     "Blend",
