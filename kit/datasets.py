@@ -69,7 +69,7 @@ class TrainingPhotos:
         self.full = targets.shape[1:3]
         # twice the size, so that a crop of half the side still has a pixel for every pixel
         self.photos = load_photos(targets, positions, min(2 * experiment.size, min(self.full)))
-        self.base = SpectralFill(experiment.base, experiment.size)
+        self.base = SpectralFill(experiment.base)
 
     def __len__(self) -> int:
         """Steps in an epoch; the last, smaller batch is left out unless it is the only one."""
