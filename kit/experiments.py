@@ -75,7 +75,7 @@ class Experiment:
     jitter: float = 0.2
     """Largest relative change of brightness, contrast and saturation."""
     layouts: int = 4
-    """Different box layouts in a batch: photos that share one share the factorisation of their base fill."""
+    """Different box layouts in a batch: photos that share one are filled together."""
     seed: int = 0
     """Of weights, boxes and augmentation."""
 
