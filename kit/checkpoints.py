@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 import zipfile
@@ -18,8 +19,10 @@ _NAME = re.compile(r"checkpoint_(\d{6})\.pt")
 
 def save_checkpoint(folder: Path, epoch: int, state: dict[str, Any]) -> None:
     """Write the state after `epoch` epochs, then drop all but the last two."""
+    data = io.BytesIO()
+    torch.save(state, data)  # not straight to disk: on a full one torch raises an error of its own, without the reason
     with writing(folder / f"checkpoint_{epoch:06d}.pt") as file:
-        torch.save(state, file)
+        file.write(data.getbuffer())
     for _, path in list_checkpoints(folder)[:-KEEP]:
         path.unlink(missing_ok=True)
 

@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from kit.errors import UnknownName, UsageError
-from kit.storage import digest_of
+from kit.errors import DamagedStore, UnknownName, UsageError
+from kit.storage import digest_of, read_json
+from kit.workspace import Workspace, checked_name
 
 SIZES = (64, 128, 256)
 BASES = ("fractional", "harmonic", "mean")
@@ -196,6 +197,24 @@ def experiment(name: str, settings: Sequence[str] = (), *, rename: str | None = 
         raise UnknownName("experiment", name, EXPERIMENTS)
     found = with_settings(EXPERIMENTS[name](), settings)
     return dataclasses.replace(found, name=rename) if rename else found
+
+
+def stored_experiment(workspace: Workspace, name: str) -> Experiment | None:
+    """The settings with which a fold of this source was trained before, or None: what `--as` made goes on by its name.
+
+    Raises:
+        DamagedStore: an `experiment.json` that kit did not write.
+    """
+    for path in sorted(workspace.runs.glob(f"{checked_name('The experiment', name)}/fold_*/experiment.json")):
+        stamp = read_json(path, made_by=f"kit train {name} --force")
+        try:
+            return Experiment(
+                **{**stamp["experiment"], "decoder_channels": tuple(stamp["experiment"]["decoder_channels"])}
+            )
+        except (KeyError, TypeError, ValueError, UsageError) as error:
+            again = f"Delete {path.parent}"
+            raise DamagedStore(f"{path} holds no experiment of this version ({error!r}). {again}") from None
+    return None
 
 
 def with_settings(base: Experiment, settings: Sequence[str]) -> Experiment:

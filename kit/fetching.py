@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.archive import extract
-from kit.competitions import competition
-from kit.demo import make_demo_archive
+from kit.competitions import Competition, competition
+from kit.demo import TRUTH, make_demo_archive
 from kit.errors import ArchiveError, KitError, UsageError
 from kit.index import Index, read_index
 from kit.pack import build_pack, read_pack
 from kit.progress import byte_progress
-from kit.storage import disk_errors
+from kit.storage import disk_errors, only_one
 from kit.workspace import Workspace
 
 
@@ -51,6 +51,11 @@ def fetch(workspace: Workspace, *, source: Path | None = None, sample: bool = Fa
         there = _ready(workspace)
         if there is not None:
             return Fetched(there, (), already=True)
+    with only_one(workspace.data, "kit fetch"):
+        return _fetch(workspace, layout, source, sample)
+
+
+def _fetch(workspace: Workspace, layout: Competition, source: Path | None, sample: bool) -> Fetched:
     staging = Workspace(workspace.data / "incoming", workspace.slug)
     shutil.rmtree(staging.root, ignore_errors=True)
     try:
@@ -61,6 +66,8 @@ def fetch(workspace: Workspace, *, source: Path | None = None, sample: bool = Fa
             index, notes = build_pack(staging, layout)
             _check_not_empty(index, archive)
             _swap_in(staging, workspace)
+            if sample:
+                _keep_truth(staging, workspace)
     finally:
         shutil.rmtree(staging.root, ignore_errors=True)
     return Fetched(read_index(workspace), notes)
@@ -103,6 +110,17 @@ def _ready(workspace: Workspace) -> Index | None:
     except KitError:
         return None
     return index if workspace.raw.is_dir() else None
+
+
+def _keep_truth(staging: Workspace, workspace: Workspace) -> None:
+    """The sample's test photos, whole: what `kit grade --truth` wants."""
+    shutil.rmtree(truth_of(workspace), ignore_errors=True)
+    (staging.downloads / TRUTH).replace(truth_of(workspace))
+
+
+def truth_of(workspace: Workspace) -> Path:
+    """Where `kit fetch --sample` keeps the original test photos."""
+    return workspace.data / TRUTH
 
 
 def _swap_in(staging: Workspace, workspace: Workspace) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from kit.checkpoints import list_checkpoints
-from kit.errors import Mismatch, UsageError
+from kit.errors import Mismatch, UnknownName, UsageError
 from kit.experiments import Experiment
 from kit.fills import FILLS
 from kit.inference import Inputs, predict, prepare_inputs
@@ -31,7 +31,7 @@ from kit.project import Project
 from kit.sources import SPLITS, make_fill_source
 from kit.storage import digest_of, read_json
 from kit.training import Run, device_named, load_generator, run_stamp, train_fold, try_out
-from kit.workspace import PredictionSplit
+from kit.workspace import PredictionSplit, checked_name
 
 
 def chosen_folds(project: Project, texts: Sequence[str]) -> list[int]:
@@ -109,6 +109,7 @@ def predict_fold(project: Project, name: str, fold: int, *, device: str = "auto"
         MissingStep: the fold has not been trained.
         Mismatch: it was trained for another index or other folds.
     """
+    _check_trained(project, name)
     place = device_named(device)
     experiment, generator = load_generator(project.workspace, name, fold, place)
     _check_trained_here(project, experiment, fold)
@@ -165,12 +166,23 @@ def _check_trained_here(project: Project, experiment: Experiment, fold: int) -> 
         raise Mismatch(f"Fold {fold} of {experiment.name} was trained for another index or other folds. Run: {again}")
 
 
+def _check_trained(project: Project, name: str) -> None:
+    checked_name("The source", name)
+    if name in FILLS:
+        raise UsageError(f"{name} is a fill, and is not trained. Run: kit fill {name} --force")
+    known = sorted(path.parent.parent.name for path in project.workspace.runs.glob("*/*/experiment.json"))
+    if name not in known:
+        raise UnknownName("trained source", name, set(known))
+
+
 def _check_name(project: Project, experiment: Experiment) -> None:
     if experiment.name in FILLS or read_manifest(project.workspace, experiment.name, "oof", None) is not None:
         raise UsageError(
             f"{experiment.name} is the name of a source that no fold was trained for. Store this one under another "
             "name with --as NAME."
         )
+    if project.workspace.blend(experiment.name).is_file():
+        raise UsageError(f"{experiment.name} is the name of a blend. Store this source under another name: --as NAME")
 
 
 def _check_same_recipe(project: Project, experiment: Experiment, fold: int) -> None:

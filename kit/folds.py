@@ -149,27 +149,23 @@ def read_folds(workspace: Workspace, index: Index) -> Folds:
         data = path.read_bytes()
     except FileNotFoundError:
         raise MissingStep(f"{path} is missing. Run: kit folds") from None
-    recipe = read_json(path.with_suffix(".json"), made_by="kit folds")
+    recipe = read_json(path.with_suffix(".json"), made_by="kit folds --force")
+    again = f"kit folds --k {recipe.get('k', 5)} --seed {recipe.get('seed', 0)} --force"
     if recipe.get("index") != index.digest:
-        raise Mismatch(
-            f"{path} was made for another index ({recipe.get('index')}, here {index.digest}). Run: kit folds"
-        )
+        raise Mismatch(f"{path} was made for another index ({recipe.get('index')}, here {index.digest}). Run: {again}")
     digest = digest_bytes(data)
     if recipe.get("digest") != digest:
-        raise Mismatch(
-            f"{path} was changed after kit wrote it. Make it again: kit folds --k {recipe.get('k', 5)} --force"
-        )
+        raise Mismatch(f"{path} was changed after kit wrote it. Bring it back from git, or make it again: {again}")
     try:
         table = pd.read_csv(io.BytesIO(data), dtype={"id": str})
         fold, group = table["fold"].to_numpy(np.int64), table["group"].to_numpy(np.int64)
     except (KeyError, ValueError) as error:
-        raise TableError(
-            f"{path} is not a table of id,fold,group ({error}). Make it again: kit folds --force"
-        ) from None
+        raise TableError(f"{path} is not a table of id,fold,group ({error}). Make it again: {again}") from None
     if list(table["id"]) != [sample.id for sample in index.train]:
-        raise Mismatch(f"{path} does not list the photos of the index. Make it again: kit folds --force")
+        raise Mismatch(f"{path} does not list the photos of the index. Make it again: {again}")
     if set(fold.tolist()) != set(range(recipe["k"] if isinstance(recipe.get("k"), int) else 0)):
-        raise Mismatch(f"{path} does not hold the folds that its recipe says. Make it again: kit folds --force")
+        again = f"kit folds --k {len(set(fold.tolist()))} --seed {recipe.get('seed', 0)} --force"
+        raise Mismatch(f"{path} does not hold the folds that its recipe says. Make it again: {again}")
     return Folds(fold, group, recipe["k"], digest)
 
 
@@ -181,6 +177,8 @@ def ensure_folds(
     Raises:
         Mismatch: other folds are there. Models and predictions hang on them, so only `force` replaces them.
     """
+    if k < 2:
+        raise UsageError(f"--k {k}: at least 2 folds are needed.")
     recipe_path = workspace.folds.with_suffix(".json")
     if force or not (workspace.folds.is_file() and recipe_path.is_file()):
         return True, make_folds(workspace, index, targets, k=k, seed=seed)

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from kit.errors import DamagedStore, Mismatch, MissingStep, PredictionsError, StoreError, UnknownName
+from kit.fills import FILLS
 from kit.folds import Folds
 from kit.index import Index, Sample
 from kit.reading import Rows
@@ -212,7 +213,14 @@ def is_done(
         and digest_of(manifest["recipe"]) == digest_of(recipe)
         and manifest["index"] == index.digest
         and manifest["folds"] == (None if fold is None or folds is None else folds.digest)
+        and _is_whole(workspace.source(source, split) / f"{_part_name(fold)}.npy", manifest)
     )
+
+
+def _is_whole(path: Path, manifest: dict[str, Any]) -> bool:
+    """Whether the file has the length that its manifest says: cheap, and catches what was cut."""
+    header = 128  # of every .npy that `write_part` writes
+    return path.stat().st_size == header + manifest["values"] * 3 * 2
 
 
 @dataclass(frozen=True)
@@ -364,6 +372,8 @@ def missing_folds(workspace: Workspace, folds: Folds, source: str, split: Predic
 
 
 def _how_to_make(workspace: Workspace, source: str, absent: Sequence[int]) -> str:
+    if source in FILLS:
+        return f"Run: kit fill {source} --force"
     flags = " ".join(f"--fold {fold}" for fold in absent)
     trained = all((workspace.run(source, fold) / "model.safetensors").is_file() for fold in absent)
     return f"Run: kit {'predict' if trained else 'train'} {source} {flags}"

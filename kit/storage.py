@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import tokenize
 import uuid
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from kit.errors import DamagedStore, KitError, MissingStep
+from kit.errors import DamagedStore, KitError, MissingStep, StoreError
 
 _TEMPORARY = ".partial-"
 
@@ -77,6 +78,41 @@ def disk_errors(path: Path) -> Iterator[None]:
         if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
             raise KitError(f"Cannot write {path}: {error.strerror}. Move what is in the way, run again.") from error
         raise
+
+
+@contextlib.contextmanager
+def only_one(folder: Path, what: str) -> Iterator[None]:
+    """Keep a second process on this machine from doing `what` in the same folder. The lock dies with the process.
+
+    The lock file lies with the system's temporary files: a refused or interrupted command leaves nothing in `folder`.
+
+    Raises:
+        StoreError: another process is at it.
+    """
+    place = Path(tempfile.gettempdir()) / f"kit-{digest_bytes(str(folder.resolve()).encode())}.lock"
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(place.open("ab"))
+        except OSError:  # no room for temporary files, or another user's lock: better unguarded than unusable
+            file = None
+        if file is not None and not lock(file):
+            raise StoreError(f"Another `{what}` is running in {folder}. Wait for it, then run: {what}")
+        yield
+
+
+def lock(file: IO[bytes]) -> bool:
+    """Lock an open file for this process; False when another one holds it."""
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
 
 
 @contextlib.contextmanager

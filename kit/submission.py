@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from kit.competitions import Competition, sample_path, to_score_space
 from kit.errors import KitError, PredictionsError, SubmissionError, TableError
 from kit.index import Index
 from kit.pack import Pack
-from kit.progress import progress
+from kit.progress import byte_progress, progress
 from kit.rows import AGAIN, FETCH, SAMPLE, first_difference, numbers, open_rows, wrong_value
 from kit.storage import digest_file, sweep, writing
 from kit.workspace import Workspace
@@ -100,8 +99,11 @@ def zip_submission(path: Path) -> Path:
         zipfile.ZipFile(file, "w", compresslevel=6) as archive,
         archive.open(info, "w", force_zip64=True) as member,
         path.open("rb") as source,
+        byte_progress("Zipping") as report,
     ):
-        shutil.copyfileobj(source, member, 1 << 20)
+        while block := source.read(1 << 20):
+            member.write(block)
+            report(source.tell(), path.stat().st_size)
     return target
 
 

@@ -251,9 +251,9 @@ def train_fold(
     stamp = run_stamp(index, folds, experiment)
     _claim(folder, stamp, experiment, fold)
     if (folder / "run.json").is_file() and (folder / "model.safetensors").is_file():
-        done = read_json(folder / "run.json", made_by=_again(experiment, fold))
+        done = _finished(folder, experiment, fold)
         drop_checkpoints(folder)  # they are still there after a kill in between
-        return Run(folder, done["seconds"], done["epochs"], done["fold_rmse"], skipped=True)
+        return done
     photos = TrainingPhotos(experiment, pack.train_target, folds.train_positions(fold), index.train[0].boxes)
     inputs = prepare_inputs(experiment, pack.train_image, index.train, folds.valid_positions(fold), fill)
     saved = load_checkpoint(folder, device)
@@ -268,6 +268,15 @@ def train_fold(
             f"kit train ... --as NAME --set batch_size={max(1, experiment.batch_size // 2)}"
         ) from None
     return _finish(folder, state)
+
+
+def _finished(folder: Path, experiment: Experiment, fold: int) -> Run:
+    path, again = folder / "run.json", _again(experiment, fold)
+    done = read_json(path, made_by=again)
+    try:
+        return Run(folder, float(done["seconds"]), int(done["epochs"]), float(done["fold_rmse"]), skipped=True)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedStore(f"{path} is not what kit wrote ({error!r}). Train again: {again}") from None
 
 
 def run_stamp(index: Index, folds: Folds, experiment: Experiment) -> dict[str, Any]:
@@ -293,7 +302,8 @@ def _claim(folder: Path, stamp: dict[str, Any], experiment: Experiment, fold: in
 
 
 def _differences(found: dict[str, Any], stamp: dict[str, Any]) -> str:
-    settings = found.get("experiment", {})
+    settings = found.get("experiment")
+    settings = settings if isinstance(settings, dict) else {}
     names = [name for name, value in stamp["experiment"].items() if digest_of(settings.get(name)) != digest_of(value)]
     names += [name for name in ("index", "folds") if found.get(name) != stamp[name]]
     return ", ".join(names)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from kit.blending import blend_test_values, read_blend, score_sources
-from kit.errors import KitError, MissingStep, SubmissionError, UnknownName
+from kit.errors import KitError, MissingStep, RemoteUnavailable, SubmissionError, UnknownName
 from kit.ledger import LedgerRow, append_ledger, now, read_ledger, update_ledger
 from kit.metrics import Estimate
 from kit.predictions import list_sources, read_predictions
@@ -94,7 +94,7 @@ def send(
     wait_seconds: float,
     poll: Callable[[str], None] | None = None,
 ) -> LedgerRow:
-    """Upload, note it in the ledger, wait for the score and note that too.
+    """Upload, note it in the ledger, wait for the score and note that too; without one in time the row is pending.
 
     Raises:
         RemoteError: refused, or no answer; the ledger then says what is known.
@@ -123,6 +123,8 @@ def send(
         return row
     try:
         found = remote.wait(ref, deadline=wait_seconds, poll=(lambda seen: poll(seen.status)) if poll else None)
+    except RemoteUnavailable:
+        return row  # it was sent and noted; the score can be asked for later
     except SubmissionError:
         update_ledger(project.workspace, dataclasses.replace(row, status="error"))
         raise

@@ -219,7 +219,7 @@ def test_a_source_and_a_csv_can_be_uploaded_too(here: Chain, service: KaggleStan
 
 def test_a_score_that_takes_long_is_asked_for_later(here: Chain, service: KaggleStandIn) -> None:
     service.pending_polls = 1000
-    assert "is pending. Ask again: kit submissions" in here.type("upload mean --yes --wait 0")
+    assert "is pending and noted. Ask again: kit submissions" in here.type("upload mean --yes --wait 0")
     assert "pending" in here.type("submissions")
     for submission in service.submissions:
         submission["polls"] = 0

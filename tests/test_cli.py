@@ -305,7 +305,7 @@ TRAIN = [
 ]
 PREDICT = [
     Mistake("predict", "Missing argument"),
-    Mistake("predict nonsense", "kit train nonsense --fold 0"),
+    Mistake("predict nonsense", "There is no trained source 'nonsense'. Known: none yet"),
     Mistake("predict regress --fold x", "--fold x"),
     Mistake("predict regress --fold 99", "There is no fold 99"),
     Mistake("predict ../evil", "cannot be a file name"),

@@ -16,7 +16,7 @@ from toy import SLUG, TOY
 import kit.predictions
 from kit.blending import make_blend
 from kit.competitions import to_score_space
-from kit.errors import KitError, Mismatch, MissingStep, TrainingError, UsageError
+from kit.errors import KitError, Mismatch, TrainingError, UnknownName, UsageError
 from kit.experiments import EXPERIMENTS, Experiment
 from kit.fitting import chosen_folds, fit_fold, predict_fold, recipe_of
 from kit.holes import scored_pixels
@@ -228,8 +228,10 @@ def test_a_name_that_is_no_file_name_is_refused(copied: Project) -> None:
 
 
 def test_predicting_what_was_never_trained_says_how_to_train(copied: Project) -> None:
-    with pytest.raises(MissingStep, match="kit train unet --fold 1"):
+    with pytest.raises(UnknownName, match="no trained source 'unet'"):
         predict_fold(copied, "unet", 1, device="cpu")
+    with pytest.raises(UsageError, match=r"is a fill.*kit fill harmonic --force"):
+        predict_fold(copied, "harmonic", 1, device="cpu")
 
 
 def test_predicting_with_other_folds_is_refused(copied: Project) -> None:

@@ -108,7 +108,7 @@ def read_blend(workspace: Workspace, name: str | None = None) -> Blend:
 def _parse(path: Path) -> Blend:
     fields = read_json(path, made_by="kit blend")
     try:
-        return Blend(
+        blend = Blend(
             **{
                 **fields,
                 **{key: _estimate(fields[key]) for key in ("cv", "best_single_cv", "gain")},
@@ -123,6 +123,10 @@ def _parse(path: Path) -> Blend:
                 "trajectory": tuple((source, error) for source, error in fields["trajectory"]),
             }
         )
+        weights = np.array([row.weight for row in blend.members], np.float64)
+        if not (np.isfinite(weights).all() and (weights >= 0).all() and abs(weights.sum() - 1) < 1e-6):
+            raise ValueError(f"weights {weights.tolist()} are not positive shares of one")
+        return blend
     except (KeyError, TypeError, ValueError) as error:
         raise DamagedStore(
             f"{path} is not a blend that kit wrote ({error!r}). Delete it, then run: kit blend"

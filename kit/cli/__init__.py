@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from typing import Annotated
 import typer
 
 from kit import __version__
+from kit.cli.options import remember_workspace, typed
 from kit.errors import KitError
 
 # from 0.26 on Typer carries its own copy of click: either one's exceptions are reached through one that Typer names
@@ -61,6 +63,7 @@ def main(
       kit upload
     """
     context.obj = (workspace, competition)
+    remember_workspace(workspace, competition, by_environment="KIT_WORKSPACE" in os.environ)
     if context.invoked_subcommand is None:
         print(context.get_help())
 
@@ -110,5 +113,5 @@ def _stop() -> None:
 
 
 def _fail(message: str) -> None:
-    print(f"Error: {message}", file=sys.stderr)
+    print(f"Error: {typed(message)}", file=sys.stderr)
     sys.exit(2)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kit.cli import app
-from kit.cli.options import ForceOption, SeedOption, project_of, workspace_of
+from kit.cli.options import ForceOption, SeedOption, project_of, typed, workspace_of
 from kit.workspace import DEFAULT_SLUG
 
 
@@ -32,6 +32,7 @@ def fetch(
       kit --workspace try fetch --sample
     """
     from kit.fetching import fetch as fetch_data
+    from kit.fetching import truth_of
     from kit.remote import slug_of
 
     workspace = workspace_of(context, slug_of(slug) if slug else None)
@@ -43,8 +44,10 @@ def fetch(
     print(
         f"{state}: {workspace.slug}, {len(index.train)} training and {len(index.test)} test photos in {workspace.data}"
     )
+    if sample:
+        print(f"Original test photos, for kit grade --truth: {truth_of(workspace)}")
     if not fetched.already:
-        print("Next: kit folds")
+        print(typed("Next: kit folds"))
 
 
 @app.command()

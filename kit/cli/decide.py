@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from kit.cli import app
-from kit.cli.options import JsonOption, SeedOption, project_of
+from kit.cli.options import JsonOption, SeedOption, project_of, typed
 
 
 @app.command()
@@ -47,12 +47,15 @@ def blend(
       kit blend
       kit blend regress fractional harmonic --name first
     """
-    from kit.blending import make_blend
+    from kit.blending import left_out_sources, make_blend
     from kit.cli.results import blend_report, print_json
 
     project = project_of(context)
+    left_out = {} if members else left_out_sources(project.workspace, project.index, project.folds)
     made = make_blend(project.workspace, project.index, project.folds, project.pack, members, name=name, seed=seed)
     if as_json:
         print_json(made)
     else:
         print(blend_report(made, project.workspace))
+        for source, reason in left_out.items():
+            print(typed(f"Left out: {source} ({reason})"))

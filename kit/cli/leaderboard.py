@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kit.cli import app
-from kit.cli.options import JsonOption, project_of
+from kit.cli.options import JsonOption, project_of, typed
 
 if TYPE_CHECKING:
     from kit.submission import Check
@@ -46,16 +46,23 @@ def upload(
     if earlier is not None:
         print(f"Note: these very bytes were sent on {earlier.when} (ref {earlier.ref}).")
     if dry_run:
-        print(f"Nothing was sent (--dry-run). Send it: {' '.join(['kit upload', *([what] if what else [])])}")
+        print(typed(f"Nothing was sent (--dry-run). Send it: {' '.join(['kit upload', *([what] if what else [])])}"))
         return
     if not yes and not _agreed(f"Send it to {project.workspace.slug}?"):
         print("Nothing was sent.")
         return
-    row = send(project, ready, message or f"kit {ready.what}", wait_seconds=wait * 60)
+    row = send(project, ready, message or f"kit {ready.what}", wait_seconds=wait * 60, poll=_say_status)
     if row.status == "complete":
         print(f"Submission {row.ref}: public score {row.public_score}. Noted in {project.workspace.ledger}")
     else:
-        print(f"Submission {row.ref} is {row.status}. Ask again: kit submissions")
+        print(typed(f"Submission {row.ref} is {row.status} and noted. Ask again: kit submissions"))
+
+
+def _say_status(status: str) -> None:
+    import sys
+
+    if status == "pending":  # any other status is the result, which is said where it is used
+        print("Waiting for the score ...", file=sys.stderr)
 
 
 def _described(check: Check) -> str:

@@ -26,7 +26,8 @@ def train(
 ) -> None:
     """Train on all folds but one, and predict that one and the test photos.
 
-    Killed at any moment and started again, it goes on where it was. What is done is skipped.
+    Killed at any moment and started again, it goes on where it was. What is done is skipped. A source made with --as
+    goes on under its name with the settings it has: kit train NAME --fold 1.
 
     \b
     Examples:
@@ -38,7 +39,7 @@ def train(
       for k in 0 1 2 3 4; do kit train regress pix2pix --fold $k; done
     """
     from kit.errors import UsageError
-    from kit.experiments import describe_experiments, experiment
+    from kit.experiments import EXPERIMENTS, Experiment, describe_experiments, experiment, stored_experiment
 
     names = experiments or ["pix2pix"]
     if list_all:
@@ -48,8 +49,13 @@ def train(
         raise UsageError("Which fold? Run: kit train " + " ".join([*names, "--fold 0"]) + "   (or --fold all)")
     if rename and len(names) > 1:
         raise UsageError(f"--as {rename} names one source, but {len(names)} experiments are given.")
-    chosen = [experiment(name, settings, rename=rename) for name in names]
     project = project_of(context)
+
+    def chosen_by(name: str) -> Experiment:
+        again = None if name in EXPERIMENTS or settings or rename else stored_experiment(project.workspace, name)
+        return again or experiment(name, settings, rename=rename)
+
+    chosen = [chosen_by(name) for name in names]
     from kit.fitting import chosen_folds, fit_fold
 
     for number in chosen_folds(project, fold):

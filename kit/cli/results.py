@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from kit.cli.options import typed
 from kit.cli.tables import table
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def change(estimate: Estimate | None) -> str:
 def sources_table(scores: Sequence[SourceScore]) -> str:
     """One row a source."""
     if not scores:
-        return "There are no sources yet. Run: kit fill all"
+        return typed("There are no sources yet. Run: kit fill all")
     rows = []
     for score in scores:
         folds = "all" if score.complete else "no folds " + ",".join(map(str, score.missing_oof or score.missing_test))
@@ -69,7 +70,7 @@ def blend_report(blend: Blend, workspace: Workspace) -> str:
             f"Best single source {blend.best_single}: {blend.best_single_cv}; gain {change(blend.gain)}.",
             blend.reason,
             f"Written: {workspace.blend(blend.name)}",
-            "Next: kit upload --dry-run",
+            typed("Next: kit upload --dry-run"),
         ]
     )
 
@@ -77,7 +78,7 @@ def blend_report(blend: Blend, workspace: Workspace) -> str:
 def ledger_table(rows: Sequence[LedgerRow]) -> str:
     """One row a submission, oldest first."""
     if not rows:
-        return "Nothing has been submitted from here yet. Run: kit upload"
+        return typed("Nothing has been submitted from here yet. Run: kit upload")
     cells = [
         [
             row.when.replace("+00:00", "Z"),

@@ -66,7 +66,7 @@ def _default_columns(workspace: Workspace) -> list[str]:
         if not found:
             raise MissingStep("There are no sources to show. Run: kit fill all") from None
         return found
-    heaviest = sorted(blend.members, key=lambda row: -row.weight)[:3]
+    heaviest = sorted(blend.members, key=lambda row: (-row.weight, row.cv.value))[:3]
     return [*(row.name for row in reversed(heaviest)), blend.name]
 
 

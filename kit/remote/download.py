@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.parse import urljoin
 
 from kit import archive, storage
@@ -106,7 +106,7 @@ class _Partial:
     def locked(self) -> Iterator[None]:
         """Keep a second process from writing to the same file. The lock dies with the process."""
         with self.path.open("ab") as file:
-            if not _lock(file):
+            if not storage.lock(file):
                 raise RemoteError(f"Another process is downloading {self.target}. Wait for it, then run: kit fetch")
             try:
                 yield
@@ -114,20 +114,6 @@ class _Partial:
                 if self.path.exists() and self.size() == 0:  # nothing worth resuming
                     self.path.unlink()
                     self._state.unlink(missing_ok=True)
-
-
-def _lock(file: IO[bytes]) -> bool:
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return True
-    return True
 
 
 def _fetch_whole(session: Session, partial: _Partial, progress: Report | None) -> None:
