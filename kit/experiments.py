@@ -208,13 +208,18 @@ def stored_experiment(workspace: Workspace, name: str) -> Experiment | None:
     for path in sorted(workspace.runs.glob(f"{checked_name('The experiment', name)}/fold_*/experiment.json")):
         stamp = read_json(path, made_by=f"kit train {name} --force")
         try:
-            return Experiment(
-                **{**stamp["experiment"], "decoder_channels": tuple(stamp["experiment"]["decoder_channels"])}
-            )
+            return experiment_from(stamp)
         except (KeyError, TypeError, ValueError, UsageError) as error:
             again = f"Delete {path.parent}"
             raise DamagedStore(f"{path} holds no experiment of this version ({error!r}). {again}") from None
     return None
+
+
+def experiment_from(stamp: dict[str, Any]) -> Experiment:
+    """The experiment in an `experiment.json`. KeyError, TypeError, ValueError or UsageError: it holds none."""
+    settings = dict(stamp["experiment"])
+    settings["decoder_channels"] = tuple(settings["decoder_channels"])  # JSON has lists alone
+    return Experiment(**settings)
 
 
 def with_settings(base: Experiment, settings: Sequence[str]) -> Experiment:

@@ -22,7 +22,7 @@ from torch import nn
 from kit.checkpoints import drop_checkpoints, load_checkpoint, save_checkpoint
 from kit.datasets import Batch, TrainingPhotos, network_input
 from kit.errors import DamagedStore, Mismatch, MissingStep, TrainingError, UsageError
-from kit.experiments import Experiment, settings_of
+from kit.experiments import Experiment, experiment_from, settings_of
 from kit.folds import Folds
 from kit.index import Index
 from kit.inference import Inputs, fold_rmse, prepare_inputs
@@ -422,9 +422,7 @@ def load_generator(workspace: Workspace, name: str, fold: int, device: torch.dev
     if not (folder / "run.json").is_file():
         raise MissingStep(f"{folder} holds no finished training. Run: {again}")
     try:
-        settings = dict(stamp["experiment"])
-        settings["decoder_channels"] = tuple(settings["decoder_channels"])
-        experiment = Experiment(**settings)
+        experiment = experiment_from(stamp)
     except (KeyError, TypeError, ValueError, UsageError):
         raise DamagedStore(
             f"{folder / 'experiment.json'} does not hold an experiment of this version. Train again: {again} --force"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # read when torch, numpy and the hub clients are imported, so set before any of them is
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["OMP_NUM_THREADS"] = "1"  # whatever the caller has: same bytes need the same number of threads
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("KIT_WORKSPACE", None)
