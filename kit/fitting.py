@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from torch import nn
 
 from kit.checkpoints import list_checkpoints
 from kit.errors import Mismatch, UnknownName, UsageError
-from kit.experiments import Experiment
+from kit.experiments import Experiment, other_weights, recipe_of
 from kit.fills import FILLS
 from kit.inference import Inputs, predict, prepare_inputs
 from kit.predictions import (
@@ -30,29 +29,18 @@ from kit.progress import track
 from kit.project import Project
 from kit.sources import SPLITS, make_fill_source
 from kit.storage import digest_of, read_json
-from kit.training import Run, device_named, load_generator, run_stamp, train_fold, try_out
+from kit.training import (
+    Options,
+    Processes,
+    Run,
+    differences,
+    load_generator,
+    processes_on,
+    run_stamp,
+    train_fold,
+    try_out,
+)
 from kit.workspace import PredictionSplit, checked_name
-
-
-def chosen_folds(project: Project, texts: Sequence[str]) -> list[int]:
-    """`--fold` texts to fold numbers: `all`, or numbers in the order given, each once.
-
-    Raises:
-        UsageError: not a number, or there is no such fold.
-    """
-    if "all" in texts:
-        return list(range(project.folds.k))
-    numbers: list[int] = []
-    for text in texts:
-        if not text.isdecimal():
-            raise UsageError(f"--fold {text}: a number from 0 to {project.folds.k - 1}, or all, is needed.")
-        numbers.append(project.folds.checked(int(text)))
-    return list(dict.fromkeys(numbers))
-
-
-def recipe_of(experiment: Experiment) -> dict[str, Any]:
-    """What makes a trained source's predictions; the same for all folds."""
-    return {"kind": "experiment", "experiment": dataclasses.asdict(experiment)}
 
 
 def fit_fold(
@@ -61,25 +49,30 @@ def fit_fold(
     fold: int,
     *,
     device: str = "auto",
-    max_minutes: float | None = None,
+    options: Options = Options(),
     force: bool = False,
 ) -> Run:
     """Train one fold, or go on where it stopped, and predict its photos and the test photos.
+
+    Under torchrun all processes train, and the main one alone writes and predicts.
 
     Raises:
         UsageError: the name is that of a fill.
         Mismatch: the store holds another training under this name.
         TrainingError: see `kit.training.train_fold`.
     """
-    place = device_named(device)
+    processes = processes_on(device)
     _check_name(project, experiment)
     if not force:  # all folds can only be replaced one after the other; a mixture is refused when it is read
         _check_same_recipe(project, experiment, fold)
     folder = project.workspace.run(experiment.name, fold)
     if force or not ((folder / "run.json").is_file() or list_checkpoints(folder)):
         try_out(experiment, len(project.folds.train_positions(fold)))
-    if force:
-        _forget(project, experiment, fold)
+    if processes.main:
+        if force:
+            _forget(project, experiment, fold)
+        base_fills(project, experiment)
+    processes.wait()
     fills = base_fills(project, experiment)
     run = train_fold(
         project.workspace,
@@ -89,11 +82,12 @@ def fit_fold(
         experiment,
         fold,
         fills["oof"],
-        device=place,
-        max_minutes=max_minutes,
+        processes=processes,
+        options=options,
     )
-    predicted = predict_fold(project, experiment.name, fold, device=device)
-    return dataclasses.replace(run, skipped=run.skipped and not predicted)
+    predicted = processes.main and _predict(project, experiment.name, fold, processes)
+    processes.wait()
+    return dataclasses.replace(run, skipped=run.skipped and not predicted, main=processes.main)
 
 
 def base_fills(project: Project, experiment: Experiment) -> dict[PredictionSplit, Predictions]:
@@ -110,7 +104,11 @@ def predict_fold(project: Project, name: str, fold: int, *, device: str = "auto"
         Mismatch: it was trained for another index or other folds.
     """
     _check_trained(project, name)
-    place = device_named(device)
+    return _predict(project, name, fold, processes_on(device), force=force)
+
+
+def _predict(project: Project, name: str, fold: int, processes: Processes, *, force: bool = False) -> bool:
+    place = processes.device
     experiment, generator = load_generator(project.workspace, name, fold, place)
     _check_trained_here(project, experiment, fold)
     recipe = recipe_of(experiment)
@@ -161,9 +159,9 @@ def _write(
 def _check_trained_here(project: Project, experiment: Experiment, fold: int) -> None:
     again = f"kit train {experiment.name} --fold {fold} --force"
     found = read_json(project.workspace.run(experiment.name, fold) / "experiment.json", made_by=again)
-    stamp = run_stamp(project.index, project.folds, experiment)
-    if digest_of(found) != digest_of(stamp):
-        raise Mismatch(f"Fold {fold} of {experiment.name} was trained for another index or other folds. Run: {again}")
+    stamp = {**run_stamp(project.index, project.folds, experiment), "encoder_weights": None}  # they are in the model
+    if others := differences(found, stamp):
+        raise Mismatch(f"Fold {fold} of {experiment.name} was trained with other {', '.join(others)}. Run: {again}")
 
 
 def _check_trained(project: Project, name: str) -> None:
@@ -191,9 +189,11 @@ def _check_same_recipe(project: Project, experiment: Experiment, fold: int) -> N
         manifest = read_manifest(project.workspace, experiment.name, "oof", other)
         if manifest is None or other == fold or manifest["folds"] != project.folds.digest:
             continue
-        if digest_of(manifest["recipe"]) != digest_of(recipe_of(experiment)):
+        alike = digest_of(manifest["recipe"]) == digest_of(recipe_of(experiment))
+        if not alike or other_weights(project, experiment, other):
+            what = "encoder weights" if alike else "settings"
             raise Mismatch(
-                f"Fold {other} of {experiment.name} was trained with other settings. Store this one under another "
+                f"Fold {other} of {experiment.name} was trained with other {what}. Store this one under another "
                 f"name with --as NAME, or train all alike: kit train {experiment.name} --fold all --force"
             )
 

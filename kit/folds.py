@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -45,6 +46,19 @@ class Folds:
     def valid_positions(self, fold: int) -> np.ndarray:
         """Photos that the model of `fold` predicts."""
         return np.flatnonzero(self.fold == self.checked(fold))
+
+    def chosen(self, texts: Sequence[str]) -> list[int]:
+        """`--fold` texts to fold numbers: `all`, or numbers in the order given, each once.
+
+        Raises:
+            UsageError: not a number, or there is no such fold.
+        """
+        if "all" in texts:
+            return list(range(self.k))
+        for text in texts:
+            if not text.isdecimal():
+                raise UsageError(f"--fold {text}: a number from 0 to {self.k - 1}, or all, is needed.")
+        return list(dict.fromkeys(self.checked(int(text)) for text in texts))
 
     def checked(self, fold: int) -> int:
         """`fold` if there is such a fold. Raises `UsageError`."""

@@ -68,7 +68,7 @@ def residuals(generator: nn.Module, experiment: Experiment, filled: torch.Tensor
     """The network's residual `(n, 3, S, S)`, averaged over the mirrored view if it was trained with mirrored photos."""
     generator.eval()
     residual = generator(network_input(filled, hole))
-    if experiment.flip:
+    if experiment.mirrored:
         residual = residual + generator(network_input(filled.flip(3), hole.flip(3))).flip(3)
         residual = residual / 2
     return residual.float()

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 # read when torch, numpy and the hub clients are imported, so set before any of them is
 os.environ["OMP_NUM_THREADS"] = "1"  # whatever the caller has: same bytes need the same number of threads
@@ -65,6 +66,14 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     made = make_demo_archive(folder / "original", train=20, test=4)
     fetch(Workspace(folder / "workspace"), source=made.archive)
     return Small(made.archive, made.truth, folder / "workspace")
+
+
+@pytest.fixture(scope="session")
+def forks() -> Any:
+    """A context whose processes begin with torch and the kit imported; see `trainings.py`."""
+    from trainings import fork_server
+
+    return fork_server()
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ from kit.project import Project
 from kit.workspace import Workspace
 
 TRAIN = (
-    "train regress --fold all --device cpu --set encoder=tu-resnet10t --set decoder_channels=32,16,16,16 "
-    "--set epochs=1 --set batch_size=8 --set base=harmonic"
+    "train regress bilstm --fold all --device cpu --set encoder=tu-resnet10t --set decoder_channels=32,16,16,16 "
+    "--set width=16 --epochs 1 --set batch_size=8 --set base=harmonic"
 )
 FILLS = ["fractional", "harmonic", "mean", "navier-stokes", "telea"]
 
@@ -54,8 +54,10 @@ def test_every_step_says_what_it_did_and_what_comes_next(chain: Chain) -> None:
     assert chain.said["fill"].splitlines() == [
         f"Filled: {name}" for name in ["mean", "telea", "navier-stokes", "harmonic", "fractional"]
     ]
-    assert chain.said["train"].count("Trained: regress, fold") == 2
-    for name in [*FILLS, "regress"]:
+    assert [line.split(": fold RMSE")[0] for line in chain.said["train"].splitlines()] == [
+        f"Trained: {name}, fold {fold}" for fold in (0, 1) for name in ("regress", "bilstm")
+    ]
+    for name in [*FILLS, "regress", "bilstm"]:
         assert name in chain.said["sources"] and name in chain.said["blend"]
     assert "Blend all: CV RMSE" in chain.said["blend"] and "Next: kit upload --dry-run" in chain.said["blend"]
 
@@ -92,7 +94,7 @@ def test_the_classical_fills_stand_in_the_known_order(chain: Chain) -> None:
     rows = json.loads(chain.type("sources --json"))
     scores = {row["name"]: row["score"]["value"] for row in rows}
     assert scores["fractional"] < scores["harmonic"] < scores["mean"]
-    assert all(row["complete"] for row in rows) and len(rows) == 6
+    assert all(row["complete"] for row in rows) and len(rows) == 7
 
 
 def test_a_model_predicts_the_photos_of_its_own_fold(chain: Chain) -> None:

@@ -192,6 +192,15 @@ def test_an_installation_without_its_photos_is_said(monkeypatch: pytest.MonkeyPa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_demo_s_experiment_can_be_trained_as_it_is() -> None:
+    from kit.experiments import demo_settings, experiment
+    from kit.training import try_out
+
+    chosen = experiment("pix2pix", [*demo_settings(), "seed=3"])
+    try_out(chosen, photos=51)
+    assert chosen.encoder_weights == "none"  # nothing is fetched
+
+
 def test_a_competition_without_photos_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="at least 1"):
         make_demo_archive(tmp_path, test=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_training import CPU, project_at, tiny
 from toy import SLUG, TOY
+from trainings import CPU, log_of, project_at, tiny, train_until
 
 import kit.predictions
 from kit.blending import make_blend
 from kit.competitions import to_score_space
 from kit.errors import KitError, Mismatch, TrainingError, UnknownName, UsageError
-from kit.experiments import EXPERIMENTS, Experiment
-from kit.fitting import chosen_folds, fit_fold, predict_fold, recipe_of
+from kit.experiments import ARCHITECTURES, EXPERIMENTS, Experiment, finished_fold, recipe_of
+from kit.fitting import fit_fold, predict_fold
 from kit.holes import scored_pixels
 from kit.pack import build_pack
 from kit.predictions import read_manifest, read_predictions
@@ -26,6 +27,7 @@ from kit.project import Project
 from kit.sources import make_fill_source
 from kit.storage import digest_of
 from kit.training import load_generator
+from kit.training.methods import METHODS
 from kit.workspace import Workspace
 
 FOLDS = 3
@@ -105,6 +107,32 @@ def test_the_folds_rmse_is_that_of_its_stored_predictions(name: str, trained: Pr
             errors.append(guess - to_score_space(truth, trained.pack.train_extremes[position]))
         run = json.loads((trained.workspace.run(name, fold) / "run.json").read_text())
         assert run["fold_rmse"] == pytest.approx(np.sqrt(np.mean(np.concatenate(errors) ** 2)), rel=2e-4)
+
+
+LOSSES: dict[str, Callable[[Experiment], dict[str, bool]]] = {
+    "supervised": lambda one: {
+        "mse": one.mse_weight > 0,
+        "l1": one.l1_weight > 0,
+        **dict.fromkeys(["adversarial", "discriminator"], one.adversarial_weight > 0),
+        "features": one.feature_weight > 0,
+        **dict.fromkeys(["spread", "real_spread"], one.predicts_photo and one.adversarial_weight > 0),
+    },
+    "cyclegan": lambda one: dict.fromkeys(
+        ["adversarial", "discriminator", "cycle", "identity", "spread", "real_spread"], True
+    ),
+    "dcgan": lambda one: dict.fromkeys(["adversarial", "discriminator", "spread", "real_spread"], True),
+}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_log_has_every_loss_of_the_method_and_the_measurements(name: str, trained: Project) -> None:
+    one, log = short(name), log_of(trained.workspace.run(name, 1))
+    losses = {column for column, there in LOSSES[one.method](one).items() if there}
+    assert [row["epoch"] for row in log] == [1, 2]
+    assert all(row.keys() - {"fold_rmse"} == losses | {"epoch", "learning_rate"} for row in log)
+    measured = [row["epoch"] for row in log if "fold_rmse" in row]
+    assert measured == ([2] if one.validations == 1 else [1, 2])
+    assert all(math.isfinite(value) and value >= 0 for row in log for value in row.values())
 
 
 def test_trained_sources_and_fills_are_blended_alike(copied: Project) -> None:
@@ -208,6 +236,39 @@ def test_settings_that_cannot_work_are_refused_before_anything_is_lost_or_claime
     assert fit_fold(copied, short(rename=name), 0, device="cpu").skipped is (name == "regress")
 
 
+CANNOT_BE = {
+    "unet": ("regress", ["encoder=tu-nope"], "Unknown model"),
+    "unetplusplus": ("regress", ["decoder_channels=16"], "cannot be trained with architecture=unetplusplus"),
+    "fpn": ("regress", ["decoder_channels=16,16,16"], "must be divisible"),
+    "manet": ("pix2pix", ["discriminator_layers=5"], "discriminator_layers=5 discriminator_norm=batch"),
+    "light": ("regress", ["decoder_channels=16"], "decoder_channels"),
+    "plain": ("regress", ["bottleneck=attention", "width=10"], "a multiple of 32 channels"),
+    "bilstm": ("pix2pix", ["discriminator_layers=5"], "cannot be trained with architecture=bilstm"),
+    "partialconv": ("regress", ["blocks=7"], "blocks=7 size=64"),
+    "paper-unet": ("pix2pix-paper", ["discriminator_layers=5"], "cannot be trained with architecture=paper-unet"),
+    "resnet": ("cyclegan", ["discriminator_layers=5"], "cannot be trained with architecture=resnet"),
+    "dcgan": ("dcgan", ["width=12"], r"the network gives \(2, 3, 32, 32\) for \(2, 3, 64, 64\)"),
+}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_networks_that_cannot_be_built_or_do_not_fit_are_refused_before_anything_is_written(
+    architecture: str,
+    copied: Project,
+    digests: Callable[[Path], dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name, settings, said = CANNOT_BE[architecture]
+    one = short(name, f"architecture={architecture}", *settings, rename="fresh")
+    if architecture == "dcgan":  # all that can be set works: a network of another size it is
+        monkeypatch.setattr(METHODS["dcgan"], "try_out", lambda *_: torch.Size([2, 3, 32, 32]))
+    before = digests(copied.workspace.root)
+    with pytest.raises(UsageError, match=said) as refused:
+        fit_fold(copied, one, 0, device="cpu")
+    assert ".." not in str(refused.value)
+    assert digests(copied.workspace.root) == before
+
+
 def test_force_trains_again_with_the_same_bytes(copied: Project) -> None:
     folder = copied.workspace.run("pix2pix", 0)
     before = (folder / "model.safetensors").read_bytes()
@@ -284,14 +345,77 @@ def test_a_fill_made_again_by_another_process_is_never_without_its_manifest(
     assert seen == [True, True]
 
 
-def test_folds_are_chosen_by_number_or_all_each_once(trained: Project) -> None:
-    assert chosen_folds(trained, ["all"]) == [0, 1, 2]
-    assert chosen_folds(trained, ["2", "0", "2"]) == [2, 0]
-    for text in ("3", "-1", "1.0", "", "two", "\u00b2"):
-        with pytest.raises(UsageError, match="fold"):
-            chosen_folds(trained, [text])
-
-
 def test_training_leaves_the_global_random_state_usable(copied: Project) -> None:
     fit_fold(copied, short("regress", "epochs=1", rename="one"), 0, device="cpu")
     assert torch.rand(3).unique().numel() == 3
+
+
+# the stamp of a training
+
+
+@pytest.fixture
+def weighted(copied: Project, tmp_path: Path) -> tuple[Project, Experiment, Path]:
+    """A project in which fold 0 was trained from a file of encoder weights."""
+    path = tmp_path / "weights.pth"
+    write_weights(path, seed=1)
+    one = short("regress", f"encoder_weights={path}", "epochs=1", rename="weighted")
+    fit_fold(copied, one, 0, device="cpu")
+    return copied, one, path
+
+
+def write_weights(path: Path, seed: int) -> None:
+    import timm
+
+    torch.manual_seed(seed)
+    torch.save(timm.create_model("test_efficientnet").state_dict(), path)
+
+
+def test_other_encoder_weights_under_the_same_path_are_refused(weighted: tuple[Project, Experiment, Path]) -> None:
+    project, one, path = weighted
+    assert finished_fold(project, one, 0) is not None
+    write_weights(path, seed=2)
+    assert finished_fold(project, one, 0) is None
+    with pytest.raises(Mismatch, match=r"with other encoder weights\. .*--as NAME.*--fold 0 --force"):
+        fit_fold(project, one, 0, device="cpu")
+    with pytest.raises(Mismatch, match=r"Fold 0 of weighted was trained with other encoder weights\. .*--as NAME"):
+        fit_fold(project, one, 1, device="cpu")
+    write_weights(path, seed=1)
+    assert fit_fold(project, one, 0, device="cpu").skipped
+    assert not fit_fold(project, one, 1, device="cpu").skipped
+
+
+@pytest.mark.parametrize("fate", ["deleted", "replaced"])
+def test_encoder_weights_are_not_missed_where_the_trained_ones_are_used(
+    fate: str, weighted: tuple[Project, Experiment, Path]
+) -> None:
+    project, one, path = weighted
+    before = (project.workspace.source("weighted", "oof") / "fold_0.npy").read_bytes()
+    path.unlink()
+    if fate == "deleted":
+        assert finished_fold(project, one, 0) is not None
+        assert fit_fold(project, one, 0, device="cpu").skipped
+    else:
+        write_weights(path, seed=2)
+    assert predict_fold(project, "weighted", 0, device="cpu", force=True)
+    assert (project.workspace.source("weighted", "oof") / "fold_0.npy").read_bytes() == before
+
+
+def test_a_resumed_training_from_other_encoder_weights_is_refused(copied: Project, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    write_weights(path, seed=1)
+    one = short("regress", f"encoder_weights={path}", rename="weighted")
+    train_until(copied, one, 5)
+    write_weights(path, seed=2)
+    with pytest.raises(Mismatch, match="other encoder weights"):
+        fit_fold(copied, one, 0, device="cpu")
+
+
+@pytest.mark.parametrize("change", [{"engine": 1}, {"engine": None}, {"more": 1}])
+def test_a_training_of_another_version_of_kit_is_refused(change: dict[str, int | None], copied: Project) -> None:
+    path = copied.workspace.run("regress", 0) / "experiment.json"
+    stamp = json.loads(path.read_text()) | change
+    path.write_text(json.dumps({key: value for key, value in stamp.items() if value is not None}))
+    with pytest.raises(Mismatch, match=r"other version of kit\..*--force"):
+        fit_fold(copied, short(), 0, device="cpu")
+    with pytest.raises(Mismatch, match=r"Fold 0 of regress was trained with other version of kit\. Run: kit train"):
+        predict_fold(copied, "regress", 0, device="cpu", force=True)

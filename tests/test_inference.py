@@ -7,24 +7,49 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_training import CPU, project_at, tiny
 from torch import nn
-from toy import SLUG
+from toy import SLUG, make_toy_workspace
 
-from kit.experiments import Experiment
+from kit.experiments import Experiment, experiment
 from kit.fitting import base_fills
 from kit.holes import scored_pixels
 from kit.images import composite, to_uint8
 from kit.inference import CHUNK, fold_rmse, predict, prepare_inputs, residuals
 from kit.models import build_generator
+from kit.models.photo import PhotoGenerator
 from kit.project import Project
 from kit.workspace import Workspace
+
+CPU = torch.device("cpu")
+
+
+def tiny(name: str = "regress", *settings: str) -> Experiment:
+    """An experiment whose networks are built, and predict, in no time."""
+    common = ["encoder=tu-test_efficientnet", "decoder_channels=16,16,16", "base=mean", "size=64", "width=16"]
+    return experiment(name, [*common, "blocks=1", "latent=8", "search_steps=3", *settings])
+
+
+PAINTERS = {
+    "paper-unet": tiny("pix2pix-paper"),
+    "resnet": tiny("cyclegan"),
+    "resnet of pairs": tiny("pix2pix", "architecture=resnet"),
+    "dcgan": tiny("dcgan"),
+}
+
+
+def painter(one: Experiment) -> nn.Module:
+    """A network that paints the whole photo, and strong colours."""
+    torch.manual_seed(1)
+    made = build_generator(one)
+    for weights in made.parameters():
+        weights.data *= 4
+    return made.eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A toy competition; not to be written to, but for its fills."""
-    return project_at(tmp_path_factory.mktemp("inference"))
+    return Project(make_toy_workspace(tmp_path_factory.mktemp("inference"), photos=24, test=4).workspace)
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +62,15 @@ def generator() -> nn.Module:
 
 
 def predicted(
-    project: Project, generator: nn.Module, one: Experiment, images: np.ndarray | None = None
+    project: Project,
+    generator: nn.Module,
+    one: Experiment,
+    images: np.ndarray | None = None,
+    positions: np.ndarray | None = None,
 ) -> list[np.ndarray]:
-    """Predictions of all training photos."""
+    """Predictions of all training photos, or of some."""
     images = project.pack.train_image if images is None else images
-    positions = np.arange(len(images))
+    positions = np.arange(len(images)) if positions is None else positions
     inputs = prepare_inputs(one, images, project.index.train, positions, base_fills(project, one)["oof"])
     return list(predict(generator, one, inputs, CPU))
 
@@ -179,3 +208,69 @@ def test_a_project_opened_again_predicts_the_same(project: Project, generator: n
     again = Project(Workspace(Path(project.workspace.root), SLUG))
     pairs = zip(predicted(project, generator, tiny()), predicted(again, generator, tiny()), strict=True)
     assert all(np.array_equal(first, second) for first, second in pairs)
+
+
+# networks that paint the whole photo
+
+FEW = np.array([0, 3, 4, 17])  # the first two have boxes that overlap
+
+
+@pytest.mark.parametrize("name", PAINTERS)
+def test_a_painters_predictions_are_photos_whatever_is_under_the_holes(name: str, project: Project) -> None:
+    one = PAINTERS[name]
+    model = painter(one)
+    other = np.array(project.pack.train_image)
+    for image, sample in zip(other, project.index.train, strict=True):
+        image[sample.hole] = np.random.default_rng(1).integers(0, 256, image[sample.hole].shape)
+    found = predicted(project, model, one, positions=FEW)
+    fill = base_fills(project, one)["oof"]
+    for position, values in zip(FEW, found, strict=True):
+        assert values.shape == (project.index.train[position].scored, 3) and values.dtype == np.float32
+        assert values.min() >= 0 and values.max() <= 1
+        assert np.abs(values - fill.values(position)).mean() > 0.01
+    pairs = zip(found, predicted(project, model, one, other, FEW), strict=True)
+    assert all(np.array_equal(first, second) for first, second in pairs)
+
+
+@pytest.mark.parametrize("name", PAINTERS)
+def test_a_painters_photos_are_predicted_alike_alone_and_among_others(name: str, project: Project) -> None:
+    one = PAINTERS[name]
+    model = painter(one)
+    together = predicted(project, model, one, positions=FEW)
+    for position, values in zip(FEW, together, strict=True):
+        (alone,) = predicted(project, model, one, positions=np.array([position]))
+        np.testing.assert_allclose(alone, values, atol=1e-4)
+
+
+def test_what_a_painter_paints_is_predicted_where_nothing_is_resized(project: Project) -> None:
+    # one colour is the same at any size: residual and fill add up to it but where the fill is sharper than it was seen
+    class Grey(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.full_like(x[:, :3], 0.2)
+
+    one = tiny("pix2pix-paper", "base=mean")
+    for values in predicted(project, PhotoGenerator(Grey()), one, positions=FEW):
+        assert np.median(np.abs(values - 0.6)) < 1e-5
+
+
+def test_the_view_of_a_search_is_not_mirrored(project: Project) -> None:
+    seen = []
+
+    class Watching(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(len(x))
+            return torch.zeros_like(x[:, :3])
+
+    for one in (tiny("dcgan"), tiny("pix2pix-paper"), tiny("pix2pix-paper", "flip=no")):
+        predicted(project, Watching(), one, positions=FEW)
+    assert seen == [4, 4, 4, 4]  # once, twice, once
+
+
+def test_more_steps_of_a_search_make_other_predictions(project: Project) -> None:
+    one, more = tiny("dcgan", "search_steps=0"), tiny("dcgan", "search_steps=5")
+    pairs = zip(
+        predicted(project, painter(one), one, positions=FEW),
+        predicted(project, painter(more), more, positions=FEW),
+        strict=True,
+    )
+    assert all(not np.array_equal(first, second) for first, second in pairs)

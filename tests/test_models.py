@@ -11,12 +11,15 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from kit.datasets import INPUT_CHANNELS, network_input
 from kit.errors import TrainingError, UsageError
-from kit.experiments import ARCHITECTURES, Experiment, experiment
+from kit.experiments import ARCHITECTURES, PHOTO_ARCHITECTURES, SIZES, Experiment, experiment
 from kit.models import build_discriminator, build_generator
 from kit.models.patchgan import PatchGAN, patch_candidate
+from kit.models.photo import PhotoGenerator
+from kit.models.semantic import SemanticInpainter
 from kit.models.weights import read_weights, widen_first_convolution
 from kit.training import try_out
 
@@ -29,12 +32,29 @@ def tiny(*settings: str, name: str = "regress") -> Experiment:
     return experiment(name, [f"encoder=tu-{ENCODER}", "decoder_channels=32,16,16", *settings])
 
 
-@pytest.mark.parametrize("size", [64, 128, 256])
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+RESIDUAL_ARCHITECTURES = [name for name in ARCHITECTURES if name not in PHOTO_ARCHITECTURES]
+SMALL = ["width=16", "blocks=2", "latent=8", "search_steps=1"]
+"""Settings with which kit's own networks are built in no time too."""
+
+
+def of(architecture: str, *settings: str) -> Experiment:
+    """A tiny experiment with this architecture."""
+    if architecture == "dcgan":
+        return experiment("dcgan", [*SMALL, *settings])
+    return tiny(f"architecture={architecture}", *SMALL, *settings)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "size"),
+    [(name, size) for name in ARCHITECTURES for size in SIZES if (name, size) != ("dcgan", 256)],
+)
 def test_a_generator_gives_a_residual_of_the_pictures_size(architecture: str, size: int) -> None:
-    generator = build_generator(tiny(f"architecture={architecture}", f"size={size}"))
+    generator = build_generator(of(architecture, f"size={size}"))
     x = network_input(torch.rand(2, 3, size, size), torch.rand(2, 1, size, size))
-    assert generator.eval()(x).shape == (2, 3, size, size)
+    with torch.no_grad():
+        residual = generator.eval()(x)
+    assert residual.shape == (2, 3, size, size)
+    assert residual.dtype == torch.float32 and torch.isfinite(residual).all()
 
 
 @pytest.mark.parametrize("size", [64, 128])
@@ -50,13 +70,99 @@ def test_one_to_five_decoder_widths_can_be_had(widths: str) -> None:
     assert generator.eval()(torch.rand(1, INPUT_CHANNELS, 64, 64)).shape == (1, 3, 64, 64)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", RESIDUAL_ARCHITECTURES)
 def test_before_the_first_step_the_residual_is_exactly_zero(architecture: str) -> None:
-    generator = build_generator(tiny(f"architecture={architecture}"))
+    generator = build_generator(of(architecture))
     x = torch.randn(2, INPUT_CHANNELS, 64, 64)
     for training in (True, False):
         assert not generator.train(training)(x).any()
     assert generator.train()(x).sum().requires_grad
+
+
+# networks that paint the whole photo
+
+
+class Painter(nn.Module):
+    """Paints one colour, and remembers what it was shown."""
+
+    def __init__(self, colour: float) -> None:
+        super().__init__()
+        self.colour, self.shown = colour, torch.empty(0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.shown = x
+        return torch.full_like(x[:, :3], self.colour)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("colour", [-1.0, 0.0, 0.3, 1.0])
+def test_a_painters_residual_is_what_it_painted_less_the_filled_photo(colour: float, channels: int) -> None:
+    painter = Painter(colour)
+    filled, hole = torch.rand(2, 3, 8, 8), torch.rand(2, 1, 8, 8)
+    residual = PhotoGenerator(painter, channels)(network_input(filled, hole))
+    assert torch.allclose(filled + residual, torch.full_like(filled, (colour + 1) / 2), atol=1e-6)
+    assert torch.allclose(painter.shown[:, :3], filled * 2 - 1, atol=1e-6)  # in [-1, 1]
+    assert torch.equal(painter.shown[:, 3:], hole[:, : channels - 3])
+
+
+@pytest.mark.parametrize("architecture", ["paper-unet", "resnet"])
+def test_what_a_painter_adds_to_the_filled_photo_is_a_photo(architecture: str) -> None:
+    generator = build_generator(of(architecture, "dropout=0"))
+    for weights in generator.parameters():
+        weights.data *= 10  # to the ends of its range
+    filled = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        painted = filled + generator(network_input(filled, torch.rand(2, 1, 64, 64)))
+    assert float(painted.min()) > -1e-5 and float(painted.max()) < 1 + 1e-5
+    assert float(painted.max() - painted.min()) > 0.5
+
+
+@pytest.mark.parametrize("architecture", ["paper-unet", "resnet"])
+def test_only_generators_of_pairs_are_told_where_the_hole_is(architecture: str) -> None:
+    filled, holes = torch.rand(1, 3, 64, 64), (torch.zeros(1, 1, 64, 64), torch.ones(1, 1, 64, 64))
+    seen = {}
+    for method, one in {
+        "supervised": of(architecture),
+        "cyclegan": experiment("cyclegan", [*SMALL, f"architecture={architecture}"]),
+    }.items():
+        generator = build_generator(one).eval()
+        seen[method] = torch.equal(*(generator(network_input(filled, hole)) for hole in holes))
+    assert seen == {"supervised": False, "cyclegan": True}
+
+
+def test_a_dcgan_is_built_of_both_its_networks() -> None:
+    inpainter = build_generator(experiment("dcgan", [*SMALL, "prior_weight=0.5", "seed=7"]))
+    assert isinstance(inpainter, SemanticInpainter)
+    assert (inpainter.latent, inpainter.steps, inpainter.prior_weight, inpainter.seed) == (8, 1, 0.5, 7)
+    assert inpainter.generator(torch.zeros(2, 8)).shape == (2, 3, 64, 64)
+    assert inpainter.discriminator(torch.zeros(2, 3, 64, 64)).shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("settings", "changed"),
+    [
+        (["architecture=plain"], "width"),
+        (["architecture=plain"], "blocks"),
+        (["architecture=plain", "width=16", "bottleneck=fourier"], "bottleneck"),
+        (["architecture=bilstm", "width=16"], "width"),
+        (["architecture=bilstm", "width=16"], "blocks"),
+        (["architecture=partialconv", "width=16"], "width"),
+        (["architecture=partialconv", "width=16"], "blocks"),
+        (["architecture=paper-unet", "width=16"], "width"),
+        (["architecture=paper-unet", "width=16"], "size"),
+        (["architecture=resnet", "width=16"], "width"),
+        (["architecture=resnet", "width=16"], "blocks"),
+        (["method=dcgan", "architecture=dcgan", "adversarial_weight=1", "width=16"], "width"),
+        (["method=dcgan", "architecture=dcgan", "adversarial_weight=1", "width=16"], "latent"),
+    ],
+)
+def test_each_setting_reaches_its_network(settings: list[str], changed: str) -> None:
+    other = {"width": "width=24", "blocks": "blocks=3", "bottleneck": "bottleneck=conv", "size": "size=128"}
+    counts = [
+        sum(weights.numel() for weights in build_generator(experiment("regress", made)).parameters())
+        for made in (settings, [*settings, other.get(changed, f"{changed}=50")])
+    ]
+    assert counts[0] != counts[1]
 
 
 def test_only_the_head_learns_in_the_first_step_and_then_all_do() -> None:
@@ -72,7 +178,7 @@ def test_only_the_head_learns_in_the_first_step_and_then_all_do() -> None:
 
 def test_dropout_works_while_training_only() -> None:
     generator = build_generator(tiny("dropout=0.9"))
-    torch.nn.init.ones_(generator.network.segmentation_head[0].weight)
+    nn.init.ones_(generator.network.segmentation_head[0].weight)
     x = torch.randn(1, INPUT_CHANNELS, 64, 64)
     assert torch.equal(generator.eval()(x), generator.eval()(x))
     assert not torch.equal(generator.train()(x), generator.train()(x))
@@ -81,6 +187,15 @@ def test_dropout_works_while_training_only() -> None:
 def test_an_experiment_without_an_adversary_has_no_discriminator() -> None:
     assert build_discriminator(tiny()) is None
     assert isinstance(build_discriminator(tiny(name="pix2pix")), PatchGAN)
+
+
+@pytest.mark.parametrize(("conditional", "channels"), [(True, 7), (False, 3)])
+def test_a_discriminator_sees_the_candidate_with_or_without_its_condition(conditional: bool, channels: int) -> None:
+    one = tiny("discriminator_width=16", "discriminator_layers=1", "discriminator_norm=none", name="pix2pix")
+    discriminator = build_discriminator(one, conditional=conditional)
+    assert discriminator is not None
+    assert discriminator(torch.rand(1, channels, 64, 64)).shape[:2] == (1, 1)
+    assert not [module for module in discriminator.modules() if isinstance(module, nn.BatchNorm2d)]
 
 
 @pytest.mark.parametrize(("layers", "patch", "size"), [(1, 16, 64), (2, 34, 64), (3, 70, 128), (4, 142, 256)])
@@ -133,9 +248,9 @@ def test_a_picture_too_small_for_the_patchgan_is_said_before_training() -> None:
 def test_a_batch_of_one_on_which_batch_norm_has_no_statistics_is_said_before_training(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pooled = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.BatchNorm2d(INPUT_CHANNELS))
-    network = torch.nn.Sequential(pooled, torch.nn.Upsample(64), torch.nn.Conv2d(INPUT_CHANNELS, 3, 1))
-    monkeypatch.setattr("kit.training.build_generator", lambda experiment, pretrained: network)
+    pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(INPUT_CHANNELS))
+    network = nn.Sequential(pooled, nn.Upsample(64), nn.Conv2d(INPUT_CHANNELS, 3, 1))
+    monkeypatch.setattr("kit.training.methods.supervised.build_generator", lambda experiment, pretrained: network)
     for one, photos in ((tiny("batch_size=1"), 8), (tiny(), 1)):
         with pytest.raises(UsageError, match=r"Expected more than 1 value per channel.*--set"):
             try_out(one, photos)
@@ -156,8 +271,8 @@ def donor() -> dict[str, torch.Tensor]:
     torch.manual_seed(3)
     model = timm.create_model(ENCODER)
     for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.normal_(module.running_mean)
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean)
     return model.state_dict()
 
 
@@ -207,10 +322,10 @@ def test_a_network_with_and_one_without_pretrained_weights_have_the_same_tensors
 
 
 def test_a_widened_convolution_stays_of_its_own_kind() -> None:
-    class Same(torch.nn.Conv2d):
+    class Same(nn.Conv2d):
         """Pads by itself, as TensorFlow does."""
 
-    network = torch.nn.Sequential(Same(3, 4, 3, stride=2), torch.nn.Conv2d(4, 3, 1))
+    network = nn.Sequential(Same(3, 4, 3, stride=2), nn.Conv2d(4, 3, 1))
     widen_first_convolution(network, 5)
     assert isinstance(network[0], Same)
     assert network[0].in_channels == 5
@@ -249,7 +364,7 @@ def broken_file(kind: str, folder: Path, donor: dict[str, torch.Tensor]) -> Path
     elif kind == "code in an old pickle":
         path.write_bytes(pickle.dumps({"weights": Touch(folder / "executed")}, protocol=2))
     elif kind == "whole model":
-        torch.save(torch.nn.Linear(2, 2), path)
+        torch.save(nn.Linear(2, 2), path)
     elif kind == "list":
         torch.save([torch.ones(2)], path)
     elif kind == "more than tensors":

@@ -73,7 +73,7 @@ def test_a_cut_part_is_not_taken_for_done(toy: Toy) -> None:
 def test_a_source_made_under_another_name_goes_on_with_its_own_settings(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     assert stored_experiment(workspace, "mine") is None
-    mine = Experiment("mine", epochs=3, decoder_channels=(32, 16))
+    mine = Experiment("mine", architecture="bilstm", width=48, patience=2, epochs=3, decoder_channels=(32, 16))
     write_json(workspace.run("mine", 1) / "experiment.json", {"experiment": mine, "index": "", "folds": ""})
     assert stored_experiment(workspace, "mine") == mine
     write_json(workspace.run("mine", 1) / "experiment.json", {"experiment": 3})

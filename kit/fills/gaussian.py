@@ -38,8 +38,8 @@ FRACTIONAL_POWER = 1.15  # scores are flat from 1.1 to 1.2; the spectrum of trai
 CHROMA_GUARD = 2  # pixels; 0 scores 0.003 worse, 1 and 3 about 0.0002 worse
 
 # the estimate of a photo's own power: its mean over training photos, the weight of a departure from it, and limits
-_MEAN_POWER, _POWER_GAIN, _POWERS = 1.33, 0.5, (1.0, 1.4)
-_ASPECTS = (0.5, 2.0)
+MEAN_POWER, POWER_GAIN, POWERS = 1.33, 0.5, (1.0, 1.4)
+ASPECTS = (0.5, 2.0)
 _LEAST_PAIRS = 256
 
 _STEP = 2e-4  # conjugate gradients stop once an iteration moves no pixel by more, in [0, 1]
@@ -135,9 +135,9 @@ def power_and_aspect(luma: np.ndarray, hole: np.ndarray) -> tuple[float, float]:
             variation[axis, number] = np.square(difference).sum(dtype=np.float64) / pairs + 1 / 255**2
     lever = np.log(distances) - np.log(distances).mean()
     exponent = (lever * np.log(variation.sum(axis=0))).sum() / np.square(lever).sum()  # the slope of the regression
-    power = FRACTIONAL_POWER + _POWER_GAIN * (exponent / 2 + 1 - _MEAN_POWER)
+    power = FRACTIONAL_POWER + POWER_GAIN * (exponent / 2 + 1 - MEAN_POWER)
     aspect = np.sqrt(variation[1, 1] / variation[0, 1])
-    return float(np.clip(power, *_POWERS)), float(np.clip(aspect, *_ASPECTS))
+    return float(np.clip(power, *POWERS)), float(np.clip(aspect, *ASPECTS))
 
 
 def guarded(hole: np.ndarray, width: int) -> np.ndarray:
@@ -150,14 +150,22 @@ def guarded(hole: np.ndarray, width: int) -> np.ndarray:
     return hole
 
 
-def conditional_mean(planes: np.ndarray, hole: np.ndarray, power: float, aspect: float = 1.0) -> np.ndarray:
+def conditional_mean(
+    planes: np.ndarray,
+    hole: np.ndarray,
+    power: float | np.ndarray,
+    aspect: float | np.ndarray = 1.0,
+    *,
+    tolerance: float = _STEP,
+) -> np.ndarray:
     """Minimise `u^T L^power u` in the hole for each plane, by preconditioned conjugate gradients.
 
     Args:
         planes: float32 `(C, H, W)`; what is under the hole is ignored.
         hole: bool `(H, W)`, True = missing; at least one pixel of either kind.
-        power: above 0 and below 3/2.
-        aspect: above 0; see `laplacian.py`.
+        power: above 0 and below 3/2; one for all planes, or one a plane.
+        aspect: above 0, likewise; see `laplacian.py`.
+        tolerance: stop once an iteration moves no pixel by more.
 
     Returns:
         float32 `(C, H, W)`, the known pixels up to rounding.
@@ -168,7 +176,10 @@ def conditional_mean(planes: np.ndarray, hole: np.ndarray, power: float, aspect:
     mean = (values.sum(axis=(1, 2), keepdims=True, dtype=np.float64) / known).astype(np.float32)
     values = np.where(hole, np.float32(0), values - mean)
     places = np.flatnonzero(hole)
-    multiplier = power_of_eigenvalues(*hole.shape, power, aspect)
+    fields = np.broadcast_to(np.stack(np.broadcast_arrays(power, aspect), -1), (len(planes), 2))
+    alike = (fields == fields[0]).all()
+    multiplier = np.stack([power_of_eigenvalues(*hole.shape, *of_plane) for of_plane in fields[: 1 if alike else None]])
+    usual = fields.mean(axis=0)  # near enough for a preconditioner
 
     def apply(u: np.ndarray) -> np.ndarray:
         spectrum = scipy.fft.dctn(u, axes=(1, 2), norm="ortho")
@@ -177,7 +188,7 @@ def conditional_mean(planes: np.ndarray, hole: np.ndarray, power: float, aspect:
         return result.reshape(len(result), -1).take(places, axis=1)
 
     solution = _conjugate_gradients(
-        apply, preconditioner(hole, power, aspect), -apply(values), np.zeros_like(values), places
+        apply, preconditioner(hole, *usual), -apply(values), np.zeros_like(values), places, tolerance
     )
     _put(values, places, solution)
     return values + mean
@@ -189,6 +200,7 @@ def _conjugate_gradients(
     residual: np.ndarray,
     planes: np.ndarray,
     places: np.ndarray,
+    tolerance: float,
 ) -> np.ndarray:
     """Solve `A x = residual` for each channel of `(C, n)`; `planes` is zero and a place to work in."""
     solution, direction = np.zeros_like(residual), np.zeros_like(residual)
@@ -203,7 +215,7 @@ def _conjugate_gradients(
         change = length * direction
         solution += change
         residual = residual - length * image_of_direction
-        if np.abs(change).max() < _STEP:
+        if np.abs(change).max() < tolerance:
             break
     return solution
 

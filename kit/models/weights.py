@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from kit.errors import TrainingError
+from kit.errors import TrainingError, UsageError
 
 HUB_SECONDS = 5.0  # how long the hub may take to answer at all; its client alone would try for a minute
 
@@ -46,6 +46,31 @@ def load_encoder_weights(encoder: Any, name: str, weights: str) -> None:
             f"The weights {weights} are not those of {name}: {len(lacking)} tensors are not in them, first "
             f"{lacking[0]}. {_WAY_OUT}"
         )
+
+
+def timm_encoder(name: str) -> Any:
+    """An encoder of segmentation-models-pytorch on timm, all five levels, three input channels, random weights.
+
+    Raises:
+        UsageError: there is no such timm model.
+    """
+    import segmentation_models_pytorch as smp
+
+    try:
+        if not name.startswith("tu-"):
+            raise ValueError(f"timm's models have names that begin with tu-, such as tu-{name}")
+        return smp.encoders.get_encoder(name, in_channels=3, depth=5, weights=None)
+    except Exception as error:  # each encoder of smp and timm raises what it likes
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        raise UsageError(f"encoder={name} cannot be built: {reason}. Try --set encoder=tu-resnet18.") from None
+
+
+def usual_photo(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of the photos that a timm model `tu-...` was trained with."""
+    import timm
+
+    cfg = timm.get_pretrained_cfg(name.removeprefix("tu-"), allow_unregistered=True)
+    return (tuple(cfg.mean), tuple(cfg.std)) if cfg is not None else ((0.5,) * 3, (0.5,) * 3)
 
 
 _WAY_OUT = "Give a file with --set encoder_weights=PATH, or train from random weights with --set encoder_weights=none."

@@ -1,0 +1,39 @@
+"""Experiments: everything needed to train a source again, as plain data. Knows names and numbers, imports no torch.
+
+`settings.py` is what can be set, `catalog.py` the experiments, `reading.py` goes from text and JSON to an experiment.
+"""
+
+from kit.experiments.catalog import EXPERIMENTS, demo_settings, describe_experiments
+from kit.experiments.done import digest_of_weights, finished_fold, other_weights, recipe_of
+from kit.experiments.reading import experiment, experiment_from, settings_of, stored_experiment, with_settings
+from kit.experiments.settings import (
+    ARCHITECTURES,
+    BASES,
+    MAX_WIDTH,
+    PHOTO_ARCHITECTURES,
+    SIZES,
+    SMP_ARCHITECTURES,
+    Experiment,
+)
+
+__all__ = [
+    "ARCHITECTURES",
+    "BASES",
+    "EXPERIMENTS",
+    "MAX_WIDTH",
+    "PHOTO_ARCHITECTURES",
+    "SIZES",
+    "SMP_ARCHITECTURES",
+    "Experiment",
+    "demo_settings",
+    "describe_experiments",
+    "digest_of_weights",
+    "experiment",
+    "experiment_from",
+    "finished_fold",
+    "other_weights",
+    "recipe_of",
+    "settings_of",
+    "stored_experiment",
+    "with_settings",
+]
