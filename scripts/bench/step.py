@@ -1,0 +1,198 @@
+"""Training steps of `pix2pix-paper` against a plain loop of the same two networks, in the same run.
+
+    python scripts/bench/step.py --workspace ws                  # a workspace after `kit fetch` and `kit folds`
+    python scripts/bench/step.py --workspace ws --batch 16 --device cuda
+
+The plain loop is written as most public code is: NCHW, `nn.Conv2d` and `nn.ConvTranspose2d`, Adam as it comes, a
+DataLoader that decodes JPEGs, and losses read with `.item()` in every step. Rounds alternate; medians are printed, with
+the share of the device's measured matrix throughput that the kit's steps reach.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import DataLoader
+from torch.utils.flop_counter import FlopCounterMode
+
+sys.path.insert(0, str(Path(__file__).parent))
+from batches import DecodedPhotos, boxes_of
+
+from kit.datasets import TrainingPhotos
+from kit.experiments import Experiment, experiment
+from kit.project import Project
+from kit.training import new_state, processes_on
+from kit.training.trainer import Trainer
+from kit.workspace import Workspace
+
+
+class Level(nn.Module):
+    """One level of the U-Net of Isola et al. 2017 around the next one."""
+
+    def __init__(self, outer: int, inner: int, below: nn.Module | None, inputs: int | None = None, drop: bool = False):
+        super().__init__()
+        outermost, innermost = inputs is not None, below is None
+        down: list[nn.Module] = [] if outermost else [nn.LeakyReLU(0.2)]
+        down.append(nn.Conv2d(inputs or outer, inner, 4, 2, 1, bias=False))
+        down += [] if outermost or innermost else [nn.BatchNorm2d(inner)]
+        up: list[nn.Module] = [nn.ReLU()]
+        up.append(nn.ConvTranspose2d(inner if innermost else 2 * inner, outer, 4, 2, 1, bias=outermost))
+        up += [nn.Tanh()] if outermost else [nn.BatchNorm2d(outer)]
+        up += [nn.Dropout(0.5)] if drop else []
+        self.outermost = outermost
+        self.model = nn.Sequential(*down, *([] if below is None else [below]), *up)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.model(x) if self.outermost else torch.cat([x, self.model(x)], 1)
+
+
+def plain_unet(inputs: int) -> nn.Module:
+    """U-Net 256 with 64 channels."""
+    level = Level(512, 512, None)
+    for _ in range(3):
+        level = Level(512, 512, level, drop=True)
+    for outer in (256, 128, 64):
+        level = Level(outer, 2 * outer, level)
+    return Level(3, 64, level, inputs=inputs)
+
+
+def plain_patchgan(inputs: int) -> nn.Module:
+    """70x70 PatchGAN."""
+    layers: list[nn.Module] = [nn.Conv2d(inputs, 64, 4, 2, 1), nn.LeakyReLU(0.2)]
+    for inside, outside, stride in ((64, 128, 2), (128, 256, 2), (256, 512, 1)):
+        layers += [nn.Conv2d(inside, outside, 4, stride, 1, bias=False), nn.BatchNorm2d(outside), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers, nn.Conv2d(512, 1, 4, 1, 1))
+
+
+def plain_steps(project: Project, one: Experiment, device: torch.device) -> Iterator[None]:
+    """The plain loop, one step at a time."""
+    generator, discriminator = plain_unet(4).to(device), plain_patchgan(7).to(device)
+    for module in (*generator.modules(), *discriminator.modules()):
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.normal_(module.weight, 0.0, 0.02)
+    adam_g, adam_d = (torch.optim.Adam(net.parameters(), 2e-4, (0.5, 0.999)) for net in (generator, discriminator))
+    paths = [project.workspace.raw / sample.target for sample in project.index.train]
+    dataset = DecodedPhotos(paths, boxes_of(project), one)
+    workers = len(os.sched_getaffinity(0))
+    loader = DataLoader(dataset, one.batch_size, shuffle=True, num_workers=workers, persistent_workers=True)
+    ones, zeros = (lambda x: torch.ones_like(x)), (lambda x: torch.zeros_like(x))
+    criterion = nn.BCEWithLogitsLoss()
+    while True:
+        for batch in loader:
+            filled, hole, target = (part.to(device) for part in batch)
+            condition = torch.cat([filled * 2 - 1, hole], 1)
+            fake, real = generator(condition), target * 2 - 1
+            adam_d.zero_grad()
+            on_fake = discriminator(torch.cat([condition, fake.detach()], 1))
+            on_real = discriminator(torch.cat([condition, real], 1))
+            loss_d = (criterion(on_fake, zeros(on_fake)) + criterion(on_real, ones(on_real))) / 2
+            loss_d.backward()
+            adam_d.step()
+            discriminator.requires_grad_(False)
+            adam_g.zero_grad()
+            verdict = discriminator(torch.cat([condition, fake], 1))
+            loss_l1 = F.l1_loss(fake, real)
+            loss_g = criterion(verdict, ones(verdict)) + 100 * loss_l1
+            loss_g.backward()
+            adam_g.step()
+            discriminator.requires_grad_(True)
+            _ = loss_d.item(), loss_g.item(), loss_l1.item()
+            yield
+
+
+def kit_steps(project: Project, one: Experiment, device: str, compiled: bool) -> Iterator[None]:
+    """The kit's engine, one step at a time."""
+    processes = processes_on(device)
+    trainer = Trainer(one, new_state(one, processes.device), processes, compiled=compiled)
+    targets = project.pack.train_target
+    photos = TrainingPhotos(one, targets, np.arange(len(targets)), boxes_of(project), device=processes.device)
+    for epoch in range(10**6):
+        trainer.state.epoch = epoch
+        draws = [photos.begin_epoch(epoch)]
+        for _ in range(len(photos)):
+            trainer.step(photos, draws, 10**6)
+            yield
+
+
+def flops_of_a_step(step: Callable[[], None]) -> float:
+    counter = FlopCounterMode(display=False)
+    with counter:
+        step()
+    return float(counter.get_total_flops())
+
+
+def matrix_throughput(device: torch.device, side: int = 2048) -> float:
+    """FLOP a second of a float32 (CPU) or bfloat16 (GPU) matrix product."""
+    kind = torch.float32 if device.type == "cpu" else torch.bfloat16
+    a, b = (torch.randn(side, side, device=device, dtype=kind) for _ in range(2))
+    seconds = []
+    for _ in range(7):
+        wait_for(device)
+        started = time.perf_counter()
+        a @ b
+        wait_for(device)
+        seconds.append(time.perf_counter() - started)
+    return 2 * side**3 / statistics.median(seconds)
+
+
+def wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def measure(ways: dict[str, Iterator[None]], device: torch.device, rounds: int, steps: int) -> dict[str, float]:
+    """Median seconds a step."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for steps_of in ways.values():
+        for _ in range(2):
+            next(steps_of)
+    for _ in range(rounds):
+        for name, steps_of in ways.items():
+            wait_for(device)
+            started = time.perf_counter()
+            for _ in range(steps):
+                next(steps_of)
+            wait_for(device)
+            seconds[name].append((time.perf_counter() - started) / steps)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workspace", type=Path, required=True)
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 16])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=3, help="in a round")
+    parser.add_argument("--compile", action="store_true")
+    arguments = parser.parse_args()
+    project, device = Project(Workspace(arguments.workspace)), torch.device(arguments.device)
+    peak = matrix_throughput(device)
+    print(f"{device}, {torch.get_num_threads()} threads, matrix products at {peak / 1e9:.0f} GFLOP/s")
+    for batch in arguments.batch:
+        one = experiment("pix2pix-paper", [f"batch_size={batch}", "crop=0.9", "jitter=0"])
+        kit = kit_steps(project, one, arguments.device, arguments.compile)
+        flops = flops_of_a_step(lambda steps=kit: next(steps))  # type: ignore[misc]
+        medians = measure(
+            {"plain loop": plain_steps(project, one, device), "kit": kit}, device, arguments.rounds, arguments.steps
+        )
+        ratio = medians["plain loop"] / medians["kit"]
+        share = flops / medians["kit"] / peak
+        for name, seconds in medians.items():
+            print(f"batch {batch:3} {name:12} {seconds:8.3f} s a step {batch / seconds:8.1f} photos/s")
+        text = f"{flops / 1e9:.0f} GFLOP a step, {share:.0%} of the matrix product's"
+        print(f"batch {batch:3} kit is {ratio:.2f} times as fast; {text}")
+
+
+if __name__ == "__main__":
+    main()
