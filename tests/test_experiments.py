@@ -178,7 +178,6 @@ BAD = [
     "weight_decay=-0.01",
     "warmup=1",
     "ema=1",
-    "clip=0",
     "clip=nan",
     "clip=-1",
     "precision=float64",

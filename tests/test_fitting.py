@@ -244,10 +244,10 @@ CANNOT_BE = {
     "light": ("regress", ["decoder_channels=16"], "decoder_channels"),
     "plain": ("regress", ["bottleneck=attention", "width=10"], "a multiple of 32 channels"),
     "bilstm": ("pix2pix", ["discriminator_layers=5"], "cannot be trained with architecture=bilstm"),
-    "partialconv": ("regress", ["blocks=7"], "blocks=7 size=64"),
+    "partialconv": ("regress", ["blocks=7"], "blocks=7 size=32"),
     "paper-unet": ("pix2pix-paper", ["discriminator_layers=5"], "cannot be trained with architecture=paper-unet"),
     "resnet": ("cyclegan", ["discriminator_layers=5"], "cannot be trained with architecture=resnet"),
-    "dcgan": ("dcgan", ["width=12"], r"the network gives \(2, 3, 32, 32\) for \(2, 3, 64, 64\)"),
+    "dcgan": ("dcgan", ["width=12"], r"the network gives \(2, 3, 16, 16\) for \(2, 3, 32, 32\)"),
 }
 
 
@@ -261,7 +261,7 @@ def test_networks_that_cannot_be_built_or_do_not_fit_are_refused_before_anything
     name, settings, said = CANNOT_BE[architecture]
     one = short(name, f"architecture={architecture}", *settings, rename="fresh")
     if architecture == "dcgan":  # all that can be set works: a network of another size it is
-        monkeypatch.setattr(METHODS["dcgan"], "try_out", lambda *_: torch.Size([2, 3, 32, 32]))
+        monkeypatch.setattr(METHODS["dcgan"], "try_out", lambda *_: torch.Size([2, 3, 16, 16]))
     before = digests(copied.workspace.root)
     with pytest.raises(UsageError, match=said) as refused:
         fit_fold(copied, one, 0, device="cpu")

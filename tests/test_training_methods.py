@@ -366,7 +366,7 @@ def test_the_progress_tells_photos_a_second_and_the_last_measurement(
     first = log_of(run.folder)[0]["fold_rmse"]
     assert lines[-3].endswith(f"photos/s, fold RMSE {first:.4f}")
     found = json.loads((run.folder / "run.json").read_text())
-    assert found["photos_per_second"] == pytest.approx(2 * 16 / found["seconds"], rel=0.1)
+    assert found["photos_per_second"] == pytest.approx(2 * 16 / found["seconds"], rel=0.3)
     assert (found["processes"], found["device"]) == (1, "cpu")
 
 

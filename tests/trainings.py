@@ -46,7 +46,7 @@ EPOCHS = 4
 STEPS = 4  # an epoch of 16 photos in batches of 4
 
 SMALL = [
-    *("encoder=tu-test_efficientnet", "encoder_weights=none", "decoder_channels=16,16,16", "base=mean", "size=64"),
+    *("encoder=tu-test_efficientnet", "encoder_weights=none", "decoder_channels=16,16,16", "base=mean", "size=32"),
     *("width=8", "blocks=1", "discriminator_width=16", "discriminator_layers=1", "search_steps=2", "pool=2"),
 ]
 """Settings that make every experiment's networks small."""

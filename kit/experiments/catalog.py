@@ -71,7 +71,7 @@ def pix2pix_paper() -> Experiment:
         batch_size=1,
         epochs=200,
         ema=0.0,
-        clip=1e6,
+        clip=0.0,
         crop=0.9,
         jitter=0.0,
         photos_per_layout=1,
@@ -101,7 +101,7 @@ def cyclegan() -> Experiment:
         batch_size=4,
         epochs=100,
         ema=0.0,
-        clip=1e6,
+        clip=0.0,
         jitter=0.0,
     )
 
@@ -126,7 +126,7 @@ def dcgan() -> Experiment:
         epochs=100,
         validations=1,
         ema=0.0,
-        clip=1e6,
+        clip=0.0,
         crop=0.8,
         jitter=0.1,
     )

@@ -116,7 +116,7 @@ class Experiment:
     ema: float = 0.99
     """Decay of the weights' moving average, with which is predicted; 0 predicts with the last weights."""
     clip: float = 1.0
-    """Largest gradient norm."""
+    """Largest gradient norm; 0 clips nothing."""
     precision: str = "auto"
     """auto (float32 on a CPU, bfloat16 or else float16 on a GPU), float32, bfloat16 or float16."""
     # --- photos
@@ -199,7 +199,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 
 _NOT_NEGATIVE = (
     *("mse_weight", "l1_weight", "adversarial_weight", "feature_weight", "cycle_weight", "identity_weight"),
-    *("prior_weight", "weight_decay"),
+    *("prior_weight", "weight_decay", "clip"),
 )
 _BELOW_ONE = ("beta1", "warmup", "ema", "jitter", "dropout")
 
@@ -220,7 +220,6 @@ def _numbers(one: Experiment) -> Iterator[Check]:
         yield 0 <= getattr(one, field) < 1, f"{field}={getattr(one, field)}: from 0 to below 1"
     yield 0 < one.learning_rate < 1, f"learning_rate={one.learning_rate}: between 0 and 1"
     yield 0 <= one.encoder_rate <= 1, f"encoder_rate={one.encoder_rate}: from 0 (frozen) to 1"
-    yield one.clip > 0, f"clip={one.clip}: positive"
     yield 0 < one.crop <= 1, f"crop={one.crop}: above 0, at most 1"
     yield 1 <= len(one.decoder_channels) <= 5, "decoder_channels: one to five numbers, such as 128,64,32,16"
     inside = all(0 < width <= MAX_WIDTH for width in one.decoder_channels)

@@ -71,7 +71,8 @@ class Trainer:
         owned = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         self.processes.average_gradients(owned)
         scaler.unscale_(optimizer)
-        nn.utils.clip_grad_norm_(owned, self.experiment.clip)
+        if self.experiment.clip:
+            nn.utils.clip_grad_norm_(owned, self.experiment.clip)
         scaler.step(optimizer)
         optimizer.zero_grad(set_to_none=True)
 
@@ -96,7 +97,9 @@ class Trainer:
             for name, loss in train_step(self, *batches).items():
                 sums[name] = sums.get(name, 0.0) + loss.detach() / self._passes
         state.scaler.update()
-        update_average(state.average, state.model, experiment.ema, state.step)
+        # without a memory the average is the weights as they are, and only looked at between epochs
+        if experiment.ema or (state.step + 1) % len(photos) == 0:
+            update_average(state.average, state.model, experiment.ema, state.step)
         state.step += 1
         return sums
 

@@ -4,18 +4,20 @@
     python scripts/bench/step.py --workspace ws --batch 16 --device cuda
 
 The plain loop is written as most public code is: NCHW, `nn.Conv2d` and `nn.ConvTranspose2d`, Adam as it comes, a
-DataLoader that decodes JPEGs, and losses read with `.item()` in every step. Rounds alternate; medians are printed, with
-the share of the device's measured matrix throughput that the kit's steps reach.
+DataLoader that decodes JPEGs, and losses read with `.item()` in every step. Each way has a process of its own, and they
+take turns; medians are printed, with the share of the device's measured matrix throughput that the kit's steps reach.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -150,21 +152,43 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def measure(ways: dict[str, Iterator[None]], device: torch.device, rounds: int, steps: int) -> dict[str, float]:
-    """Median seconds a step."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for steps_of in ways.values():
-        for _ in range(2):
-            next(steps_of)
-    for _ in range(rounds):
-        for name, steps_of in ways.items():
-            wait_for(device)
-            started = time.perf_counter()
-            for _ in range(steps):
-                next(steps_of)
-            wait_for(device)
-            seconds[name].append((time.perf_counter() - started) / steps)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+def serve(connection: Connection, way: str, arguments: argparse.Namespace, batch: int) -> None:
+    """A process that makes one way's steps when told to, and answers with seconds a step and FLOP of a step."""
+    project, device = Project(Workspace(arguments.workspace)), torch.device(arguments.device)
+    one = experiment("pix2pix-paper", [f"batch_size={batch}", "crop=0.9", "jitter=0"])
+    if way == "kit":
+        steps = kit_steps(project, one, arguments.device, arguments.compile)
+    else:
+        steps = plain_steps(project, one, device)
+    flops = flops_of_a_step(lambda: next(steps))
+    next(steps)
+    connection.send((0.0, flops))
+    while count := connection.recv():
+        wait_for(device)
+        started = time.perf_counter()
+        for _ in range(count):
+            next(steps)
+        wait_for(device)
+        connection.send(((time.perf_counter() - started) / count, flops))
+    os._exit(0)  # the loader's workers need no farewell
+
+
+def measure(arguments: argparse.Namespace, batch: int) -> tuple[dict[str, float], float]:
+    """Median seconds a step of each way, each in a process of its own, and the kit's FLOP of a step."""
+    ends = {}
+    for way in ("plain loop", "kit"):
+        here, there = multiprocessing.Pipe()
+        multiprocessing.get_context("spawn").Process(target=serve, args=(there, way, arguments, batch)).start()
+        ends[way] = here
+    flops = {way: end.recv()[1] for way, end in ends.items()}
+    seconds: dict[str, list[float]] = {way: [] for way in ends}
+    for _ in range(arguments.rounds):
+        for way, end in ends.items():
+            end.send(arguments.steps)
+            seconds[way].append(end.recv()[0])
+    for end in ends.values():
+        end.send(0)
+    return {way: statistics.median(values) for way, values in seconds.items()}, flops["kit"]
 
 
 def main() -> None:
@@ -176,22 +200,16 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3, help="in a round")
     parser.add_argument("--compile", action="store_true")
     arguments = parser.parse_args()
-    project, device = Project(Workspace(arguments.workspace)), torch.device(arguments.device)
+    device = torch.device(arguments.device)
     peak = matrix_throughput(device)
     print(f"{device}, {torch.get_num_threads()} threads, matrix products at {peak / 1e9:.0f} GFLOP/s")
     for batch in arguments.batch:
-        one = experiment("pix2pix-paper", [f"batch_size={batch}", "crop=0.9", "jitter=0"])
-        kit = kit_steps(project, one, arguments.device, arguments.compile)
-        flops = flops_of_a_step(lambda steps=kit: next(steps))  # type: ignore[misc]
-        medians = measure(
-            {"plain loop": plain_steps(project, one, device), "kit": kit}, device, arguments.rounds, arguments.steps
-        )
-        ratio = medians["plain loop"] / medians["kit"]
-        share = flops / medians["kit"] / peak
+        medians, flops = measure(arguments, batch)
+        ratio, share = medians["plain loop"] / medians["kit"], flops / medians["kit"] / peak
         for name, seconds in medians.items():
             print(f"batch {batch:3} {name:12} {seconds:8.3f} s a step {batch / seconds:8.1f} photos/s")
         text = f"{flops / 1e9:.0f} GFLOP a step, {share:.0%} of the matrix product's"
-        print(f"batch {batch:3} kit is {ratio:.2f} times as fast; {text}")
+        print(f"batch {batch:3} kit is {ratio:.2f} times as fast; {text}", flush=True)
 
 
 if __name__ == "__main__":
