@@ -18,7 +18,7 @@ from trainings import CPU, SMALL, STEPS, finish, log_of, plain_descent, project_
 
 import kit.training.state
 from kit.checkpoints import list_checkpoints
-from kit.errors import UsageError
+from kit.errors import TrainingError, UsageError
 from kit.experiments import Experiment, experiment
 from kit.fitting import fit_fold
 from kit.models import build_generator
@@ -144,3 +144,23 @@ def test_one_process_alone_needs_no_group(monkeypatch: pytest.MonkeyPatch) -> No
     assert alone.from_main(0.25) == 0.25 and alone.mean(torch.ones(2)).tolist() == [1, 1]
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert started_by_torchrun()
+
+
+@pytest.mark.parametrize(
+    ("environment", "wrong"),
+    [
+        ({"WORLD_SIZE": "abc"}, "WORLD_SIZE=abc"),
+        ({"WORLD_SIZE": "2"}, "RANK is not set"),
+        ({"WORLD_SIZE": "2", "RANK": "0"}, "MASTER_ADDR is not set"),
+        ({"WORLD_SIZE": "2", "RANK": "5", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}, "RANK=5"),
+    ],
+)
+def test_an_environment_that_torchrun_did_not_make_is_said(
+    environment: dict[str, str], wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(TrainingError, match=f"{wrong}.*unset WORLD_SIZE"):
+        processes_on("cpu")

@@ -75,8 +75,24 @@ class Processes:
 
 
 def started_by_torchrun() -> bool:
-    """Whether other processes train with this one."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+    """Whether other processes train with this one.
+
+    Raises:
+        TrainingError: the environment says so, but not where they are.
+    """
+    count = os.environ.get("WORLD_SIZE", "1")
+    way_out = "Start processes with torchrun, or train in one: unset WORLD_SIZE"
+    if not count.isdecimal():
+        raise TrainingError(f"WORLD_SIZE={count} in the environment is no number of processes. {way_out}")
+    if int(count) <= 1:
+        return False
+    lacking = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
+    if lacking:
+        raise TrainingError(f"WORLD_SIZE={count} in the environment, but {lacking[0]} is not set. {way_out}")
+    rank = os.environ["RANK"]
+    if not rank.isdecimal() or int(rank) >= int(count):
+        raise TrainingError(f"RANK={rank} in the environment, but WORLD_SIZE={count}. {way_out}")
+    return True
 
 
 def processes_on(device: str) -> Processes:
