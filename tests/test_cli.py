@@ -248,7 +248,9 @@ def test_ctrl_c_stops_with_one_line_and_130_and_the_same_command_goes_on(
     root = small.copy(tmp_path / "w").workspace.root
     ok(f"-w {root} folds --k 2")
     command = [sys.executable, "-m", "kit", "-w", str(root), *line.split()]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    # a suite that a shell started in the background is deaf to Ctrl-C, and so would its children be
+    process = subprocess.Popen(command, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **pipes)
     deadline = time.monotonic() + 60
     while not list(root.glob(sign)) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
