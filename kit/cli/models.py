@@ -46,7 +46,7 @@ def train(
       kit train --fold 2                                  # pix2pix
       kit train regress --fold all
       kit train regress --fold all --set size=128 --set epochs=60 --as regress128
-      kit train regress bilstm partialconv --fold all     # one after the other; what is done is skipped
+      kit train regress bilstm partialconv --fold all     # fold by fold; what is done is skipped
       kit train regress --fold 0 --epochs 60 --seed 1 --as regress-1
       kit train pix2pix --fold 0 --set encoder=tu-resnet34 --set encoder_weights=resnet34.safetensors --as p2p34
       torchrun --nproc-per-node 2 -m kit train pix2pix --fold 0   # two processes share each step
