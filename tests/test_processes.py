@@ -142,7 +142,8 @@ def test_one_process_alone_needs_no_group(monkeypatch: pytest.MonkeyPatch) -> No
     alone.average_gradients(network.parameters())
     assert torch.equal(network.weight.grad, before)
     assert alone.from_main(0.25) == 0.25 and alone.mean(torch.ones(2)).tolist() == [1, 1]
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}.items():
+        monkeypatch.setenv(name, value)
     assert started_by_torchrun()
 
 
