@@ -74,9 +74,14 @@ class SpectralFill:
     def fields_of(self, photos: torch.Tensor, power: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Power and aspect that suit each whole photo, two of `(n,)`, as the full-size fill would estimate them."""
         if self.base == "fractional":
-            return power_and_aspect((photos * photos.new_tensor(LUMA)[:, None, None]).sum(1))
+            return power_and_aspect(luma_of(photos))
         one = photos.new_ones(len(photos))
         return one * power, one
+
+
+def luma_of(photos: torch.Tensor) -> torch.Tensor:
+    """Luma `(n, S, S)` of photos `(n, 3, S, S)`."""
+    return (photos * photos.new_tensor(LUMA)[:, None, None]).sum(1)
 
 
 def power_and_aspect(luma: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

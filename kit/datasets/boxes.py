@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from kit.holes import Box
-from kit.spectral import LUMA, Windows
+from kit.spectral import Windows, luma_of
 
 # beside boxes that were painted before a photo became a JPEG with 4:2:0 chroma, the boxes' grey bleeds into the chroma:
 # measured shrinkage of the chroma in the first, second and third pixel (EXPERIMENTS.md, 2026-11-22)
@@ -77,5 +77,4 @@ def bleed(photos: torch.Tensor, boxes: torch.Tensor, full: tuple[int, int], stre
         outer = coverage_of(boxes, full, size, grown=distance)
         shrinkage = shrinkage + strength * share * (outer - inner).clamp(min=0)
         inner = outer
-    luma = (photos * photos.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
-    return photos.lerp(luma, shrinkage.clamp(max=1))
+    return photos.lerp(luma_of(photos)[:, None], shrinkage.clamp(max=1))

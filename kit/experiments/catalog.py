@@ -8,6 +8,20 @@ from typing import Any
 
 from kit.experiments.settings import Experiment
 
+# Adam, its rate and the linear fall are those of Isola et al. 2017 and Zhu et al. 2017; nothing is averaged or clipped
+_AS_GANS_ARE_TRAINED: dict[str, Any] = {
+    "mse_weight": 0.0,
+    "adversarial_weight": 1.0,
+    "optimizer": "adam",
+    "learning_rate": 2e-4,
+    "schedule": "linear",
+    "beta1": 0.5,
+    "weight_decay": 0.0,
+    "warmup": 0.0,
+    "ema": 0.0,
+    "clip": 0.0,
+}
+
 
 def regress() -> Experiment:
     """The RMSE-optimal one: squared error on hole pixels, a residual over the fractional fill, no discriminator."""
@@ -59,22 +73,13 @@ def pix2pix_paper() -> Experiment:
         dropout=0.5,
         size=256,
         base="mean",
-        mse_weight=0.0,
         l1_weight=100.0,
-        adversarial_weight=1.0,
-        optimizer="adam",
-        learning_rate=2e-4,
-        schedule="linear",
-        beta1=0.5,
-        weight_decay=0.0,
-        warmup=0.0,
         batch_size=1,
         epochs=200,
-        ema=0.0,
-        clip=0.0,
         crop=0.9,
         jitter=0.0,
         photos_per_layout=1,
+        **_AS_GANS_ARE_TRAINED,
     )
 
 
@@ -88,21 +93,12 @@ def cyclegan() -> Experiment:
         blocks=6,
         dropout=0.0,
         base="mean",
-        mse_weight=0.0,
-        adversarial_weight=1.0,
         adversary="lsgan",
         discriminator_norm="instance",
-        optimizer="adam",
-        learning_rate=2e-4,
-        schedule="linear",
-        beta1=0.5,
-        weight_decay=0.0,
-        warmup=0.0,
         batch_size=4,
         epochs=100,
-        ema=0.0,
-        clip=0.0,
         jitter=0.0,
+        **_AS_GANS_ARE_TRAINED,
     )
 
 
@@ -114,21 +110,12 @@ def dcgan() -> Experiment:
         architecture="dcgan",
         width=32,
         base="fractional",
-        mse_weight=0.0,
-        adversarial_weight=1.0,
-        optimizer="adam",
-        learning_rate=2e-4,
-        schedule="linear",
-        beta1=0.5,
-        weight_decay=0.0,
-        warmup=0.0,
         batch_size=32,
         epochs=100,
         validations=1,
-        ema=0.0,
-        clip=0.0,
         crop=0.8,
         jitter=0.1,
+        **_AS_GANS_ARE_TRAINED,
     )
 
 
