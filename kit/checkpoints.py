@@ -36,7 +36,8 @@ def list_checkpoints(folder: Path) -> list[tuple[int, Path]]:
 def load_checkpoint(folder: Path, device: torch.device) -> dict[str, Any] | None:
     """The newest state that can be read, or None. A damaged file is named on standard error and passed over."""
     sweep(folder)
-    for _, path in reversed(list_checkpoints(folder)):
+    found = [path for _, path in list_checkpoints(folder)]
+    for before, path in reversed(list(zip([None, *found], found, strict=False))):
         try:
             _check_sums(path)
             return torch.load(path, device, weights_only=True)
@@ -44,7 +45,8 @@ def load_checkpoint(folder: Path, device: torch.device) -> dict[str, Any] | None
             continue  # another process on this fold has finished, and dropped it
         except Exception as error:  # whatever a damaged zip or pickle makes torch raise
             reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
-            print(f"Warning: {path} is damaged ({reason}); going back to the one before.", file=sys.stderr)
+            back = "going back to the one before" if before else "and there is none before it: training from the start"
+            print(f"Warning: {path} is damaged ({reason}); {back}.", file=sys.stderr)
     return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import nn
 
 from kit.checkpoints import list_checkpoints
 from kit.errors import Mismatch, UnknownName, UsageError
-from kit.experiments import Experiment, other_weights, recipe_of
+from kit.experiments import Experiment, other_weights, outdated, recipe_of
 from kit.fills import FILLS
 from kit.inference import Inputs, predict, prepare_inputs
 from kit.predictions import (
@@ -33,10 +33,8 @@ from kit.training import (
     Options,
     Processes,
     Run,
-    differences,
     load_generator,
     processes_on,
-    run_stamp,
     train_fold,
     try_out,
 )
@@ -51,10 +49,15 @@ def fit_fold(
     device: str = "auto",
     options: Options = Options(),
     force: bool = False,
+    replacing: Collection[int] = (),
 ) -> Run:
     """Train one fold, or go on where it stopped, and predict its photos and the test photos.
 
     Under torchrun all processes train, and the main one alone writes and predicts.
+
+    Args:
+        force: forget what is there of this fold.
+        replacing: folds that the caller is about to train alike, one after the other: what is there of them may differ.
 
     Raises:
         UsageError: the name is that of a fill.
@@ -63,8 +66,7 @@ def fit_fold(
     """
     processes = processes_on(device)
     _check_name(project, experiment)
-    if not force:  # all folds can only be replaced one after the other; a mixture is refused when it is read
-        _check_same_recipe(project, experiment, fold)
+    _check_same_recipe(project, experiment, [other for other in range(project.folds.k) if other != fold], replacing)
     folder = project.workspace.run(experiment.name, fold)
     if force or not ((folder / "run.json").is_file() or list_checkpoints(folder)):
         try_out(experiment, len(project.folds.train_positions(fold)))
@@ -159,8 +161,7 @@ def _write(
 def _check_trained_here(project: Project, experiment: Experiment, fold: int) -> None:
     again = f"kit train {experiment.name} --fold {fold} --force"
     found = read_json(project.workspace.run(experiment.name, fold) / "experiment.json", made_by=again)
-    stamp = {**run_stamp(project.index, project.folds, experiment), "encoder_weights": None}  # they are in the model
-    if others := differences(found, stamp):
+    if others := outdated(found, project.index, project.folds, experiment):
         raise Mismatch(f"Fold {fold} of {experiment.name} was trained with other {', '.join(others)}. Run: {again}")
 
 
@@ -183,18 +184,20 @@ def _check_name(project: Project, experiment: Experiment) -> None:
         raise UsageError(f"{experiment.name} is the name of a blend. Store this source under another name: --as NAME")
 
 
-def _check_same_recipe(project: Project, experiment: Experiment, fold: int) -> None:
-    """Other folds of this source must have been made alike: they will be read as one."""
-    for other in range(project.folds.k):
-        manifest = read_manifest(project.workspace, experiment.name, "oof", other)
-        if manifest is None or other == fold or manifest["folds"] != project.folds.digest:
+def _check_same_recipe(
+    project: Project, experiment: Experiment, others: Collection[int], replacing: Collection[int]
+) -> None:
+    """Other folds of this source must have been made alike, or be about to be: they will be read as one."""
+    for other in others:
+        manifest = None if other in replacing else read_manifest(project.workspace, experiment.name, "oof", other)
+        if manifest is None or manifest["folds"] != project.folds.digest:
             continue
         alike = digest_of(manifest["recipe"]) == digest_of(recipe_of(experiment))
         if not alike or other_weights(project, experiment, other):
             what = "encoder weights" if alike else "settings"
             raise Mismatch(
                 f"Fold {other} of {experiment.name} was trained with other {what}. Store this one under another "
-                f"name with --as NAME, or train all alike: kit train {experiment.name} --fold all --force"
+                f"name with --as NAME, or train all alike: the same command with --fold all --force"
             )
 
 

@@ -6,7 +6,7 @@ fill: the fill keeps its sharp edge at the known pixels whatever the network's s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,10 +90,17 @@ def predict(generator: nn.Module, experiment: Experiment, inputs: Inputs, device
 
 def fold_rmse(generator: nn.Module, experiment: Experiment, inputs: Inputs, pack: Any, device: torch.device) -> float:
     """RMSE in score space over these training photos, the photos' extremes estimated as they are in the test split."""
+    return _rmse(predict(generator, experiment, inputs, device), inputs, pack)
+
+
+def fill_rmse(inputs: Inputs, pack: Any) -> float:
+    """`fold_rmse` of the base fill alone."""
+    return _rmse((inputs.fill.values(int(position)) for position in inputs.positions), inputs, pack)
+
+
+def _rmse(predicted: Iterable[np.ndarray], inputs: Inputs, pack: Any) -> float:
     total, count = 0.0, 0
-    for position, sample, values in zip(
-        inputs.positions, inputs.samples, predict(generator, experiment, inputs, device), strict=True
-    ):
+    for position, sample, values in zip(inputs.positions, inputs.samples, predicted, strict=True):
         truth = np.asarray(pack.train_target[position])[scored_pixels(sample.boxes)] / 255.0
         error = to_score_space(values, pack.train_estimated[position]) - to_score_space(
             truth, pack.train_extremes[position]

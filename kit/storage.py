@@ -73,6 +73,11 @@ def disk_errors(path: Path) -> Iterator[None]:
                 f"No room left on the disk while writing {path}. Nothing was damaged: free some space and run the same "
                 "command again."
             ) from error
+        if error.errno == errno.EFBIG:
+            raise KitError(
+                f"{path} would be larger than this shell or disk allows one file to be (see: ulimit -f). Nothing was "
+                "damaged: raise the limit and run the same command again."
+            ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise KitError(f"No permission to write {path}. Choose a folder with --workspace DIR.") from error
         if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):

@@ -25,7 +25,7 @@ from kit.pack import build_pack
 from kit.predictions import read_manifest, read_predictions
 from kit.project import Project
 from kit.sources import make_fill_source
-from kit.storage import digest_of
+from kit.storage import digest_file, digest_of
 from kit.training import load_generator
 from kit.training.methods import METHODS
 from kit.workspace import Workspace
@@ -208,7 +208,10 @@ def test_all_folds_can_be_replaced_and_a_mixture_is_never_read(copied: Project) 
         if fold:
             with pytest.raises(Mismatch, match=r"different settings.*--fold all --force"):
                 read_predictions(copied.workspace, copied.index, copied.folds, "regress", "oof")
-        assert fit_fold(copied, other, fold, device="cpu", force=True).epochs == 1
+        if fold < FOLDS - 1:  # one fold of several
+            with pytest.raises(Mismatch, match=r"trained with other settings.*--fold all --force"):
+                fit_fold(copied, other, fold, device="cpu", force=True)
+        assert fit_fold(copied, other, fold, device="cpu", force=True, replacing=range(FOLDS)).epochs == 1
     oof = read_predictions(copied.workspace, copied.index, copied.folds, "regress", "oof")
     assert len(oof.photos) == len(copied.index.train)
 
@@ -231,7 +234,8 @@ def test_settings_that_cannot_work_are_refused_before_anything_is_lost_or_claime
 ) -> None:
     before = digests(copied.workspace.root)
     with pytest.raises(error):
-        fit_fold(copied, short("regress", *settings, rename=name), 0, device="cpu", force=name == "regress")
+        one, force = short("regress", *settings, rename=name), name == "regress"
+        fit_fold(copied, one, 0, device="cpu", force=force, replacing=range(FOLDS))
     assert digests(copied.workspace.root) == before
     assert fit_fold(copied, short(rename=name), 0, device="cpu").skipped is (name == "regress")
 
@@ -312,6 +316,8 @@ def test_weights_that_are_not_finite_are_not_stored_as_predictions(copied: Proje
     path = copied.workspace.run("regress", 0) / "model.safetensors"
     weights = load_file(path)
     save_file({name: value * float("nan") if value.ndim == 4 else value for name, value in weights.items()}, path)
+    run = path.with_name("run.json")
+    run.write_text(json.dumps({**json.loads(run.read_text()), "weights": digest_file(path)}))
     stored = copied.workspace.source("regress", "oof") / "fold_0.npy"
     before = stored.read_bytes()
     with pytest.raises(KitError, match="not finite"):
@@ -375,7 +381,7 @@ def test_other_encoder_weights_under_the_same_path_are_refused(weighted: tuple[P
     assert finished_fold(project, one, 0) is not None
     write_weights(path, seed=2)
     assert finished_fold(project, one, 0) is None
-    with pytest.raises(Mismatch, match=r"with other encoder weights\. .*--as NAME.*--fold 0 --force"):
+    with pytest.raises(Mismatch, match=r"with other encoder weights\. .*--as NAME.*--force"):
         fit_fold(project, one, 0, device="cpu")
     with pytest.raises(Mismatch, match=r"Fold 0 of weighted was trained with other encoder weights\. .*--as NAME"):
         fit_fold(project, one, 1, device="cpu")
@@ -410,12 +416,26 @@ def test_a_resumed_training_from_other_encoder_weights_is_refused(copied: Projec
         fit_fold(copied, one, 0, device="cpu")
 
 
-@pytest.mark.parametrize("change", [{"engine": 1}, {"engine": None}, {"more": 1}])
-def test_a_training_of_another_version_of_kit_is_refused(change: dict[str, int | None], copied: Project) -> None:
+def test_a_training_that_another_version_of_kit_began_is_refused_and_one_that_it_finished_is_used(
+    copied: Project,
+) -> None:
+    one = short(rename="begun")
+    train_until(copied, one, 5)
+    for name in ("begun", "regress"):
+        path = copied.workspace.run(name, 0) / "experiment.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"engine": 1}))
+    with pytest.raises(Mismatch, match=r"other version of kit\. Store this one under another name.*--force"):
+        fit_fold(copied, one, 0, device="cpu")
+    assert finished_fold(copied, short(), 0) is not None
+    assert predict_fold(copied, "regress", 0, device="cpu", force=True)
+
+
+@pytest.mark.parametrize("change", [{"more": 1}, {"index": "x"}])
+def test_a_training_of_something_else_is_refused(change: dict[str, int | str], copied: Project) -> None:
     path = copied.workspace.run("regress", 0) / "experiment.json"
-    stamp = json.loads(path.read_text()) | change
-    path.write_text(json.dumps({key: value for key, value in stamp.items() if value is not None}))
-    with pytest.raises(Mismatch, match=r"other version of kit\..*--force"):
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    assert finished_fold(copied, short(), 0) is None
+    with pytest.raises(Mismatch, match=r"holds a training with other .*--force"):
         fit_fold(copied, short(), 0, device="cpu")
-    with pytest.raises(Mismatch, match=r"Fold 0 of regress was trained with other version of kit\. Run: kit train"):
+    with pytest.raises(Mismatch, match=r"Fold 0 of regress was trained with other .*\. Run: kit train"):
         predict_fold(copied, "regress", 0, device="cpu", force=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -37,8 +38,8 @@ def train(
 ) -> None:
     """Train on all folds but one, and predict that one and the test photos.
 
-    Killed at any moment and started again, it goes on where it was. What is done is skipped. A source made with --as
-    goes on under its name with the settings it has: kit train NAME --fold 1.
+    Killed at any moment and started again, it goes on where it was. What is done is skipped. A source goes on under its
+    name with the settings it has, also one made with --as: kit train NAME --fold 1.
 
     \b
     Examples:
@@ -53,7 +54,7 @@ def train(
       for k in 0 1 2 3 4; do kit train regress pix2pix --fold $k; done
     """
     from kit.errors import UsageError
-    from kit.experiments import describe_experiments
+    from kit.experiments import check_effect, chosen_experiment, describe_experiments
 
     names = experiments or ["pix2pix"]
     if list_all:
@@ -61,52 +62,84 @@ def train(
         return
     if not fold:
         raise UsageError("Which fold? Run: kit train " + " ".join([*names, "--fold 0"]) + "   (or --fold all)")
-    if rename and len(names) > 1:
+    if rename is not None and len(names) > 1:
         raise UsageError(f"--as {rename} names one source, but {len(names)} experiments are given.")
-    settings = [*settings, *_as_settings(epochs=epochs, seed=seed)]
+    settings = [*settings, *_as_settings(settings, epochs=epochs, seed=seed)]
     project = project_of(context)
-    chosen = [_chosen(project, name, settings, rename) for name in names]
-    for number in project.folds.chosen(fold):
+    chosen = [chosen_experiment(project.workspace, name, settings, rename=rename, force=force) for name in names]
+    check_effect(chosen, settings)
+    for one in chosen if not settings else []:
+        _say_its_own(one)
+    numbers = project.folds.chosen(fold)
+    for number in numbers:
         for one in chosen:
             options = {"max_minutes": max_minutes, "compiled": compiled, "board": board}
-            _train(project, one, number, device, force, options)
+            _train(project, one, number, device, numbers if force else [], options)
 
 
-def _as_settings(**flags: int | None) -> list[str]:
-    return [f"{name}={value}" for name, value in flags.items() if value is not None]
+def _as_settings(settings: list[str], **flags: int | None) -> list[str]:
+    from kit.errors import UsageError
+
+    given = [f"{name}={value}" for name, value in flags.items() if value is not None]
+    for flag in given:
+        name = flag.partition("=")[0]
+        others = [setting for setting in settings if setting.partition("=")[0] == name and setting != flag]
+        if others:
+            raise UsageError(f"--{flag.replace('=', ' ')} and --set {others[0]} contradict each other. Give one.")
+    return given
 
 
-def _chosen(project: Project, name: str, settings: list[str], rename: str | None) -> Experiment:
-    """An experiment by its name, or what `--as` made, by the name it was given."""
-    from kit.experiments import EXPERIMENTS, experiment, stored_experiment
+def _say_its_own(one: Experiment) -> None:
+    """A source whose settings are not those of the catalog goes on with what it has, and says so."""
+    from kit.experiments import EXPERIMENTS, settings_of
 
-    again = None if name in EXPERIMENTS or settings or rename else stored_experiment(project.workspace, name)
-    return again or experiment(name, settings, rename=rename)
+    if one.name not in EXPERIMENTS or not _speaks():
+        return
+    usual = settings_of(EXPERIMENTS[one.name]())
+    if own := [setting for setting in settings_of(one) if setting not in usual]:
+        print(f"{one.name} goes on with the settings it has: {' '.join(own)}", file=sys.stderr)
 
 
-def _train(project: Project, one: Experiment, fold: int, device: str, force: bool, options: dict[str, Any]) -> None:
+def _speaks() -> bool:
+    return os.environ.get("RANK", "0") == "0"  # torchrun starts several, of which one speaks
+
+
+def _train(
+    project: Project, one: Experiment, fold: int, device: str, replacing: list[int], options: dict[str, Any]
+) -> None:
     from kit.experiments import finished_fold
 
-    speaks = os.environ.get("RANK", "0") == "0"  # torchrun starts several, of which one speaks
+    speaks, force = _speaks(), bool(replacing)
     if not force and (done := finished_fold(project, one, fold)) is not None:
-        folder = project.workspace.run(one.name, fold)
         if speaks:
-            _say("There already", one.name, fold, done["fold_rmse"], done["epochs"], done["seconds"], folder)
+            _say("There already", one, fold, done, project.workspace.run(one.name, fold))
         return
     from kit.fitting import fit_fold
     from kit.training import Options
 
     if one.test_photos and speaks:
         print("Training also on the known parts of the test photos (test_photos=true).", file=sys.stderr)
-    run = fit_fold(project, one, fold, device=device, options=Options(**options), force=force)
+    run = fit_fold(project, one, fold, device=device, options=Options(**options), force=force, replacing=replacing)
     if run.main:
         state = "There already" if run.skipped else "Trained"
-        _say(state, one.name, fold, run.rmse, run.epochs, run.seconds, run.folder)
+        numbers = {"fold_rmse": run.rmse, "fill_rmse": run.fill_rmse, "epochs": run.epochs, "seconds": run.seconds}
+        _say(state, one, fold, numbers, run.folder)
 
 
-def _say(state: str, name: str, fold: int, rmse: float, epochs: int, seconds: float, folder: Path) -> None:
-    count = "1 epoch" if epochs == 1 else f"{epochs} epochs"
-    print(f"{state}: {name}, fold {fold}: fold RMSE {rmse:.4f} after {count}, {seconds:.0f} s, in {folder}")
+def _say(state: str, one: Experiment, fold: int, run: dict[str, Any], folder: Path) -> None:
+    rmse, alone = run["fold_rmse"], run.get("fill_rmse", math.nan)
+    count = "1 epoch" if run["epochs"] == 1 else f"{run['epochs']} epochs"
+    beside = f" ({one.base} alone {alone:.4f})" if alone == alone else ""
+    print(
+        f"{state}: {one.name}, fold {fold}: fold RMSE {rmse:.4f}{beside} after {count}, {run['seconds']:.0f} s, "
+        f"in {folder}"
+    )
+    if state == "Trained" and rmse > alone and not one.adversarial_weight:
+        print(
+            f"Warning: {one.name} is worse than {one.base} alone, over which it learns: train longer, or with a lower "
+            f"--set learning_rate (now {one.learning_rate:g}), under another name: --as NAME",
+            file=sys.stderr,
+        )
 
 
 @app.command()

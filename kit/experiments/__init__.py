@@ -4,8 +4,24 @@
 """
 
 from kit.experiments.catalog import EXPERIMENTS, demo_settings, describe_experiments
-from kit.experiments.done import digest_of_weights, finished_fold, other_weights, recipe_of
-from kit.experiments.reading import experiment, experiment_from, settings_of, stored_experiment, with_settings
+from kit.experiments.done import (
+    differences,
+    digest_of_weights,
+    finished_fold,
+    other_weights,
+    outdated,
+    recipe_of,
+    run_stamp,
+)
+from kit.experiments.reading import (
+    check_effect,
+    chosen_experiment,
+    experiment,
+    experiment_from,
+    settings_of,
+    stored_experiment,
+    with_settings,
+)
 from kit.experiments.settings import (
     ARCHITECTURES,
     BASES,
@@ -25,14 +41,19 @@ __all__ = [
     "SIZES",
     "SMP_ARCHITECTURES",
     "Experiment",
+    "check_effect",
+    "chosen_experiment",
     "demo_settings",
     "describe_experiments",
+    "differences",
     "digest_of_weights",
     "experiment",
     "experiment_from",
     "finished_fold",
     "other_weights",
+    "outdated",
     "recipe_of",
+    "run_stamp",
     "settings_of",
     "stored_experiment",
     "with_settings",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import itertools
+import textwrap
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
-from kit.experiments.settings import Experiment
+from kit.experiments.settings import CHOICES, Experiment
 
 # Adam, its rate and the linear fall are those of Isola et al. 2017 and Zhu et al. 2017; nothing is averaged or clipped
 _AS_GANS_ARE_TRAINED: dict[str, Any] = {
@@ -147,20 +151,29 @@ def describe_experiments() -> str:
         made = function()
         own = [key for key in names if getattr(made, key) != getattr(plain, key)]
         lines.append(f"{name}: {(function.__doc__ or '').splitlines()[0]}")
-        lines += [f"    {row}" for row in _wrapped([f"{key}={as_text(getattr(made, key))}" for key in own])]
+        sets = " ".join(f"{key}={as_text(getattr(made, key))}" for key in own)
+        lines += textwrap.wrap(sets, 110, initial_indent=" " * 4, subsequent_indent=" " * 4, break_on_hyphens=False)
     lines.append("\nSettings (--set field=value) and their defaults, where an experiment has not its own:")
-    lines += [f"  {name:22} {as_text(getattr(plain, name))}" for name in names]
+    explained = explanations()
+    for name in names:
+        lines.append(f"  {name}={as_text(getattr(plain, name))}")
+        lines += textwrap.wrap(explained[name], 110, initial_indent=" " * 6, subsequent_indent=" " * 6)
     return "\n".join(lines)
 
 
-def _wrapped(words: list[str], width: int = 110) -> list[str]:
-    rows: list[str] = []
-    for word in words:
-        if rows and len(rows[-1]) + len(word) < width:
-            rows[-1] += f" {word}"
-        else:
-            rows.append(word)
-    return rows
+def explanations() -> dict[str, str]:
+    """What each setting is, as `Experiment` says below its field, and which values it can have where they are few."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(Experiment))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    found = {}
+    for field, text in itertools.pairwise(body.body):
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+            assert isinstance(field.target, ast.Name)
+            found[field.target.id] = " ".join(str(text.value.value).split())
+    for name, choices in CHOICES.items():
+        if not all(str(choice) in found[name] for choice in choices):
+            found[name] += f" One of {', '.join(map(str, choices))}."
+    return found
 
 
 def as_text(value: Any) -> str:

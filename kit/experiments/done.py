@@ -3,14 +3,52 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kit.errors import StoreError
 from kit.experiments.settings import Experiment
-from kit.storage import digest_file, read_json
+from kit.storage import digest_file, digest_of, read_json
 
 if TYPE_CHECKING:  # the store needs pandas, of which `kit train --list` knows nothing
+    from kit.folds import Folds
+    from kit.index import Index
     from kit.project import Project
+
+ENGINE = 2  # raised when the same settings would train to other weights than before
+
+
+def run_stamp(index: Index, folds: Folds, experiment: Experiment) -> dict[str, Any]:
+    """What a training depends on; another stamp in the same folder is refused."""
+    return {
+        "experiment": dataclasses.asdict(experiment),
+        "index": index.digest,
+        "folds": folds.digest,
+        "engine": ENGINE,
+        "encoder_weights": digest_of_weights(experiment),
+    }
+
+
+def differences(found: dict[str, Any], stamp: dict[str, Any]) -> list[str]:
+    """What of a folder's stamp is not as in this one; a weights file that has gone since is not missed."""
+    if stamp["encoder_weights"] is None:
+        found = {**found, "encoder_weights": None}
+    if digest_of(found) == digest_of(stamp):
+        return []
+    settings = found.get("experiment")
+    settings = settings if isinstance(settings, dict) else {}
+    names = [name for name, value in stamp["experiment"].items() if digest_of(settings.get(name)) != digest_of(value)]
+    others = {"index": "index", "folds": "folds", "engine": "version of kit", "encoder_weights": "encoder weights"}
+    names += [text for name, text in others.items() if found.get(name) != stamp[name]]
+    return list(dict.fromkeys(names)) or ["version of kit"]
+
+
+def outdated(found: dict[str, Any], index: Index, folds: Folds, experiment: Experiment) -> list[str]:
+    """What of a finished training's stamp is not as it is now. Which version of kit trained it does not matter, and
+    encoder weights are in the model."""
+    stamp = {**run_stamp(index, folds, experiment), "engine": found.get("engine"), "encoder_weights": None}
+    return differences(found, stamp)
 
 
 def recipe_of(experiment: Experiment) -> dict[str, Any]:
@@ -32,8 +70,11 @@ def other_weights(project: Project, experiment: Experiment, fold: int) -> bool:
     path = project.workspace.run(experiment.name, fold) / "experiment.json"
     if digest is None or not path.is_file():
         return False
-    stamp = read_json(path, made_by=f"kit train {experiment.name} --fold {fold} --force")
-    return stamp.get("encoder_weights") != digest
+    return read_json(path, made_by=_again(experiment, fold)).get("encoder_weights") != digest
+
+
+def _again(experiment: Experiment, fold: int) -> str:
+    return f"kit train {experiment.name} --fold {fold} --force"
 
 
 def finished_fold(project: Project, experiment: Experiment, fold: int) -> dict[str, Any] | None:
@@ -41,17 +82,21 @@ def finished_fold(project: Project, experiment: Experiment, fold: int) -> dict[s
     from kit.predictions import is_done
     from kit.sources import SPLITS
 
-    path = project.workspace.run(experiment.name, fold) / "run.json"
-    recipe = recipe_of(experiment)
-    if not path.is_file() or not path.with_name("model.safetensors").is_file():
+    folder = project.workspace.run(experiment.name, fold)
+    path, recipe = folder / "run.json", recipe_of(experiment)
+    if not all((folder / name).is_file() for name in ("run.json", "model.safetensors", "experiment.json")):
         return None
-    if other_weights(project, experiment, fold):
-        return None  # which is refused where it is trained
+    try:
+        stamp = read_json(folder / "experiment.json", made_by=_again(experiment, fold))
+        found = read_json(path, made_by=_again(experiment, fold))
+    except StoreError:
+        return None  # which is said where it is trained
+    if other_weights(project, experiment, fold) or outdated(stamp, project.index, project.folds, experiment):
+        return None  # likewise
     for split in SPLITS:
         if not is_done(
             project.workspace, project.index, experiment.name, split, recipe, folds=project.folds, fold=fold
         ):
             return None
-    found = read_json(path, made_by=f"kit train {experiment.name} --fold {fold} --force")
     numbers = [found.get(key) for key in ("fold_rmse", "epochs", "seconds")]
-    return found if all(isinstance(number, int | float) for number in numbers) else None
+    return found if all(isinstance(number, int | float) and math.isfinite(number) for number in numbers) else None

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import shlex
 import types
 import typing
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
-from kit.errors import DamagedStore, UnknownName, UsageError
+from kit.errors import DamagedStore, KitError, StoreError, UnknownName, UsageError
 from kit.experiments.catalog import EXPERIMENTS, as_text
-from kit.experiments.settings import Experiment
+from kit.experiments.settings import Experiment, without_effect
 from kit.storage import read_json
 from kit.workspace import Workspace, checked_name
 
@@ -34,24 +37,58 @@ def experiment(name: str, settings: Sequence[str] = (), *, rename: str | None = 
     """
     if name not in EXPERIMENTS:
         raise UnknownName("experiment", name, EXPERIMENTS)
-    found = with_settings(EXPERIMENTS[name](), settings)
-    return dataclasses.replace(found, name=rename) if rename else found
+    found = _as_read(EXPERIMENTS[name](), settings)
+    return found if rename is None else dataclasses.replace(found, name=_free_name(rename))
+
+
+def chosen_experiment(
+    workspace: Workspace, name: str, settings: Sequence[str] = (), *, rename: str | None = None, force: bool = False
+) -> Experiment:
+    """What `kit train NAME` means: a source that is there goes on with the settings it has, unless others are given.
+
+    Args:
+        force: a damaged `experiment.json` is about to be replaced, and does not matter where the catalog has the name.
+
+    Raises:
+        UnknownName, UsageError: see `experiment`.
+        DamagedStore: see `stored_experiment`.
+    """
+    if rename is not None or (settings and name in EXPERIMENTS):
+        return experiment(name, settings, rename=rename)
+    try:
+        stored = stored_experiment(workspace, name)
+    except DamagedStore:
+        if not (force and name in EXPERIMENTS):
+            raise
+        stored = None
+    return _as_read(stored, settings) if stored else experiment(name, settings)
 
 
 def stored_experiment(workspace: Workspace, name: str) -> Experiment | None:
-    """The settings with which a fold of this source was trained before, or None: what `--as` made goes on by its name.
+    """The settings with which a fold of this source was trained before, or None.
 
     Raises:
-        DamagedStore: an `experiment.json` that kit did not write.
+        DamagedStore: none of its `experiment.json` is one that kit wrote.
     """
+    damaged: DamagedStore | None = None
     for path in sorted(workspace.runs.glob(f"{checked_name('The experiment', name)}/fold_*/experiment.json")):
-        stamp = read_json(path, made_by=f"kit train {name} --force")
+        again = f"rm -r {shlex.quote(str(path.parent))}"
         try:
-            return experiment_from(stamp)
-        except (KeyError, TypeError, ValueError, UsageError) as error:
-            again = f"Delete {path.parent}"
-            raise DamagedStore(f"{path} holds no experiment of this version ({error!r}). {again}") from None
+            return experiment_from(read_json(path, made_by=again))
+        except (StoreError, KeyError, TypeError, ValueError, UsageError) as error:
+            reason = str(error) if isinstance(error, KitError) else repr(error)
+            damaged = DamagedStore(
+                f"{path} holds no experiment of this version ({reason.split('. ')[0]}). Give that training up: {again}"
+            )
+    if damaged is not None:
+        raise damaged
     return None
+
+
+def _free_name(name: str) -> str:
+    if checked_name("--as", name) == "all":
+        raise UsageError("--as all: all is the word for every source. Take another name.")
+    return name
 
 
 def experiment_from(stamp: dict[str, Any]) -> Experiment:
@@ -76,6 +113,22 @@ def with_settings(base: Experiment, settings: Sequence[str]) -> Experiment:
     return dataclasses.replace(base, **values)
 
 
+def _as_read(base: Experiment, settings: Sequence[str]) -> Experiment:
+    """With these settings, but for those that nothing reads: an experiment is the same whether they are given or not,
+    as they are where one command trains several experiments."""
+    made = with_settings(base, settings)
+    return dataclasses.replace(made, **{field: getattr(base, field) for field in without_effect(made)})
+
+
+def check_effect(chosen: Sequence[Experiment], settings: Sequence[str]) -> None:
+    """Raise `UsageError` when a `field=value` is read by none of the experiments: another one was meant."""
+    useless = [without_effect(one) for one in chosen]
+    for setting in settings:
+        field = setting.partition("=")[0]
+        if all(field in reasons for reasons in useless):
+            raise UsageError(f"--set {setting} changes nothing: {useless[0][field]}.")
+
+
 def _read_as(kind: Any, field: str, text: str) -> Any:
     try:
         if kind is bool:
@@ -87,6 +140,11 @@ def _read_as(kind: Any, field: str, text: str) -> Any:
         names = {bool: "true or false", int: "a whole number", float: "a number"}
         wanted = names.get(kind, "whole numbers with commas between")
         raise UsageError(f"--set {field}={text}: {wanted} is needed.") from None
+    if field == "encoder_weights" and value not in ("none", "imagenet"):
+        path = Path(value)
+        with contextlib.suppress(RuntimeError):  # a home folder that cannot be told
+            path = path.expanduser()
+        return str(path.absolute())  # another folder may be the current one when it goes on
     if kind is float and not abs(value) < float("inf"):
         raise UsageError(f"--set {field}={text}: a finite number is needed.")
     return value

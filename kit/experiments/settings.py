@@ -162,7 +162,7 @@ class Experiment:
 
 Check = tuple[bool, str]
 
-_CHOICES = {
+CHOICES = {
     "method": METHODS,
     "architecture": ARCHITECTURES,
     "bottleneck": BOTTLENECKS,
@@ -205,7 +205,7 @@ _BELOW_ONE = ("beta1", "warmup", "ema", "jitter", "dropout")
 
 
 def _names(one: Experiment) -> Iterator[Check]:
-    for field, choices in _CHOICES.items():
+    for field, choices in CHOICES.items():
         value = getattr(one, field)
         yield value in choices, f"{field}={value}: one of {', '.join(map(str, choices))}"
 
@@ -247,3 +247,33 @@ def _together(one: Experiment) -> Iterator[Check]:
             not one.feature_weight or one.adversarial_weight > 0,
             "feature_weight: the features are a discriminator's, so adversarial_weight must be above 0",
         )
+
+
+_WITH_DISCRIMINATOR = ("adversary", "discriminator_width", "discriminator_layers", "discriminator_norm")
+_OF_ENCODERS = ("encoder", "encoder_weights", "encoder_rate", "decoder_channels")
+
+
+def without_effect(one: Experiment) -> dict[str, str]:
+    """Settings that nothing reads in this experiment, with the reason."""
+    found: dict[str, str] = {}
+    timm = one.architecture in SMP_ARCHITECTURES or one.architecture == "light"
+    if not timm:
+        found |= dict.fromkeys(_OF_ENCODERS, f"architecture={one.architecture} has no timm encoder")
+    if timm:
+        found["width"] = f"the widths of architecture={one.architecture} are encoder's and decoder_channels"
+    if one.architecture not in ("plain", "resnet", "bilstm", "partialconv"):
+        found["blocks"] = f"architecture={one.architecture} has none"
+    if one.architecture != "plain":
+        found["bottleneck"] = "it is architecture=plain's"
+    if one.architecture != "light":
+        found["frozen"] = "it is architecture=light's"
+    if not one.adversarial_weight:
+        found |= dict.fromkeys(_WITH_DISCRIMINATOR, "there is no discriminator (adversarial_weight=0)")
+    if one.method != "supervised":
+        losses = ("mse_weight", "l1_weight", "feature_weight")
+        found |= dict.fromkeys(losses, f"method={one.method} has losses of its own")
+    if one.method != "cyclegan":
+        found |= dict.fromkeys(("cycle_weight", "identity_weight", "pool"), "it is method=cyclegan's")
+    if one.method != "dcgan":
+        found |= dict.fromkeys(("latent", "search_steps", "prior_weight"), "it is method=dcgan's")
+    return found

@@ -53,7 +53,7 @@ def _smp_network(architecture: str, encoder: str, decoder_channels: tuple[int, .
             architecture, encoder, encoder_weights=None, in_channels=in_channels, classes=3, **options
         )
     except Exception as error:  # each encoder of smp and timm raises what it likes
-        reason = str(error).splitlines()[0][:200].rstrip(".") if str(error) else type(error).__name__
+        reason = (str(error) or type(error).__name__).splitlines()[0].split(", supported encoders")[0][:200].strip('."')
         raise UsageError(
             f"encoder={encoder} with architecture={architecture} and {len(decoder_channels)} decoder channels cannot "
             f"be built: {reason}. Encoders: tu-<name of a timm model>, such as --set encoder=tu-resnet18."

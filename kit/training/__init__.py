@@ -7,7 +7,7 @@ in, `processes.py` the device and fellow processes, `guards.py` says when it has
 from kit.training.engine import Options, train_fold, try_out
 from kit.training.optimizing import learning_rate
 from kit.training.processes import Processes, device_named, processes_on, started_by_torchrun
-from kit.training.runs import Run, differences, load_generator, run_stamp
+from kit.training.runs import Run, load_generator
 from kit.training.state import State, new_state
 
 __all__ = [
@@ -16,12 +16,10 @@ __all__ = [
     "Run",
     "State",
     "device_named",
-    "differences",
     "learning_rate",
     "load_generator",
     "new_state",
     "processes_on",
-    "run_stamp",
     "started_by_torchrun",
     "train_fold",
     "try_out",

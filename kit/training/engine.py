@@ -7,9 +7,10 @@ the device; losses are read once an epoch.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,10 @@ import torch
 from kit.checkpoints import drop_checkpoints, load_checkpoint, save_checkpoint
 from kit.datasets import PartlyKnown, TrainingPhotos
 from kit.errors import KitError, TrainingError, UsageError
-from kit.experiments import Experiment, settings_of
+from kit.experiments import Experiment, run_stamp, settings_of
 from kit.folds import Folds
 from kit.index import Index
-from kit.inference import fold_rmse, prepare_inputs
+from kit.inference import fill_rmse, fold_rmse, prepare_inputs
 from kit.pack import Pack
 from kit.predictions import Predictions
 from kit.progress import progress
@@ -29,7 +30,7 @@ from kit.training.board import Board
 from kit.training.guards import check_finite, check_spread
 from kit.training.methods import METHODS
 from kit.training.processes import Processes
-from kit.training.runs import Run, claim, finish, finished, run_stamp, unclaim, write_log
+from kit.training.runs import Run, claim, finish, finished, unclaim, write_log
 from kit.training.state import State, new_state
 from kit.training.trainer import SECOND_STREAM, Trainer
 from kit.workspace import Workspace
@@ -120,7 +121,8 @@ def train_fold(
     except KitError:
         unclaim(folder)
         raise
-    return finish(folder, experiment, state, processes, len(photos.photos) // len(photos))
+    alone = processes.from_main(fill_rmse(inputs, pack) if processes.main else 0.0)
+    return finish(folder, experiment, state, processes, len(photos.photos) // len(photos), alone)
 
 
 def _photos(
@@ -165,7 +167,8 @@ class _Fold:
     folder: Path
     fold: int
     options: Options
-    saved: float = field(default_factory=time.monotonic)
+    saved: float = -math.inf
+    """When the last checkpoint was written: the first epoch's is written at once."""
 
     @property
     def state(self) -> State:

@@ -120,7 +120,8 @@ def device_named(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, ImportError, AttributeError) as error:
+        reason = str(error).splitlines()[0].split(". ")[0][:100]
         raise TrainingError(
-            f"--device {name}: {str(error).splitlines()[0]} Use --device cpu or --device auto."
+            f"--device {name} cannot be used here ({reason}). Use --device cpu or --device auto."
         ) from None
     return device

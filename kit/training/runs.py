@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,13 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from kit.checkpoints import drop_checkpoints, list_checkpoints
-from kit.errors import DamagedStore, Mismatch, MissingStep, UsageError
-from kit.experiments import Experiment, digest_of_weights, experiment_from
-from kit.folds import Folds
-from kit.index import Index
+from kit.errors import DamagedStore, KitError, Mismatch, MissingStep, UsageError
+from kit.experiments import Experiment, differences, experiment_from
 from kit.models import build_generator
-from kit.storage import digest_of, read_json, write_json, write_text, writing
+from kit.storage import digest_file, read_json, write_json, write_text, writing
 from kit.training.processes import Processes
 from kit.training.state import State
 from kit.workspace import Workspace
-
-ENGINE = 2  # raised when the same settings would train to other weights than before
 
 
 @dataclass(frozen=True)
@@ -33,34 +29,11 @@ class Run:
     seconds: float
     epochs: int
     rmse: float
+    fill_rmse: float = math.nan
+    """Of the base fill alone on the same photos; not known of runs of earlier versions."""
     skipped: bool = False
     main: bool = True
     """Whether this process is the one that wrote it."""
-
-
-def run_stamp(index: Index, folds: Folds, experiment: Experiment) -> dict[str, Any]:
-    """What a training depends on; another stamp in the same folder is refused."""
-    return {
-        "experiment": dataclasses.asdict(experiment),
-        "index": index.digest,
-        "folds": folds.digest,
-        "engine": ENGINE,
-        "encoder_weights": digest_of_weights(experiment),
-    }
-
-
-def differences(found: dict[str, Any], stamp: dict[str, Any]) -> list[str]:
-    """What of a folder's stamp is not as in this one; a weights file that has gone since is not missed."""
-    if stamp["encoder_weights"] is None:
-        found = {**found, "encoder_weights": None}
-    if digest_of(found) == digest_of(stamp):
-        return []
-    settings = found.get("experiment")
-    settings = settings if isinstance(settings, dict) else {}
-    names = [name for name, value in stamp["experiment"].items() if digest_of(settings.get(name)) != digest_of(value)]
-    others = {"index": "index", "folds": "folds", "engine": "version of kit", "encoder_weights": "encoder weights"}
-    names += [text for name, text in others.items() if found.get(name) != stamp[name]]
-    return list(dict.fromkeys(names)) or ["version of kit"]
 
 
 def again(experiment: Experiment, fold: int) -> str:
@@ -73,10 +46,17 @@ def claim(folder: Path, stamp: dict[str, Any], experiment: Experiment, fold: int
     path = folder / "experiment.json"
     if path.is_file():
         found = read_json(path, made_by=again(experiment, fold))
+        if (folder / "run.json").is_file():  # which version of kit finished it does not matter
+            stamp = {**stamp, "engine": found.get("engine")}
         if others := differences(found, stamp):
+            goes_on = (
+                f"Go on with its own: kit train {experiment.name} --fold {fold}; or store"
+                if (set(others) <= stamp["experiment"].keys())
+                else "Store"
+            )
             raise Mismatch(
-                f"{folder} holds a training with other {', '.join(others)}. Keep it and store this one under "
-                f"another name with --as NAME, or replace it: {again(experiment, fold)}"
+                f"{folder} holds a training with other {', '.join(others)}. {goes_on} this one under another name "
+                f"with --as NAME, or replace it: the same command with --force"
             )
         return
     write_json(path, stamp)
@@ -95,13 +75,19 @@ def finished(folder: Path, experiment: Experiment, fold: int) -> Run | None:
         return None
     done = read_json(path, made_by=again(experiment, fold))
     try:
-        return Run(folder, float(done["seconds"]), int(done["epochs"]), float(done["fold_rmse"]), skipped=True)
-    except (KeyError, TypeError, ValueError) as error:
+        seconds, epochs, rmse = float(done["seconds"]), int(done["epochs"]), float(done["fold_rmse"])
+        run = Run(folder, seconds, epochs, rmse, float(done.get("fill_rmse", math.nan)), skipped=True)
+        if not (math.isfinite(run.seconds) and math.isfinite(run.rmse)):
+            raise ValueError("a number that is not finite")
+        return run
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         text = f"{path} is not what kit wrote ({error!r}). Train again: {again(experiment, fold)}"
         raise DamagedStore(text) from None
 
 
-def finish(folder: Path, experiment: Experiment, state: State, processes: Processes, photos_per_step: int) -> Run:
+def finish(
+    folder: Path, experiment: Experiment, state: State, processes: Processes, photos_per_step: int, fill_rmse: float
+) -> Run:
     """Write the averaged weights, then `run.json` as the sign that they are whole, then drop the checkpoints."""
     best = state.best if experiment.patience else None
     weights = best["weights"] if best else state.average.state_dict()
@@ -120,13 +106,15 @@ def finish(folder: Path, experiment: Experiment, state: State, processes: Proces
                 "seconds": round(state.seconds, 2),
                 "photos_per_second": round(state.step * photos_per_step / max(state.seconds, 1e-9), 2),
                 "fold_rmse": rmse,
+                "fill_rmse": fill_rmse,
                 "processes": processes.count,
                 "device": str(processes.device),
+                "weights": digest_file(folder / "model.safetensors"),
             },
         )
         drop_checkpoints(folder)
     processes.wait()
-    return Run(folder, state.seconds, state.epoch, rmse)
+    return Run(folder, state.seconds, state.epoch, rmse, fill_rmse)
 
 
 def write_log(folder: Path, log: list[dict[str, float]]) -> None:
@@ -146,20 +134,24 @@ def load_generator(workspace: Workspace, name: str, fold: int, device: torch.dev
     """
     folder = workspace.run(name, fold)
     command = f"kit train {name} --fold {fold}"
-    stamp = read_json(folder / "experiment.json", made_by=command)
+    stamp = read_json(folder / "experiment.json", made_by=f"{command} --force")
     if not (folder / "run.json").is_file():
         raise MissingStep(f"{folder} holds no finished training. Run: {command}")
     try:
         experiment = experiment_from(stamp)
     except (KeyError, TypeError, ValueError, UsageError):
-        text = (
-            f"{folder / 'experiment.json'} does not hold an experiment of this version. Train again: {command} --force"
-        )
+        path = folder / "experiment.json"
+        text = f"{path} does not hold an experiment of this version. Train again: {command} --force"
         raise DamagedStore(text) from None
     generator = build_generator(experiment, pretrained=False)
     path = folder / "model.safetensors"
     try:
+        written = read_json(folder / "run.json", made_by=f"{command} --force").get("weights")
+        if written is not None and written != digest_file(path):
+            raise ValueError("its digest is not that of what was written")
         generator.load_state_dict(load_file(path))
+    except KitError:
+        raise
     except Exception as error:  # safetensors and torch each have their own family for damaged or foreign files
         reason = str(error).splitlines()[0][:120]
         raise DamagedStore(f"{path} cannot be loaded ({reason}). Train again: {command} --force") from None
