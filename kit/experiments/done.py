@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # the store needs pandas, of which `kit train --list` knows n
     from kit.index import Index
     from kit.project import Project
 
-ENGINE = 2  # raised when the same settings would train to other weights than before
+ENGINE = 3  # raised when the same settings would train to other weights than before
 
 
 def run_stamp(index: Index, folds: Folds, experiment: Experiment) -> dict[str, Any]:

@@ -28,7 +28,11 @@ from kit.datasets import TrainingPhotos
 from kit.experiments import Experiment, experiment
 from kit.holes import Box, random_boxes
 from kit.project import Project
+from kit.training.memory import keep_freed_memory
 from kit.workspace import Workspace
+
+
+PREFETCH_SECONDS = 1.0  # the loader's workers fill their queues after a round, and must not do so in the next one's time
 
 
 class DecodedPhotos(Dataset):
@@ -96,8 +100,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--batches", type=int, default=20, help="in a round")
+    parser.add_argument("--batches", type=int, default=100, help="in a round")
     arguments = parser.parse_args()
+    keep_freed_memory()  # as in a training
     project = Project(Workspace(arguments.workspace))
     cores = len(os.sched_getaffinity(0))
     one = experiment("regress", [f"size={arguments.size}", f"batch_size={arguments.batch}", "base=mean", "rotate=0"])
@@ -112,6 +117,7 @@ def main() -> None:
         photos_a_second(batches, 3)  # workers start, tables are made
     for _ in range(arguments.rounds):
         for name, batches in ways.items():
+            time.sleep(PREFETCH_SECONDS)
             speeds[name].append(photos_a_second(batches, arguments.batches))
     plain = statistics.median(speeds["JPEGs, DataLoader"])
     print(f"{arguments.size} px, batches of {arguments.batch}, {cores} cores, {torch.get_num_threads()} threads")
