@@ -10,21 +10,13 @@ from pathlib import Path
 
 import pytest
 from command import kit, ok
-from trainings import SMALL, events_of, log_of, project_at
+from trainings import events_of, flags, log_of, project_at
 
-from kit.experiments import EXPERIMENTS, experiment, stored_experiment
-from kit.experiments.settings import without_effect
+from kit.experiments import EXPERIMENTS, stored_experiment
 from kit.project import Project
 from kit.workspace import Workspace
 
 NAMES = ["regress", "partialconv"]
-
-
-def flags(*names: str) -> str:
-    """Those of the settings for small networks that one of these experiments reads: others are refused."""
-    useless = [without_effect(experiment(name)) for name in names]
-    useful = [setting for setting in SMALL if not all(setting.partition("=")[0] in one for one in useless)]
-    return " ".join(f"--set {setting}" for setting in [*useful, "batch_size=4"])
 
 
 FLAGS, REGRESS, PARTIALCONV = flags(*NAMES), flags("regress"), flags("partialconv")

@@ -87,6 +87,7 @@ GOOD = {
     "photos_per_layout": ("1", 1),
     "test_photos": ("yes", True),
     "seed": ("42", 42),
+    "standardise": ("false", False),
 }
 
 NEEDS = {
@@ -98,6 +99,7 @@ NEEDS = {
 BAD = [
     "",
     "size",
+    "standardise=perhaps",
     "size=",
     "=64",
     "size=100",
@@ -341,7 +343,7 @@ def test_the_description_lists_every_setting_with_its_default() -> None:
     assert [setting.partition("=")[0] for setting in settings] == [
         field.name for field in dataclasses.fields(Experiment)
     ][1:]
-    assert with_settings(regress("size=256"), settings) == regress()
+    assert with_settings(regress("size=256"), settings) == Experiment("regress")
     explained = explanations()
     assert explained.keys() - {"name"} == {setting.partition("=")[0] for setting in settings}
     assert all(explained.values())

@@ -15,11 +15,12 @@ from torch import nn
 
 from kit.datasets import INPUT_CHANNELS, network_input
 from kit.errors import TrainingError, UsageError
-from kit.experiments import ARCHITECTURES, PHOTO_ARCHITECTURES, SIZES, Experiment, experiment
+from kit.experiments import ARCHITECTURES, PHOTO_ARCHITECTURES, SIZES, Experiment, check_effect, experiment
 from kit.models import build_discriminator, build_generator
 from kit.models.patchgan import PatchGAN, patch_candidate
 from kit.models.photo import PhotoGenerator
 from kit.models.semantic import SemanticInpainter
+from kit.models.standardised import Standardised
 from kit.models.weights import read_weights, widen_first_convolution
 from kit.training import try_out
 
@@ -29,7 +30,8 @@ STEM = "model.conv_stem.weight"
 
 def tiny(*settings: str, name: str = "regress") -> Experiment:
     """An experiment whose networks are built in no time."""
-    return experiment(name, [f"encoder=tu-{ENCODER}", "decoder_channels=32,16,16", *settings])
+    plain = [f"encoder=tu-{ENCODER}", "decoder_channels=32,16,16", "standardise=false"]
+    return experiment(name, [*plain, *settings])
 
 
 RESIDUAL_ARCHITECTURES = [name for name in ARCHITECTURES if name not in PHOTO_ARCHITECTURES]
@@ -439,3 +441,26 @@ def test_imagenet_weights_without_a_network_fail_at_once_and_say_the_way_out(
 def test_weights_for_an_encoder_that_is_not_timms_name_the_one_that_is() -> None:
     with pytest.raises(TrainingError, match="--set encoder=tu-resnet18"):
         build_generator(experiment("regress", ["encoder=resnet18", "encoder_weights=imagenet"]))
+
+
+@pytest.mark.parametrize("architecture", ["unet", "plain", "bilstm", "partialconv"])
+def test_a_standardised_network_follows_contrast_and_brightness(architecture: str) -> None:
+    torch.manual_seed(0)
+    network = build_generator(tiny(f"architecture={architecture}", *SMALL, "standardise=true")).eval()
+    for parameter in network.parameters():  # heads begin at zero
+        torch.nn.init.normal_(parameter, std=0.05)
+    photos, hole = torch.rand(2, 3, 32, 32), (torch.rand(2, 1, 32, 32) < 0.3).float()
+    with torch.no_grad():
+        residual = network(network_input(photos, hole))
+        changed = network(network_input(0.5 * photos + 0.2, hole))
+    assert residual.std() > 0
+    # FLAT keeps it from being exact: half the contrast is a little less than half the residual
+    assert (changed - 0.5 * residual).abs().max() < 0.1 * residual.abs().max()
+
+
+@pytest.mark.parametrize("architecture", ["light", "resnet", "paper-unet"])
+def test_networks_that_need_photos_as_they_are_are_not_standardised(architecture: str) -> None:
+    one = tiny(f"architecture={architecture}", *SMALL, "standardise=true")
+    assert not one.standardised and not isinstance(build_generator(one), Standardised)
+    with pytest.raises(UsageError, match="needs photos as they are"):
+        check_effect([one], ["standardise=true"])

@@ -14,7 +14,19 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from trainings import CPU, SMALL, STEPS, finish, log_of, plain_descent, project_at, start_together, tiny, weights_of
+from trainings import (
+    CPU,
+    SMALL,
+    STEPS,
+    finish,
+    flags,
+    log_of,
+    plain_descent,
+    project_at,
+    start_together,
+    tiny,
+    weights_of,
+)
 
 import kit.training.state
 from kit.checkpoints import list_checkpoints
@@ -96,9 +108,9 @@ def test_torchrun_trains_with_the_real_command_and_one_process_speaks(tmp_path: 
     # --standalone takes a free port; --master-port 0 would wait for ever
     command += ["-m", "kit", "-w", str(project.workspace.root), "train", "regress", "pix2pix", "--fold", "0"]
     settings = [*SMALL, *EXACT, "batch_size=4"]
-    flags = [word for setting in settings for word in ("--set", setting)]
+    exact = [word for setting in ("dropout=0", "epochs=2") for word in ("--set", setting)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command += [*flags, "--device", "cpu"]
+    command += [*flags("regress", "pix2pix").split(), *exact, "--device", "cpu"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()

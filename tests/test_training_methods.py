@@ -131,7 +131,7 @@ def test_a_frozen_encoder_keeps_its_weights_while_the_decoder_learns(project: Pr
     before, after = dict(new_state(one, CPU).model.named_parameters()), taught(project, one).model
     for name, parameter in after.named_parameters():
         same = torch.equal(parameter, before[name])
-        assert same if ".encoder." in name else not same or "decoder" not in name, name
+        assert same if "encoder." in name else not same or "decoder" not in name, name
 
 
 def test_an_encoder_learns_at_its_share_of_the_rate(project: Project) -> None:

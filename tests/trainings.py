@@ -35,6 +35,7 @@ import kit.training.trainer
 from kit.checkpoints import save_checkpoint
 from kit.datasets import TrainingPhotos
 from kit.experiments import Experiment, experiment
+from kit.experiments.settings import without_effect
 from kit.fitting import base_fills, fit_fold
 from kit.project import Project
 from kit.training import Options, Processes, Run, train_fold
@@ -55,6 +56,13 @@ SMALL = [
 def tiny(name: str = "regress", *settings: str, rename: str | None = None) -> Experiment:
     """An experiment that trains in about a second."""
     return experiment(name, [*SMALL, "batch_size=4", f"epochs={EPOCHS}", *settings], rename=rename)
+
+
+def flags(*names: str) -> str:
+    """For the command line: the settings of small networks that one of these experiments reads; others are refused."""
+    useless = [without_effect(experiment(name)) for name in names]
+    useful = [setting for setting in SMALL if not all(setting.partition("=")[0] in one for one in useless)]
+    return " ".join(f"--set {setting}" for setting in [*useful, "batch_size=4"])
 
 
 def project_at(folder: Path) -> Project:

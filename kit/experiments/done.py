@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ ENGINE = 3  # raised when the same settings would train to other weights than be
 def run_stamp(index: Index, folds: Folds, experiment: Experiment) -> dict[str, Any]:
     """What a training depends on; another stamp in the same folder is refused."""
     return {
-        "experiment": dataclasses.asdict(experiment),
+        "experiment": experiment.fields,
         "index": index.digest,
         "folds": folds.digest,
         "engine": ENGINE,
@@ -38,7 +37,8 @@ def differences(found: dict[str, Any], stamp: dict[str, Any]) -> list[str]:
         return []
     settings = found.get("experiment")
     settings = settings if isinstance(settings, dict) else {}
-    names = [name for name, value in stamp["experiment"].items() if digest_of(settings.get(name)) != digest_of(value)]
+    wanted = stamp["experiment"]
+    names = [name for name in {**wanted, **settings} if digest_of(settings.get(name)) != digest_of(wanted.get(name))]
     others = {"index": "index", "folds": "folds", "engine": "version of kit", "encoder_weights": "encoder weights"}
     names += [text for name, text in others.items() if found.get(name) != stamp[name]]
     return list(dict.fromkeys(names)) or ["version of kit"]
@@ -53,7 +53,7 @@ def outdated(found: dict[str, Any], index: Index, folds: Folds, experiment: Expe
 
 def recipe_of(experiment: Experiment) -> dict[str, Any]:
     """What makes a trained source's predictions; the same for all folds."""
-    return {"kind": "experiment", "experiment": dataclasses.asdict(experiment)}
+    return {"kind": "experiment", "experiment": experiment.fields}
 
 
 def digest_of_weights(experiment: Experiment) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from kit.errors import UsageError
 from kit.storage import digest_of
@@ -16,6 +17,7 @@ SMP_ARCHITECTURES = ("unet", "unetplusplus", "fpn", "manet")
 PHOTO_ARCHITECTURES = ("paper-unet", "resnet", "dcgan")
 """Networks that paint the whole photo; all others give a residual over the base fill."""
 ARCHITECTURES = (*SMP_ARCHITECTURES, "light", "plain", "bilstm", "partialconv", *PHOTO_ARCHITECTURES)
+_NEED_PHOTOS_AS_THEY_ARE = (*PHOTO_ARCHITECTURES, "light")
 BOTTLENECKS = ("conv", "fourier", "attention")
 ADVERSARIES = ("bce", "lsgan", "hinge")
 NORMS = ("batch", "instance", "spectral", "none")
@@ -58,6 +60,9 @@ class Experiment:
     """Share of the coarsest features dropped while training."""
     size: int = 64
     """Side in pixels at which the network works; it predicts at full size through the residual."""
+    standardise: bool = False
+    """Show the network every photo with the same mean and contrast, scale its residual back, and weigh a photo's
+    squared error by its contrast: nothing has to be learnt twice because a photo is dark or flat."""
     base: str = "fractional"
     """Classical fill under the residual, and in the holes of the input: fractional, harmonic or mean."""
     # --- what is asked of it
@@ -145,9 +150,16 @@ class Experiment:
                 raise UsageError(f"{self.name}: {message}. Give it with --set field=value.")
 
     @property
+    def fields(self) -> dict[str, Any]:
+        """Every field that says something: those that came after the first release are left out where they change
+        nothing, so that what was trained before them is still the same experiment."""
+        found = dataclasses.asdict(self)
+        return {name: value for name, value in found.items() if name not in _LATER or value != _LATER[name]}
+
+    @property
     def digest(self) -> str:
         """Names this very configuration."""
-        return digest_of(dataclasses.asdict(self))
+        return digest_of(self.fields)
 
     @property
     def predicts_photo(self) -> bool:
@@ -155,10 +167,17 @@ class Experiment:
         return self.architecture in PHOTO_ARCHITECTURES
 
     @property
+    def standardised(self) -> bool:
+        """Whether the network sees photos of equal contrast: not one that needs them as they are."""
+        return self.standardise and self.method == "supervised" and self.architecture not in _NEED_PHOTOS_AS_THEY_ARE
+
+    @property
     def mirrored(self) -> bool:
         """Whether predictions average the mirrored view: not where a search of z finds its own view."""
         return self.flip and self.method != "dcgan"
 
+
+_LATER = {"standardise": False}
 
 Check = tuple[bool, str]
 
@@ -265,6 +284,8 @@ def without_effect(one: Experiment) -> dict[str, str]:
         found["blocks"] = f"architecture={one.architecture} has none"
     if one.architecture != "plain":
         found["bottleneck"] = "it is architecture=plain's"
+    if not dataclasses.replace(one, standardise=True).standardised:
+        found["standardise"] = f"architecture={one.architecture} needs photos as they are"
     if one.architecture != "light":
         found["frozen"] = "it is architecture=light's"
     if not one.adversarial_weight:

@@ -22,6 +22,7 @@ from kit.models.renet import ReNet
 from kit.models.residual import ResidualGenerator
 from kit.models.resnet import ResnetGenerator
 from kit.models.semantic import SemanticInpainter
+from kit.models.standardised import Standardised
 from kit.models.weights import load_encoder_weights, timm_encoder, usual_photo, widen_first_convolution
 
 
@@ -35,6 +36,11 @@ def build_generator(experiment: Experiment, *, pretrained: bool = True) -> nn.Mo
         UsageError: segmentation-models-pytorch or timm know no such encoder, or it cannot have that decoder.
         TrainingError: the encoder's weights cannot be had.
     """
+    network = _network(experiment, pretrained)
+    return Standardised(network) if experiment.standardised else network
+
+
+def _network(experiment: Experiment, pretrained: bool) -> nn.Module:
     if experiment.architecture in SMP_ARCHITECTURES:
         return _on_an_encoder(experiment, pretrained)
     if experiment.architecture == "light":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 
 import torch
@@ -10,13 +11,15 @@ from torch import nn
 
 from kit.experiments import Experiment
 
+_ENCODER = re.compile(r"(network\.)*encoder\.")  # networks may be wrapped
+
 
 def make_optimizer(networks: Iterable[nn.Module], experiment: Experiment) -> torch.optim.Optimizer:
     """Adam or AdamW over some networks; norms and biases are not decayed: pulling them to zero regularises nothing."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for network in networks:
         for name, parameter in network.named_parameters():
-            share = experiment.encoder_rate if name.startswith(("encoder.", "network.encoder.")) else 1.0
+            share = experiment.encoder_rate if _ENCODER.match(name) else 1.0
             if share == 0:
                 parameter.requires_grad_(False)
             if not parameter.requires_grad:

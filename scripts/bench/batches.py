@@ -31,8 +31,8 @@ from kit.project import Project
 from kit.training.memory import keep_freed_memory
 from kit.workspace import Workspace
 
-
-PREFETCH_SECONDS = 1.0  # the loader's workers fill their queues after a round, and must not do so in the next one's time
+# the loader's workers fill their queues after a round, and must not do so in the next one's time
+PREFETCH_SECONDS = 1.0
 
 
 class DecodedPhotos(Dataset):

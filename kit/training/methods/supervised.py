@@ -18,6 +18,7 @@ from kit.losses import (
 )
 from kit.models import build_discriminator, build_generator
 from kit.models.patchgan import patch_candidate
+from kit.models.standardised import contrast
 from kit.training.methods.spread import spreads
 
 
@@ -59,7 +60,9 @@ class Supervised:
         total = residual.new_zeros(())
         if experiment.mse_weight:
             losses["mse"] = hole_mse_loss(predicted, batch.target, batch.weight)
-            total = total + experiment.mse_weight * losses["mse"]
+            total = total + experiment.mse_weight * (
+                _by_contrast(batch, predicted) if experiment.standardised else losses["mse"]
+            )
         if experiment.l1_weight:
             losses["l1"] = hole_l1_loss(predicted, batch.target, batch.weight)
             total = total + experiment.l1_weight * losses["l1"]
@@ -74,6 +77,12 @@ class Supervised:
             losses.update(adversarial)
         trainer.descend("generator", total)
         return {**losses, **spreads(experiment, predicted, batch.target)}
+
+
+def _by_contrast(batch: Batch, predicted: torch.Tensor) -> torch.Tensor:
+    """Squared error by each photo's own contrast: as the score has it, which stretches channels by their extremes."""
+    scale = contrast(4 * batch.filled) / 4
+    return hole_mse_loss(predicted / scale, batch.target / scale, batch.weight)
 
 
 def _discriminator_step(trainer: Any, batch: Batch, real: torch.Tensor, candidate: torch.Tensor) -> torch.Tensor:
