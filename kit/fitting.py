@@ -6,14 +6,15 @@ import dataclasses
 import shutil
 import time
 from collections.abc import Collection, Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from kit.checkpoints import list_checkpoints
-from kit.errors import Mismatch, UnknownName, UsageError
-from kit.experiments import Experiment, other_weights, outdated, recipe_of
+from kit.checkpoints import drop_checkpoints, list_checkpoints
+from kit.errors import KitError, Mismatch, UnknownName, UsageError
+from kit.experiments import Experiment, different_settings, other_weights, outdated, recipe_of, set_aside
 from kit.fills import FILLS
 from kit.inference import Inputs, predict, prepare_inputs
 from kit.predictions import (
@@ -56,7 +57,7 @@ def fit_fold(
     Under torchrun all processes train, and the main one alone writes and predicts.
 
     Args:
-        force: forget what is there of this fold.
+        force: replace what is there of this fold, once the new training is done.
         replacing: folds that the caller is about to train alike, one after the other: what is there of them may differ.
 
     Raises:
@@ -71,22 +72,18 @@ def fit_fold(
     if force or not ((folder / "run.json").is_file() or list_checkpoints(folder)):
         try_out(experiment, len(project.folds.train_positions(fold)))
     if processes.main:
-        if force:
-            _forget(project, experiment, fold)
         base_fills(project, experiment)
+        if force:
+            _set_aside(folder)
     processes.wait()
-    fills = base_fills(project, experiment)
-    run = train_fold(
-        project.workspace,
-        project.index,
-        project.pack,
-        project.folds,
-        experiment,
-        fold,
-        fills["oof"],
-        processes=processes,
-        options=options,
-    )
+    parts = (project.workspace, project.index, project.pack, project.folds)
+    try:
+        fill = base_fills(project, experiment)["oof"]
+        run = train_fold(*parts, experiment, fold, fill, processes=processes, options=options)
+    except KitError:
+        if processes.main:
+            _bring_back(folder)
+        raise
     predicted = processes.main and _predict(project, experiment.name, fold, processes)
     processes.wait()
     return dataclasses.replace(run, skipped=run.skipped and not predicted, main=processes.main)
@@ -112,6 +109,7 @@ def predict_fold(project: Project, name: str, fold: int, *, device: str = "auto"
 def _predict(project: Project, name: str, fold: int, processes: Processes, *, force: bool = False) -> bool:
     place = processes.device
     experiment, generator = load_generator(project.workspace, name, fold, place)
+    _settle(project, name, fold)
     _check_trained_here(project, experiment, fold)
     recipe = recipe_of(experiment)
     made = False
@@ -169,7 +167,7 @@ def _check_trained(project: Project, name: str) -> None:
     checked_name("The source", name)
     if name in FILLS:
         raise UsageError(f"{name} is a fill, and is not trained. Run: kit fill {name} --force")
-    known = sorted(path.parent.parent.name for path in project.workspace.runs.glob("*/*/experiment.json"))
+    known = sorted(path.parent.parent.name for path in project.workspace.runs.glob("*/fold_*/experiment.json"))
     if name not in known:
         raise UnknownName("trained source", name, set(known))
 
@@ -194,17 +192,37 @@ def _check_same_recipe(
             continue
         alike = digest_of(manifest["recipe"]) == digest_of(recipe_of(experiment))
         if not alike or other_weights(project, experiment, other):
-            what = "encoder weights" if alike else "settings"
+            names = [] if alike else different_settings(manifest["recipe"].get("experiment"), experiment)
             raise Mismatch(
-                f"Fold {other} of {experiment.name} was trained with other {what}. Store this one under another "
-                f"name with --as NAME, or train all alike: the same command with --fold all --force"
+                f"Fold {other} of {experiment.name} was trained with other {', '.join(names) or 'encoder weights'}. Go "
+                f"on with its own: kit train {experiment.name} --fold K; or store this one under another name with "
+                f"--as NAME, or train all alike: the same command with --fold all --force"
             )
 
 
-def _forget(project: Project, experiment: Experiment, fold: int) -> None:
-    """`--force`: drop a fold's run and predictions, manifests first."""
+def _set_aside(folder: Path) -> None:
+    """`--force`: what is there of a fold stays until the new training is done."""
+    drop_checkpoints(folder)
+    if (folder / "run.json").is_file():
+        shutil.rmtree(set_aside(folder), ignore_errors=True)
+        folder.rename(set_aside(folder))
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _bring_back(folder: Path) -> None:
+    """A new training that has come to nothing leaves the old one in its place."""
+    if set_aside(folder).is_dir() and not list_checkpoints(folder) and not (folder / "run.json").is_file():
+        shutil.rmtree(folder, ignore_errors=True)
+        set_aside(folder).rename(folder)
+
+
+def _settle(project: Project, name: str, fold: int) -> None:
+    """Once a new training is done: its fold's predictions are the old one's, and both go, manifests first."""
+    folder = project.workspace.run(name, fold)
+    if not set_aside(folder).is_dir():
+        return
     for split in SPLITS:
-        folder = project.workspace.source(experiment.name, split)
         for suffix in (".json", ".npy"):
-            (folder / f"{fold_part(fold)}{suffix}").unlink(missing_ok=True)
-    shutil.rmtree(project.workspace.run(experiment.name, fold), ignore_errors=True)
+            (project.workspace.source(name, split) / f"{fold_part(fold)}{suffix}").unlink(missing_ok=True)
+    shutil.rmtree(set_aside(folder), ignore_errors=True)

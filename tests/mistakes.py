@@ -195,8 +195,8 @@ FILL = [
     Mistake("fill mean", "Delete it, then run: kit fill mean", manifest_of_fill_without_keys),
 ]
 TRAIN = [
-    Mistake("train", "Which fold? Run: kit train pix2pix --fold 0"),
-    Mistake("train regress", "Which fold? Run: kit train regress --fold 0"),
+    Mistake("train", "Which fold of pix2pix? Run the same command with --fold 0"),
+    Mistake("train regress", "Which fold of regress?"),
     Mistake("train nonsense --fold 0", "There is no experiment 'nonsense'. Known: bilstm, cyclegan"),
     Mistake("train regress nonsense --fold 0", "There is no experiment 'nonsense'"),
     Mistake("train regress --fold x", "--fold x: a number from 0 to 2, or all"),
@@ -218,7 +218,7 @@ TRAIN = [
     Mistake("train regress --fold 0 --set precision=half", "one of auto, float32, bfloat16, float16"),
     Mistake("train regress --fold 0 --set schedule=step", "one of cosine, linear"),
     Mistake("train cyclegan --fold 0 --set architecture=unet", "needs architecture=resnet or paper-unet"),
-    Mistake("train dcgan --fold 0 --set size=256", "a DCGAN paints photos of 64 or 128"),
+    Mistake("train dcgan --fold 0 --set size=256", "a DCGAN paints photos of 32, 64 or 128"),
     Mistake("train dcgan --fold 0 --set test_photos=true", "a DCGAN learns from whole photos alone"),
     Mistake("train pix2pix --fold 0 --set discriminator_layers=5 --set size=64", "discriminator_layers=5"),
     Mistake("train regress --fold 0 --set flip=perhaps", "true or false"),

@@ -179,7 +179,7 @@ def test_a_source_goes_on_with_the_settings_it_has_and_says_so(copied: Project) 
     assert done.code == 0 and done.out.startswith("Trained: partialconv, fold 1: ")
     for fold in (1, 0):  # others are refused for a fold that is there, and for one beside others
         done = kit(f"{line} --fold {fold} {PARTIALCONV} --epochs 2")
-        assert done.is_one_error_line and "trained with other settings" in done.err
+        assert done.is_one_error_line and "other epochs. Go on with its own" in done.err
     done = kit(f"{line} --fold 0 {PARTIALCONV} --epochs 2 --force")
     assert done.is_one_error_line and "the same command with --fold all --force" in done.err
     lines = ok(f"{line} --fold all {PARTIALCONV} --epochs 2 --force").splitlines()

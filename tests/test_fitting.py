@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import torch
 from toy import SLUG, TOY
-from trainings import CPU, log_of, project_at, tiny, train_until
+from trainings import CPU, Stopped, log_of, project_at, stop_in_step, tiny, train_until
 
+import kit.fitting
 import kit.predictions
+import kit.training.engine
 from kit.blending import make_blend
 from kit.competitions import to_score_space
-from kit.errors import KitError, Mismatch, TrainingError, UnknownName, UsageError
+from kit.errors import KitError, Mismatch, MissingStep, TrainingError, UnknownName, UsageError
 from kit.experiments import ARCHITECTURES, EXPERIMENTS, Experiment, finished_fold, recipe_of
 from kit.fitting import fit_fold, predict_fold
 from kit.holes import scored_pixels
@@ -209,7 +211,7 @@ def test_all_folds_can_be_replaced_and_a_mixture_is_never_read(copied: Project) 
             with pytest.raises(Mismatch, match=r"different settings.*--fold all --force"):
                 read_predictions(copied.workspace, copied.index, copied.folds, "regress", "oof")
         if fold < FOLDS - 1:  # one fold of several
-            with pytest.raises(Mismatch, match=r"trained with other settings.*--fold all --force"):
+            with pytest.raises(Mismatch, match=r"trained with other epochs\. .*--fold all --force"):
                 fit_fold(copied, other, fold, device="cpu", force=True)
         assert fit_fold(copied, other, fold, device="cpu", force=True, replacing=range(FOLDS)).epochs == 1
     oof = read_predictions(copied.workspace, copied.index, copied.folds, "regress", "oof")
@@ -439,3 +441,66 @@ def test_a_training_of_something_else_is_refused(change: dict[str, int | str], c
         fit_fold(copied, short(), 0, device="cpu")
     with pytest.raises(Mismatch, match=r"Fold 0 of regress was trained with other .*\. Run: kit train"):
         predict_fold(copied, "regress", 0, device="cpu", force=True)
+
+
+def kept(project: Project, name: str = "regress", fold: int = 0) -> dict[str, bytes]:
+    """A fold's run and predictions."""
+    paths = [*project.workspace.run(name, fold).iterdir()]
+    paths += [
+        path for split in ("oof", "test") for path in project.workspace.source(name, split).glob(f"fold_{fold}.*")
+    ]
+    return {path.relative_to(project.workspace.root).as_posix(): path.read_bytes() for path in paths}
+
+
+def test_a_replacement_that_fails_leaves_the_old_one(copied: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = kept(copied)
+    assert len(before) == 8
+
+    def full(*_: object) -> None:
+        raise KitError("No room left on the disk")
+
+    monkeypatch.setattr(kit.training.engine, "save_checkpoint", full)
+    with pytest.raises(KitError, match="No room"):
+        fit_fold(copied, short(), 0, device="cpu", force=True)
+    assert kept(copied) == before
+    assert finished_fold(copied, short(), 0) is not None
+    assert sorted(path.name for path in copied.workspace.run("regress", 0).parent.iterdir()) == [
+        "fold_0",
+        "fold_1",
+        "fold_2",
+    ]
+
+
+def test_a_replacement_that_is_stopped_goes_on_and_takes_the_old_ones_place_at_its_end(copied: Project) -> None:
+    before, one = kept(copied), short("regress", "learning_rate=0.002")
+    every = range(FOLDS)
+    with pytest.MonkeyPatch.context() as patch:
+        stop_in_step(patch, 6)
+        with pytest.raises(Stopped):
+            fit_fold(copied, one, 0, device="cpu", force=True, replacing=every)
+    predictions = {name: data for name, data in before.items() if name.startswith("predictions")}
+    assert predictions.items() <= kept(copied).items()  # the old one's, until the new training is done
+    with pytest.raises(MissingStep, match="has not been trained to the end"):
+        predict_fold(copied, "regress", 0, device="cpu")
+    run = fit_fold(copied, one, 0, device="cpu", replacing=every)
+    assert (
+        not run.skipped
+        and not predictions.items()
+        & {name: data for name, data in kept(copied).items() if name.endswith(".npy")}.items()
+    )
+    assert not list(run.folder.parent.glob(".*"))
+    assert finished_fold(copied, one, 0) is not None
+
+
+def test_a_replacement_that_is_killed_before_it_predicts_does_not_keep_the_old_predictions(
+    copied: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = kept(copied)["predictions/regress/oof/fold_0.npy"]
+    weights = copied.workspace.run("regress", 0) / "model.safetensors"
+    with monkeypatch.context() as patch:
+        patch.setattr(kit.fitting, "_predict", lambda *_: (_ for _ in ()).throw(Stopped()))
+        with pytest.raises(Stopped):
+            fit_fold(copied, short("regress", "seed=9"), 0, device="cpu", force=True, replacing=range(FOLDS))
+    assert weights.is_file() and finished_fold(copied, short("regress", "seed=9"), 0) is None
+    fit_fold(copied, short("regress", "seed=9"), 0, device="cpu", replacing=range(FOLDS))
+    assert kept(copied)["predictions/regress/oof/fold_0.npy"] != old

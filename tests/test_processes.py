@@ -115,7 +115,7 @@ def test_torchrun_trains_with_the_real_command_and_one_process_speaks(tmp_path: 
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert [line[: line.index(", fold 0: fold RMSE")] for line in lines] == ["Trained: regress", "Trained: pix2pix"]
-    assert done.stderr == ""
+    assert [line[:40] for line in done.stderr.splitlines()] in ([], ["Warning: regress is worse than mean alone"[:40]])
     for name in ("regress", "pix2pix"):
         folder = project.workspace.run(name, 0)
         assert sorted(path.name for path in folder.iterdir()) == [

@@ -27,7 +27,8 @@ def train(
     rename: Annotated[str | None, typer.Option("--as", help="Store the source under this name.")] = None,
     device: DeviceOption = "auto",
     max_minutes: Annotated[
-        float | None, typer.Option("--max-minutes", min=0.01, max=1e6, help="Plan for this long a fold, at most.")
+        float | None,
+        typer.Option("--max-minutes", min=0.01, max=1e6, help="Plan for this long a fold; an epoch at least."),
     ] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", help="As --set epochs=N.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="As --set seed=N.")] = None,
@@ -56,12 +57,12 @@ def train(
     from kit.errors import UsageError
     from kit.experiments import check_effect, chosen_experiment, describe_experiments
 
-    names = experiments or ["pix2pix"]
+    names = list(dict.fromkeys(experiments or ["pix2pix"]))
     if list_all:
         print(describe_experiments())
         return
     if not fold:
-        raise UsageError("Which fold? Run: kit train " + " ".join([*names, "--fold 0"]) + "   (or --fold all)")
+        raise UsageError(f"Which fold of {', '.join(names)}? Run the same command with --fold 0, or --fold all.")
     if rename is not None and len(names) > 1:
         raise UsageError(f"--as {rename} names one source, but {len(names)} experiments are given.")
     settings = [*settings, *_as_settings(settings, epochs=epochs, seed=seed)]

@@ -6,12 +6,14 @@
 from kit.experiments.catalog import EXPERIMENTS, demo_settings, describe_experiments
 from kit.experiments.done import (
     differences,
+    different_settings,
     digest_of_weights,
     finished_fold,
     other_weights,
     outdated,
     recipe_of,
     run_stamp,
+    set_aside,
 )
 from kit.experiments.reading import (
     check_effect,
@@ -46,6 +48,7 @@ __all__ = [
     "demo_settings",
     "describe_experiments",
     "differences",
+    "different_settings",
     "digest_of_weights",
     "experiment",
     "experiment_from",
@@ -54,6 +57,7 @@ __all__ = [
     "outdated",
     "recipe_of",
     "run_stamp",
+    "set_aside",
     "settings_of",
     "stored_experiment",
     "with_settings",

@@ -35,13 +35,26 @@ def differences(found: dict[str, Any], stamp: dict[str, Any]) -> list[str]:
         found = {**found, "encoder_weights": None}
     if digest_of(found) == digest_of(stamp):
         return []
-    settings = found.get("experiment")
-    settings = settings if isinstance(settings, dict) else {}
-    wanted = stamp["experiment"]
-    names = [name for name in {**wanted, **settings} if digest_of(settings.get(name)) != digest_of(wanted.get(name))]
+    names = _different(found.get("experiment"), stamp["experiment"])
     others = {"index": "index", "folds": "folds", "engine": "version of kit", "encoder_weights": "encoder weights"}
     names += [text for name, text in others.items() if found.get(name) != stamp[name]]
     return list(dict.fromkeys(names)) or ["version of kit"]
+
+
+def different_settings(found: Any, experiment: Experiment) -> list[str]:
+    """Which settings of a stored experiment are not those of this one."""
+    return _different(found, experiment.fields)
+
+
+def _different(found: Any, wanted: dict[str, Any]) -> list[str]:
+    found = found if isinstance(found, dict) else {}
+    names = [name for name in {**wanted, **found} if digest_of(found.get(name)) != digest_of(wanted.get(name))]
+    return names if len(names) <= 6 else ["settings"]
+
+
+def set_aside(folder: Path) -> Path:
+    """Where a run that is being replaced waits for the new one. While it is there, predictions are the old one's."""
+    return folder.with_name(f".{folder.name}.replaced")
 
 
 def outdated(found: dict[str, Any], index: Index, folds: Folds, experiment: Experiment) -> list[str]:
@@ -85,6 +98,8 @@ def finished_fold(project: Project, experiment: Experiment, fold: int) -> dict[s
     folder = project.workspace.run(experiment.name, fold)
     path, recipe = folder / "run.json", recipe_of(experiment)
     if not all((folder / name).is_file() for name in ("run.json", "model.safetensors", "experiment.json")):
+        return None
+    if set_aside(folder).is_dir():
         return None
     try:
         stamp = read_json(folder / "experiment.json", made_by=_again(experiment, fold))

@@ -61,6 +61,9 @@ def chosen_experiment(
         if not (force and name in EXPERIMENTS):
             raise
         stored = None
+    if stored is None and name not in EXPERIMENTS:
+        trained = {path.parent.parent.name for path in workspace.runs.glob("*/fold_*/experiment.json")}
+        raise UnknownName("experiment", name, [*EXPERIMENTS, *sorted(trained - EXPERIMENTS.keys())])
     return _as_read(stored, settings) if stored else experiment(name, settings)
 
 
@@ -138,7 +141,7 @@ def _read_as(kind: Any, field: str, text: str) -> Any:
         value = kind(text)
     except (KeyError, ValueError):
         names = {bool: "true or false", int: "a whole number", float: "a number"}
-        wanted = names.get(kind, "whole numbers with commas between")
+        wanted = names.get(kind, "a list of whole numbers with commas between")
         raise UsageError(f"--set {field}={text}: {wanted} is needed.") from None
     if field == "encoder_weights" and value not in ("none", "imagenet"):
         path = Path(value)

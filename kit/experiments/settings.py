@@ -252,7 +252,7 @@ def _together(one: Experiment) -> Iterator[Check]:
         yield one.architecture in ("resnet", "paper-unet"), "method=cyclegan needs architecture=resnet or paper-unet"
         yield one.adversarial_weight > 0, "method=cyclegan needs an adversarial_weight above 0"
     if one.method == "dcgan":
-        yield one.size <= 128, f"size={one.size}: a DCGAN paints photos of 64 or 128"
+        yield one.size <= 128, f"size={one.size}: a DCGAN paints photos of 32, 64 or 128"
         yield one.adversarial_weight > 0, "method=dcgan needs an adversarial_weight above 0"
         yield not one.test_photos, "test_photos=true: a DCGAN learns from whole photos alone"
     if one.method == "cyclegan":

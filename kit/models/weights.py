@@ -131,11 +131,13 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     try:
         state: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except (SafetensorError, RuntimeError, EOFError, OSError, ImportError) as error:
-        raise TrainingError(f"{path} is not a .safetensors or .pth weights file ({_first_line(error)}).") from None
+        raise TrainingError(
+            f"{path} is not a .safetensors or .pth weights file ({_first_line(error)}). {_WAY_OUT}"
+        ) from None
     except Exception as error:  # pickle raises one error for what is no pickle and for what would run code
         if "GLOBAL" in str(error):
             raise TrainingError(f"{path} holds Python objects besides weights; nothing in it was run.") from None
-        raise TrainingError(f"{path} is not a .safetensors or .pth weights file.") from None
+        raise TrainingError(f"{path} is not a .safetensors or .pth weights file. {_WAY_OUT}") from None
     state = state.get("state_dict", state) if isinstance(state, dict) else {}
     if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise TrainingError(f"{path} does not hold a dictionary of tensors.")

@@ -134,9 +134,9 @@ def load_generator(workspace: Workspace, name: str, fold: int, device: torch.dev
     """
     folder = workspace.run(name, fold)
     command = f"kit train {name} --fold {fold}"
-    stamp = read_json(folder / "experiment.json", made_by=f"{command} --force")
     if not (folder / "run.json").is_file():
-        raise MissingStep(f"{folder} holds no finished training. Run: {command}")
+        raise MissingStep(f"Fold {fold} of {name} has not been trained to the end. Run: {command}")
+    stamp = read_json(folder / "experiment.json", made_by=command)
     try:
         experiment = experiment_from(stamp)
     except (KeyError, TypeError, ValueError, UsageError):
