@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
+import cv2
 import numpy as np
+
+RINGS = (1, 3, 6, 12, 21)
+"""Least distance in pixels of each ring of hidden pixels; 38 is the deepest of a 75x75 box."""
 
 
 @dataclass(frozen=True, order=True)
@@ -46,6 +51,48 @@ def scored_pixels(boxes: Sequence[Box]) -> tuple[np.ndarray, np.ndarray]:
     grids = [np.mgrid[box.row : box.row + box.height, box.col : box.col + box.width].reshape(2, -1) for box in boxes]
     rows, columns = np.concatenate(grids, axis=1) if grids else np.zeros((2, 0), np.int64)
     return rows, columns
+
+
+def border_distances(boxes: Sequence[Box], height: int, width: int) -> np.ndarray:
+    """Chessboard distance of each scored pixel, in order, to the nearest known one: `(n,)` uint8, at most 255.
+
+    What lies outside the picture is not known: a box at its edge is deep there.
+    """
+    alone = all(_is_alone(box, boxes, height, width) for box in boxes)
+    if alone and boxes:
+        return np.concatenate([_distances_inside(box.height, box.width) for box in boxes])
+    distance = cv2.distanceTransform(hole_of(boxes, height, width).astype(np.uint8), cv2.DIST_C, 3)
+    return np.minimum(distance[scored_pixels(boxes)], 255).astype(np.uint8)
+
+
+def _is_alone(box: Box, boxes: Sequence[Box], height: int, width: int) -> bool:
+    """Whether all pixels around the box are known."""
+    inside = box.row > 0 and box.col > 0 and box.row + box.height < height and box.col + box.width < width
+    return inside and not any(
+        other is not box
+        and other.row <= box.row + box.height
+        and box.row <= other.row + other.height
+        and other.col <= box.col + box.width
+        and box.col <= other.col + other.width
+        for other in boxes
+    )
+
+
+@lru_cache(maxsize=64)
+def _distances_inside(height: int, width: int) -> np.ndarray:
+    rows, columns = np.arange(height), np.arange(width)
+    of_row, of_column = np.minimum(rows + 1, height - rows), np.minimum(columns + 1, width - columns)
+    found = np.minimum(np.minimum(of_row[:, None], of_column), 255).astype(np.uint8).reshape(-1)
+    found.flags.writeable = False
+    return found
+
+
+def rings_of(boxes: Sequence[Box], height: int, width: int) -> np.ndarray:
+    """The ring (`RINGS`) of each scored pixel in order, `(n,)` uint8."""
+    return _RING_OF[border_distances(boxes, height, width)]
+
+
+_RING_OF = (np.searchsorted(RINGS, np.arange(256), side="right") - 1).clip(0).astype(np.uint8)
 
 
 def scored_count(boxes: Sequence[Box]) -> int:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from toy import Toy, make_toy_workspace, write_toy_source
 
-from kit.blending.gram import ResidualGram, cached_gram, residual_gram
+import kit.blending.gram
+from kit.blending.cache import cached_gram
+from kit.blending.gram import REGIONS, ResidualGram, residual_gram
 from kit.competitions import to_score_space
 from kit.errors import PredictionsError, UsageError
-from kit.holes import scored_pixels
+from kit.holes import RINGS, border_distances, hole_of, scored_pixels
 from kit.predictions import Predictions, read_predictions
 
 
@@ -92,24 +93,43 @@ def assert_same(gram: ResidualGram, expected: ResidualGram) -> None:
         assert mine.tobytes() == other.tobytes() if isinstance(mine, np.ndarray) else mine == other
 
 
-def test_bits_do_not_depend_on_the_threads_of_blas(tmp_path: Path) -> None:
-    script = (
-        "import numpy as np, hashlib; from kit.blending.gram import _products, _block\n"
-        "for K in (1, 2, 8, 13, 50):\n"
-        "    z = np.random.default_rng(K).normal(size=(K, 40 * _block(K)))\n"
-        "    print(hashlib.sha256(_products(z).tobytes()).hexdigest())\n"
-    )
-    outputs = {
-        subprocess.run(
-            [sys.executable, "-c", script],
-            env={**os.environ, "OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for threads in ("1", "2")
-    }
-    assert len(outputs) == 1
+def test_regions_are_rings_by_channel(toy: Toy) -> None:
+    gram = residual_gram(toy.index, toy.pack, read(toy, *MEMBERS))
+    assert gram.by_region.shape == (len(gram), REGIONS, 4, 4)
+    for row, photo in enumerate(gram.photos[:8]):
+        sample = toy.index.train[photo]
+        hole = np.pad(hole_of(sample.boxes, sample.height, sample.width), 1, constant_values=True)
+        known = np.argwhere(~hole) - 1
+        rows, columns = scored_pixels(sample.boxes)
+        deep = np.abs(np.stack([rows, columns], 1)[:, None] - known[None]).max(axis=2).min(axis=1)
+        np.testing.assert_array_equal(border_distances(sample.boxes, sample.height, sample.width), deep)
+        z = residuals(toy, photo, MEMBERS).reshape(4, -1, 3)
+        for ring, least in enumerate(RINGS):
+            most = (*RINGS, 999)[ring + 1]
+            inside = (deep >= least) & (deep < most)
+            for channel in range(3):
+                part, region = z[:, inside, channel], 3 * ring + channel
+                np.testing.assert_allclose(gram.by_region[row, region], part @ part.T, rtol=1e-12, atol=1e-12)
+                np.testing.assert_allclose(gram.region_sums[row, region], part.sum(axis=1), rtol=1e-9, atol=1e-10)
+                assert gram.region_counts[row, region] == part.shape[1]
+
+
+def test_a_gram_too_large_by_region_is_one_of_whole_photos(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = residual_gram(toy.index, toy.pack, read(toy, *MEMBERS))
+    monkeypatch.setattr(kit.blending.gram, "LARGEST", 1)
+    small = residual_gram(toy.index, toy.pack, read(toy, *MEMBERS))
+    assert small.by_region.shape == (len(whole), 1, 4, 4)
+    for field in ("products", "sums", "counts"):
+        np.testing.assert_array_equal(getattr(small, field), getattr(whole, field))
+
+
+@pytest.mark.parametrize("members", [["m0", "m1"], ["m0", "m1", "m2"], ["m3", "m1"]])
+def test_a_member_that_comes_later_gives_the_same_bits(toy: Toy, members: list[str]) -> None:
+    known = residual_gram(toy.index, toy.pack, read(toy, *members))
+    order = [*members, *(name for name in MEMBERS if name not in members)]
+    extended = residual_gram(toy.index, toy.pack, read(toy, *order), known=known)
+    extended = extended.of_members([order.index(name) for name in MEMBERS])
+    assert_same(extended, residual_gram(toy.index, toy.pack, read(toy, *MEMBERS)))
 
 
 def test_a_partial_source_is_scored_on_its_photos(toy: Toy) -> None:
@@ -172,7 +192,7 @@ def test_values_outside_the_unit_interval_are_taken_as_they_are(tmp_path: Path) 
 
 def test_the_cache_gives_the_same_bits_without_a_pass(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     fresh = cached_gram(*toy.parts, MEMBERS)
-    monkeypatch.setattr("kit.blending.gram.residual_gram", lambda *_, **__: pytest.fail("read the pixels again"))
+    monkeypatch.setattr("kit.blending.cache.residual_gram", lambda *_, **__: pytest.fail("read the pixels again"))
     assert_same(cached_gram(*toy.parts, MEMBERS), fresh)
 
 
@@ -183,16 +203,40 @@ def test_a_damaged_cache_is_made_again(tmp_path: Path, damage: str) -> None:
     fresh = cached_gram(*toy.parts, ["m"])
     (path,) = (toy.workspace.blends / ".cache").glob("*.npz")
     data = bytearray(path.read_bytes())
-    middle = data.find(fresh.products.tobytes()[:24])
+    middle = data.find(fresh.by_region.tobytes()[:24])
     assert middle > 0
     data[middle] ^= 0xFF
     contents = {"empty": b"", "cut": bytes(data[: len(data) // 2]), "flipped": bytes(data), "text": b"not an archive"}
     if damage == "shape":
-        np.savez(path, photos=fresh.photos, products=fresh.products[:, :0], sums=fresh.sums, counts=fresh.counts)
+        with np.load(path) as stored:
+            parts = {name: stored[name] for name in stored.files}
+        np.savez(path, **{**parts, "by_region": fresh.by_region[:, :, :0]})
     else:
         path.write_bytes(contents[damage])
     assert_same(cached_gram(*toy.parts, ["m"]), fresh)
     assert_same(cached_gram(*toy.parts, ["m"]), fresh)  # and it was mended
+
+
+def test_the_cache_is_extended_when_a_member_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    toy = make_toy_workspace(tmp_path, photos=12, k=2)
+    for seed, name in enumerate(("b", "d", "a", "c")):
+        write_toy_source(toy, name, 0.1, seed)
+    fresh = residual_gram(toy.index, toy.pack, read(toy, "a", "b", "c", "d"))
+    cached_gram(*toy.parts, ["b", "d"])
+    used: list[tuple[str, ...]] = []
+
+    def watched(*arguments: Any, known: ResidualGram | None = None, **options: Any) -> ResidualGram:
+        used.append(known.members if known else ())
+        return residual_gram(*arguments, known=known, **options)
+
+    monkeypatch.setattr("kit.blending.cache.residual_gram", watched)
+    for names in (["b", "c", "d"], ["a", "b", "c", "d"], ["a", "d"]):
+        columns = ["abcd".index(name) for name in names]
+        assert_same(cached_gram(*toy.parts, names), fresh.of_members(columns))
+    assert used == [("b", "d"), ("b", "c", "d"), ()]
+    write_toy_source(toy, "b", 0.2, 9)  # what was known of it is no longer true
+    cached_gram(*toy.parts, ["a", "b", "c", "d"])
+    assert used[-1] == ("a", "d")
 
 
 def test_new_predictions_are_not_taken_from_the_cache(tmp_path: Path) -> None:
@@ -212,12 +256,12 @@ def test_other_extremes_are_not_taken_from_the_cache(toy: Toy) -> None:
 
 
 def test_old_caches_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kit.blending.gram.CACHE_BYTES", 4000)
+    monkeypatch.setattr("kit.blending.cache.CACHE_BYTES", 14_000)
     toy = make_toy_workspace(tmp_path, photos=12, k=2)
     for seed in range(6):
         write_toy_source(toy, "m", 0.1, seed)
         newest = cached_gram(*toy.parts, ["m"])
     kept = list((toy.workspace.blends / ".cache").iterdir())
-    assert 1 <= len(kept) < 6 and sum(path.stat().st_size for path in kept) <= 4000
-    monkeypatch.setattr("kit.blending.gram.residual_gram", lambda *_, **__: pytest.fail("read the pixels again"))
+    assert 1 <= len(kept) < 6 and sum(path.stat().st_size for path in kept) <= 14_000
+    monkeypatch.setattr("kit.blending.cache.residual_gram", lambda *_, **__: pytest.fail("read the pixels again"))
     assert_same(cached_gram(*toy.parts, ["m"]), newest)

@@ -1,6 +1,8 @@
 """Blending: weights for sources, from their residuals alone. Knows predictions; knows no model and no torch.
 
-gram       per-photo residual Grams in score space, one streaming pass, cached
+gram       residual Grams in score space by photo and region, one streaming pass
+kernel     its inner loops, compiled
+cache      Grams on disk, extended when a member comes
 solvers    Gram to weights: best single, mean, hill climb, simplex
 estimate   nested cross-validation, intervals by photo, paired differences
 fit        a Gram to a blend: nested scores and the gate
@@ -9,8 +11,9 @@ scores     single sources: which are complete, and how good they are
 """
 
 from kit.blending.blend import blend_test_values, make_blend, read_blend
+from kit.blending.cache import cached_gram
 from kit.blending.fit import Blend, MemberRow, RungRow, fit_blend
-from kit.blending.gram import ResidualGram, cached_gram, residual_gram
+from kit.blending.gram import ResidualGram, residual_gram
 from kit.blending.scores import SourceScore, complete_sources, left_out_sources, score_sources
 
 __all__ = [

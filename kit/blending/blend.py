@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from kit.blending.cache import cached_gram
 from kit.blending.fit import Blend, MemberRow, RungRow, fit_blend
-from kit.blending.gram import cached_gram
 from kit.blending.scores import complete_sources
 from kit.errors import DamagedStore, Mismatch, MissingStep, UnknownName, UsageError
 from kit.folds import Folds

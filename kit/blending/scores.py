@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from kit.blending.cache import cached_gram
 from kit.blending.estimate import Bootstrap
-from kit.blending.gram import ResidualGram, cached_gram
+from kit.blending.gram import ResidualGram
 from kit.errors import DamagedStore, KitError, Mismatch, MissingStep
 from kit.folds import Folds
 from kit.index import Index
