@@ -208,7 +208,8 @@ def test_a_damaged_experiment_file_has_a_way_out(copied: Project) -> None:
         (copied.workspace.run("partialconv", fold) / "experiment.json").write_text("{}")
     done = kit(line)
     assert (
-        done.is_one_error_line and f"Give that training up: rm -r {copied.workspace.run('partialconv', 2)}" in done.err
+        done.is_one_error_line
+        and f"Give that training up, then train as at first: rm -r {copied.workspace.run('partialconv', 2)}" in done.err
     )
     done = kit(f"{line} {PARTIALCONV} --epochs 1 --force")
     assert done.code == 0 and done.out.startswith("Trained: partialconv, fold 0")

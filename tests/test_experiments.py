@@ -411,7 +411,9 @@ def test_the_settings_of_a_source_are_found_by_its_name(toy: Toy) -> None:
 )
 def test_settings_that_this_version_cannot_have_are_damage(stamp: dict[str, object], toy: Toy) -> None:
     write_json(toy.workspace.run("mine", 0) / "experiment.json", stamp)
-    with pytest.raises(DamagedStore, match=r"of this version.*Give that training up: rm -r .*fold_0"):
+    with pytest.raises(
+        DamagedStore, match=r"of this version.*Give that training up, then train as at first: rm -r .*fold_0"
+    ):
         stored_experiment(toy.workspace, "mine")
 
 

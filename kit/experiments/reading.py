@@ -12,7 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from kit.errors import DamagedStore, KitError, StoreError, UnknownName, UsageError
+from kit.errors import DamagedStore, StoreError, UnknownName, UsageError
 from kit.experiments.catalog import EXPERIMENTS, as_text
 from kit.experiments.settings import Experiment, without_effect
 from kit.storage import read_json
@@ -79,10 +79,9 @@ def stored_experiment(workspace: Workspace, name: str) -> Experiment | None:
         try:
             return experiment_from(read_json(path, made_by=again))
         except (StoreError, KeyError, TypeError, ValueError, UsageError) as error:
-            reason = str(error) if isinstance(error, KitError) else repr(error)
-            damaged = DamagedStore(
-                f"{path} holds no experiment of this version ({reason.split('. ')[0]}). Give that training up: {again}"
-            )
+            what = f"{path} holds no experiment of this version ({error!r})"
+            what = str(error).split(". ")[0] if isinstance(error, StoreError) else what
+            damaged = DamagedStore(f"{what}. Give that training up, then train as at first: {again}")
     if damaged is not None:
         raise damaged
     return None

@@ -136,7 +136,7 @@ def load_generator(workspace: Workspace, name: str, fold: int, device: torch.dev
     command = f"kit train {name} --fold {fold}"
     if not (folder / "run.json").is_file():
         raise MissingStep(f"Fold {fold} of {name} has not been trained to the end. Run: {command}")
-    stamp = read_json(folder / "experiment.json", made_by=command)
+    stamp = read_json(folder / "experiment.json", made_by=f"{command}, with the --set that it was trained with")
     try:
         experiment = experiment_from(stamp)
     except (KeyError, TypeError, ValueError, UsageError):

@@ -1,6 +1,7 @@
 """What trained sources and fills are worth together, on the photos of one fold that all of them predict.
 
     python scripts/bench/members.py --workspace ws --fold 0
+    python scripts/bench/members.py --workspace ws --fold 0 regress partialconv fractional
 
 A Markdown row for each: RMSE in score space with a 95 % bootstrap by photo, training seconds and photos a second, the
 weight in the simplex blend fitted on these photos; then the blend's RMSE, each half of the photos weighted by what was
@@ -46,9 +47,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workspace", type=Path, required=True)
     parser.add_argument("--fold", type=int, default=0)
+    parser.add_argument("sources", nargs="*", help="default: all that predict the fold")
     arguments = parser.parse_args()
     project = Project(Workspace(arguments.workspace))
-    gram = covering(project, arguments.fold, list_sources(project.workspace))
+    gram = covering(project, arguments.fold, arguments.sources or list_sources(project.workspace))
     groups = project.folds.group[gram.photos]
     weights = simplex(pooled(gram))
     errors = {name: gram.sse[:, gram.of(name)] for name in gram.members}
