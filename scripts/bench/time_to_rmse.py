@@ -47,7 +47,9 @@ def curve(
             draws = [batches.begin_epoch(trainer.state.epoch)]
         used += time.process_time() - started
         if used >= minutes * 60 * (len(found) + 1) / points or trainer.state.step == steps:
-            rmse = fold_rmse(trainer.state.average, one, inputs, pack, processes.device)
+            # without a memory the average is brought up to date once an epoch
+            network = trainer.state.average if one.ema else trainer.state.model
+            rmse = fold_rmse(network, one, inputs, pack, processes.device)
             found.append((used / 60, rmse))
             print(f"{one.name:16} {used / 60:6.2f} min {trainer.state.step:6} steps  RMSE {rmse:.4f}", flush=True)
     return found
