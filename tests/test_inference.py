@@ -57,7 +57,7 @@ def generator() -> nn.Module:
     """A generator whose residual is not zero."""
     torch.manual_seed(0)
     generator = build_generator(tiny())
-    nn.init.normal_(generator.network.segmentation_head[0].weight, std=0.3)
+    nn.init.normal_(generator.network.network.segmentation_head[0].weight, std=0.3)
     return generator.eval()
 
 
