@@ -20,6 +20,8 @@ from kit.workspace import Workspace
 
 GRAM_VERSION = 2  # part of every cache key: raise it when the numbers change
 CACHE_BYTES = 1 << 30  # Grams kept on disk; the oldest go first
+# what a file that kit did not write, or not to its end, makes numpy and json raise
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 _ARRAYS = ("photos", "by_region", "region_sums", "region_counts")
 
 
@@ -79,7 +81,7 @@ def _read(path: Path, wanted: list[list[Any]]) -> ResidualGram | None:
             if json.loads(str(stored["header"]))["members"] != wanted:
                 return None
             photos, products, sums, counts = (stored[name] for name in _ARRAYS)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+    except _DAMAGE:
         return None
     P, K, R = len(photos), len(wanted), counts.shape[-1]
     if products.shape != (P, R, K, K) or sums.shape != (P, R, K) or counts.shape != (P, R):
@@ -106,7 +108,7 @@ def _members_of(path: Path, base: str) -> list[list[Any]]:
         with np.load(path, allow_pickle=False) as stored:
             header = json.loads(str(stored["header"]))
         return list(header["members"]) if header["base"] == base else []
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+    except _DAMAGE:
         return []
 
 

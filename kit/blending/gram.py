@@ -22,6 +22,7 @@ from functools import cached_property
 
 import numpy as np
 
+from kit.competitions import score_scale
 from kit.errors import UsageError
 from kit.holes import RINGS, Box, rings_of
 from kit.index import Index
@@ -218,9 +219,9 @@ class _Worker:
         self.z = np.zeros((even, TILE))
         self.products, self.sums = np.empty((REGIONS, even, even)), np.empty((REGIONS, even))
         estimated, extremes = np.asarray(pack.train_estimated), np.asarray(pack.train_extremes)
-        self.low, self.gain = extremes[:, 0], _gain(extremes)
+        self.low, self.gain = extremes[:, 0], score_scale(extremes[:, 0], extremes[:, 1])
         # s(p) = p * scale + shift
-        self.scale = _gain(estimated)
+        self.scale = score_scale(estimated[:, 0], estimated[:, 1])
         self.shift = -estimated[:, 0] * self.scale
         self.rings = np.empty(0, np.uint8)
         self.tiles, self.counts = 0, np.zeros(REGIONS, np.int64)
@@ -270,12 +271,6 @@ class _Worker:
             self.tiles = sort_values(rings, REGIONS, self.order, self.region_of)
             self.rings = rings
             self.counts = np.repeat(np.bincount(rings, minlength=len(RINGS)), 3)
-
-
-def _gain(extremes: np.ndarray) -> np.ndarray:
-    """By how much `to_score_space` stretches each channel, `(N, 3)`."""
-    span = extremes[:, 1] - extremes[:, 0]
-    return np.divide(1.0, span, out=np.zeros_like(span), where=span > 0)
 
 
 def _scored_values(photo: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:

@@ -55,9 +55,13 @@ def to_score_space(values: np.ndarray, extremes: np.ndarray) -> np.ndarray:
     A channel without contrast is 0 everywhere, as OpenCV's NORM_MINMAX has it.
     """
     low, high = extremes
+    return (values.astype(np.float64) - low) * score_scale(low, high)
+
+
+def score_scale(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """By how much score space stretches channels with these extremes, any equal shape; 0 without contrast."""
     span = high - low
-    scale = np.divide(1.0, span, out=np.zeros(3), where=span > 0)
-    return (values.astype(np.float64) - low) * scale
+    return np.divide(1.0, span, out=np.zeros(span.shape), where=span > 0)
 
 
 def sample_path(raw: Path, sample: str) -> Path:
