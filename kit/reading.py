@@ -16,8 +16,6 @@ import numpy as np
 
 from kit.errors import DamagedStore
 
-_ONE = 0x3C00  # 1.0 in float16; read as unsigned numbers all of [0, 1] are at most this, and NaN and infinity above
-
 
 class Rows:
     """Reads rows `[start, start + n)` along the first axis of a mapped array into a buffer; safe between threads.
@@ -76,8 +74,3 @@ class Rows:
         if self._file is not None:
             self._closer()
             self._file = None
-
-
-def is_finite(raw: np.ndarray) -> bool:
-    """Whether all of these float16 values are finite; quick when all lie in [0, 1], as the store writes them."""
-    return not raw.size or int(raw.view(np.uint16).max()) <= _ONE or bool(np.isfinite(raw).all())

@@ -14,9 +14,10 @@ from toy import Toy, make_toy_workspace, write_toy_source
 import kit.blending.gram
 from kit.blending.cache import cached_gram
 from kit.blending.gram import REGIONS, ResidualGram, residual_gram
+from kit.blending.layout import MOVE, TILE, lay_out
 from kit.competitions import to_score_space
 from kit.errors import PredictionsError, UsageError
-from kit.holes import RINGS, border_distances, hole_of, scored_pixels
+from kit.holes import RINGS, Box, border_distances, hole_of, rings_of, scored_pixels
 from kit.predictions import Predictions, read_predictions
 
 
@@ -91,6 +92,68 @@ def assert_same(gram: ResidualGram, expected: ResidualGram) -> None:
     for field in dataclasses.fields(ResidualGram):
         mine, other = getattr(gram, field.name), getattr(expected, field.name)
         assert mine.tobytes() == other.tobytes() if isinstance(mine, np.ndarray) else mine == other
+
+
+@pytest.mark.parametrize("members", [["m0"], ["m1", "m3"], ["m0", "m2", "m3"], ["m3", "m1", "m0"]])
+def test_bits_of_a_pair_do_not_depend_on_other_members(toy: Toy, members: list[str]) -> None:
+    expected = residual_gram(toy.index, toy.pack, read(toy, *MEMBERS)).of_members([int(name[1]) for name in members])
+    assert_same(residual_gram(toy.index, toy.pack, read(toy, *members)), expected)
+
+
+def test_large_boxes_are_taken_in_several_tiles(tmp_path: Path) -> None:
+    toy = make_toy_workspace(tmp_path, photos=6, test=1, size=96, box=61, k=2)
+    for number in range(3):
+        write_toy_source(toy, f"m{number}", 0.05 + 0.02 * number, seed=number, splits=("oof",))
+    gram = residual_gram(toy.index, toy.pack, read(toy, *MEMBERS[:3]), chunk=4)
+    for row, photo in enumerate(gram.photos):
+        sample, z = toy.index.train[photo], residuals(toy, photo, MEMBERS[:3]).reshape(3, -1, 3)
+        rings = rings_of(sample.boxes, sample.height, sample.width)
+        assert (np.bincount(rings) > 2 * TILE).any()
+        for region in range(REGIONS):
+            part = z[:, rings == region // 3, region % 3]
+            np.testing.assert_allclose(gram.by_region[row, region], part @ part.T, rtol=1e-12, atol=1e-12)
+            np.testing.assert_allclose(gram.region_sums[row, region], part.sum(axis=1), rtol=1e-9, atol=1e-10)
+            assert gram.region_counts[row, region] == part.shape[1]
+
+
+def random_boxes_of(rng: np.random.Generator, number: int) -> list[Box]:
+    """Of all kinds: apart, overlapping, at the edges, one inside another, and now and then the whole picture."""
+    if number % 10 == 0:
+        return [Box(0, 0, 40, 64)]
+    sizes = rng.integers(1, 30, (number % 4 + 1, 2))
+    return [Box(int(rng.integers(0, 41 - h)), int(rng.integers(0, 65 - w)), int(h), int(w)) for h, w in sizes]
+
+
+def test_the_layout_sorts_pixels_by_ring() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.integers(0, 256, (1, 40, 64, 3)).astype(np.uint8)
+    for number in range(200):
+        boxes = random_boxes_of(rng, number)
+        expected = rings_of(boxes, 40, 64)
+        n, R = len(expected), len(RINGS)
+        moves, counts = (np.empty(n, np.int32), np.empty(n, np.int32)), np.empty((1, 2, R), np.int64)
+        truth, ends, owners = np.empty(3 * n, np.uint8), np.array([0, n]), np.array([0, len(boxes)])
+        table = np.array([(box.row, box.col, box.height, box.width) for box in boxes])
+        spans = np.empty((R, n, 2), np.int32)
+        lay_out(table, owners, rows, np.array([0]), np.array(RINGS), (40, 64), ends, spans, moves, counts, truth)
+        np.testing.assert_array_equal(counts[0, 1], np.bincount(expected, minlength=R))
+        np.testing.assert_array_equal(truth.reshape(-1, 3), rows[0][scored_pixels(boxes)])
+        np.testing.assert_array_equal(moved(*moves, counts[0]), np.argsort(expected, kind="stable"))
+
+
+def moved(sources: np.ndarray, places: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The pixels in the order in which these moves put them."""
+    order, last = [], 0
+    for moves, pixels in counts.T:
+        tiles: list[np.ndarray] = []
+        for source, place in zip(sources[last : last + moves] // 3, places[last : last + moves] // 3, strict=True):
+            if place == 0:
+                tiles.append(np.full(TILE + MOVE, -1))
+            tiles[-1][place : place + MOVE] = np.arange(source, source + MOVE)
+        order += [tile[:TILE] for tile in tiles]
+        order[-1:] = [order[-1][: (pixels - 1) % TILE + 1]] if tiles else order[-1:]
+        last += moves
+    return np.concatenate(order)
 
 
 def test_regions_are_rings_by_channel(toy: Toy) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from kit.errors import DamagedStore
-from kit.reading import Rows, is_finite
+from kit.reading import Rows
 from kit.storage import map_array, save_array
 
 
@@ -55,11 +55,3 @@ def test_the_last_reference_closes_the_file(tmp_path: Path) -> None:
     readers.clear()
     gc.collect()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
-
-
-@pytest.mark.parametrize(
-    ("values", "finite"),
-    [([], True), ([0.0, 1.0], True), ([-1.0, 3.0], True), ([0.5, np.nan], False), ([np.inf, 0.5], False)],
-)
-def test_finite_values_are_told_from_others(values: list[float], finite: bool) -> None:
-    assert is_finite(np.array(values, np.float16)) is finite

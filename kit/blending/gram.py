@@ -13,6 +13,7 @@ gives the same bits, and so does adding a member to a Gram that is there.
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections.abc import Sequence
@@ -24,15 +25,16 @@ import numpy as np
 
 from kit.competitions import score_scale
 from kit.errors import UsageError
-from kit.holes import RINGS, Box, rings_of
+from kit.holes import RINGS
 from kit.index import Index
 from kit.pack import Pack
 from kit.predictions import Predictions
 from kit.progress import progress
-from kit.reading import Rows, is_finite
+from kit.reading import Rows
 
-CHUNK = 16  # photos a worker takes at a time
+CHUNK = 16  # photos a worker takes at a time: those that follow one another in a file are read together
 REGIONS = 3 * len(RINGS)
+BUFFER = 12 << 20  # bytes of predictions that a worker holds: fewer photos at a time where there are many members
 LARGEST = 512 << 20  # bytes of products by region; above, a Gram knows whole photos only
 
 
@@ -117,7 +119,7 @@ def residual_gram(
 ) -> ResidualGram:
     """Make the Grams of the photos that all these OOF predictions cover, in one streaming pass.
 
-    Memory: one photo's values for each worker, and the Grams; it does not grow with the pixels.
+    Memory: a chunk's values for each worker, and the Grams; it does not grow with the pixels.
 
     Args:
         known: the Gram of the first of these predictions, on all of their common photos; only the products with
@@ -135,44 +137,36 @@ def residual_gram(
     if not len(photos):
         names = ", ".join(one.source for one in predictions)
         raise UsageError(f"No photo is predicted by all of {names}. See which folds are there: kit sources")
-    K = len(predictions)
-    regions = REGIONS if len(photos) * REGIONS * K * K * 8 <= LARGEST else 1
+    P, K = len(photos), len(predictions)
+    chunk = max(1, min(chunk, P, BUFFER // (6 * K * int(predictions[0].counts[photos].max()))))
+    regions = REGIONS if P * REGIONS * K * K * 8 <= LARGEST else 1
     if known is not None and (known.by_region.shape[1] != regions or not np.array_equal(known.photos, photos)):
         known = None
-    even = K + K % 2
-    products, sums = np.zeros((len(photos), regions, even, even)), np.zeros((len(photos), regions, even))
-    counts = np.zeros((len(photos), regions), np.int64)
-    members = [one.opened() for one in predictions]
     first = len(known.members) // 2 * 2 if known is not None else 0
-    largest = int(max(index.train[photo].scored for photo in photos))
-    with progress("Residuals", len(photos), "photos") as bar:
-        target = Rows(pack.train_target)
+    products, sums = np.zeros((P, regions, K, K)), np.zeros((P, regions, K))
+    counts = np.zeros((P, regions), np.int64)
+    if known is not None:
+        products[:, :, :first, :first] = known.by_region[:, :, :first, :first]
+    work = _Work(index, pack, [one.opened() for one in predictions], photos, first)
+    with progress("Residuals", P, "photos") as bar:
         local = threading.local()
 
-        def work(start: int) -> int:
+        def add(start: int) -> int:
             if not hasattr(local, "worker"):
-                local.worker = _Worker(index, pack, members, target, regions, largest, first)
-            stop = min(start + max(1, chunk), len(photos))
-            for row in range(start, stop):
-                local.worker.add(int(photos[row]), products[row], sums[row], counts[row])
+                local.worker = _Worker(work, chunk)
+            stop = min(start + chunk, P)
+            local.worker.add(start, stop, products, sums, counts)
             return stop - start
 
         pool = ThreadPoolExecutor(workers or _cores())  # reads and the kernel release the GIL
         try:
-            for done in pool.map(work, range(0, len(photos), max(1, chunk))):
+            for done in pool.map(add, range(0, P, chunk)):
                 bar.update(done)
         finally:
             pool.shutdown(cancel_futures=True)
-            target.close()
-    products, sums = products[:, :, :K, :K], sums[:, :, :K]
-    rows, columns = np.triu_indices(K, 1)
-    products[:, :, rows, columns] = products[:, :, columns, rows]
-    if known is not None:
-        products[:, :, :first, :first] = known.by_region[:, :, :first, :first]
-        sums[:, :, :first] = known.region_sums[:, :, :first]
+            work.target.close()
     identity = tuple(one.source for one in predictions), tuple(one.digest for one in predictions)
-    parts = np.ascontiguousarray(products), np.ascontiguousarray(sums)
-    return ResidualGram(*identity, photos, *parts, counts)
+    return ResidualGram(*identity, photos, products, sums, counts)
 
 
 def _cores() -> int:
@@ -186,94 +180,87 @@ def _common_photos(predictions: Sequence[Predictions]) -> np.ndarray:
     return common
 
 
-class _Worker:
-    """One thread's buffers, for one photo after another."""
+class _Work:
+    """What all workers share: the photos in the order in which they are worked on, and where their values are."""
 
-    def __init__(
-        self,
-        index: Index,
-        pack: Pack,
-        members: list[Predictions],
-        target: Rows,
-        regions: int,
-        pixels: int,
-        first: int,
-    ) -> None:
+    def __init__(self, index: Index, pack: Pack, members: list[Predictions], photos: np.ndarray, first: int) -> None:
         """
         Args:
-            regions: `REGIONS`, or 1 to add them up.
-            pixels: of the largest photo.
             first: members before this even number are not multiplied with one another.
         """
-        from kit.blending.kernel import TILE  # numba takes a while to import, and `kit --help` needs none
+        self.members, self.photos, self.first = members, photos, first
+        # rows of Grams: photos of a part after one another, as they lie in the files of sources that have folds
+        self.order = np.lexsort([photos, *(one.places[photos, 0, 0] for one in members)])
+        sizes = members[0].counts[photos][self.order]
+        self.ends, self.largest = np.concatenate([[0], np.cumsum(sizes)]), int(sizes.max())
+        self.follows = [self._follows(one.places[photos, 0][self.order], sizes) for one in members]
+        samples = [index.train[photo] for photo in photos]
+        self.tops = np.array([min(box.row for box in sample.boxes) for sample in samples])
+        self.bottoms = np.array([max(box.row + box.height for box in sample.boxes) for sample in samples])
+        ordered = [samples[row].boxes for row in self.order]
+        self.boxes = np.array([(box.row, box.col, box.height, box.width) for boxes in ordered for box in boxes])
+        self.owners = np.cumsum([0, *map(len, ordered)])
+        self.size = pack.train_target.shape[1:3]
+        self.target = Rows(pack.train_target.reshape(-1, *pack.train_target.shape[2:]))  # boxes need a part of the rows
+        estimated, extremes = np.asarray(pack.train_estimated)[photos], np.asarray(pack.train_extremes)[photos]
+        low, gain = extremes[:, 0], score_scale(extremes[:, 0], extremes[:, 1])
+        scale = score_scale(estimated[:, 0], estimated[:, 1])
+        self.factors = scale, -estimated[:, 0] * scale, np.ascontiguousarray(low), gain  # s(p) = p * scale + shift
 
-        self.index, self.pack, self.members, self.target = index, pack, members, target
-        self.regions, self.first = regions, first
-        K, tiles = len(members), 3 * pixels // TILE + REGIONS + 1
-        even = K + K % 2
-        self.photo = np.empty((1, *pack.train_target.shape[1:]), np.uint8)
-        self.raw = np.zeros((K, 3 * pixels + 1), np.float16)
-        self.truth = np.zeros(3 * pixels + 1, np.uint8)
-        self.order, self.region_of = np.empty(tiles * TILE, np.uint32), np.empty(tiles, np.uint8)
-        self.sorted = np.empty((K, tiles * TILE), np.uint16)
-        self.z = np.zeros((even, TILE))
-        self.products, self.sums = np.empty((REGIONS, even, even)), np.empty((REGIONS, even))
-        estimated, extremes = np.asarray(pack.train_estimated), np.asarray(pack.train_extremes)
-        self.low, self.gain = extremes[:, 0], score_scale(extremes[:, 0], extremes[:, 1])
-        # s(p) = p * scale + shift
-        self.scale = score_scale(estimated[:, 0], estimated[:, 1])
-        self.shift = -estimated[:, 0] * self.scale
-        self.rings = np.empty(0, np.uint8)
-        self.tiles, self.counts = 0, np.zeros(REGIONS, np.int64)
+    @staticmethod
+    def _follows(places: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        """Bool `(P,)`: whether a photo's values begin where those of the one before it end."""
+        ends = places + np.stack([np.zeros_like(sizes), sizes], axis=1)
+        return np.concatenate([[False], (places[1:] == ends[:-1]).all(axis=1)])
 
-    def add(self, photo: int, products: np.ndarray, sums: np.ndarray, counts: np.ndarray) -> None:
-        """Write one photo's rows, `(R, K', K')`, `(R, K')` and `(R,)`, on and below the diagonal."""
-        from kit.blending.kernel import TILE, photo_products
 
-        sample = self.index.train[photo]
-        values = 3 * sample.scored
-        self._sort(rings_of(sample.boxes, sample.height, sample.width))
-        scored = _scored_values(self.target.read(photo, self.photo)[0], sample.boxes)
-        self.truth[:values] = scored
-        raw = self.raw[:, : values + 1]
-        raw[:, values] = 0
-        for member, row in zip(self.members, raw, strict=True):
-            member.raw(photo, 0, row[:values].reshape(-1, 3))
-            if not is_finite(row[:values]):
-                raise member.not_finite(photo)
-        alone = self.regions == REGIONS
-        into = (products, sums) if alone else (self.products, self.sums)
-        for array in into:
-            array[...] = 0.0
-        photo_products(
-            raw.view(np.uint16),
-            self.truth[: values + 1],
-            self.order[: self.tiles * TILE],
-            self.region_of[: self.tiles],
-            self.scale[photo],
-            self.shift[photo],
-            self.low[photo],
-            self.gain[photo],
-            self.first,
-            self.sorted[:, : self.tiles * TILE],
-            self.z,
-            *into,
+class _Worker:
+    """One thread's buffers, for one chunk of photos after another."""
+
+    def __init__(self, work: _Work, chunk: int) -> None:
+        from kit.blending.kernel import SLACK  # numba takes a while to import, and `kit --help` needs none
+
+        self.work, pixels = work, chunk * work.largest
+        self.stride = 3 * pixels
+        self.raw = np.zeros(len(work.members) * self.stride + SLACK, np.float16)
+        self.rows = np.empty((chunk, *work.size, 3), np.uint8)
+        self.truth = np.zeros(3 * pixels + SLACK, np.uint8)
+        self.spans = np.empty((len(RINGS), work.largest, 2), np.int32)
+        self.moves = np.empty(pixels, np.int32), np.empty(pixels, np.int32)
+        self.rings = np.array(RINGS)
+
+    def add(self, start: int, stop: int, products: np.ndarray, sums: np.ndarray, counts: np.ndarray) -> None:
+        """Write rows `work.order[start:stop]` of `(P, R, K, K)`, `(P, R, K)` and `(P, R)`."""
+        from kit.blending.kernel import add_photos
+        from kit.blending.layout import lay_out
+
+        work, rows = self.work, self.work.order[start:stop]
+        ends = work.ends[start : stop + 1] - work.ends[start]
+        for k in range(len(work.members)):
+            self._read(k, start, stop, ends)
+        for n, row in enumerate(rows.tolist()):
+            top, bottom = work.tops[row], work.bottoms[row]
+            work.target.read(int(work.photos[row]) * work.size[0] + top, self.rows[n, : bottom - top])
+        owners = work.owners[start : stop + 1]
+        laid = np.empty((len(rows), 2, len(RINGS)), np.int64)
+        photos, layout = (
+            (work.boxes, owners, self.rows, work.tops[rows], self.rings, work.size, ends),
+            (self.moves, laid),
         )
-        counts[:] = self.counts if alone else values
-        if not alone:
-            products[0], sums[0] = self.products.sum(axis=0), self.sums.sum(axis=0)
+        lay_out(*photos, self.spans, *layout, self.truth)
+        raw = self.raw.view(np.uint16)
+        photo, member = add_photos(
+            raw, self.stride, self.truth, ends, *layout, work.factors, work.first, rows, products, sums
+        )
+        if photo >= 0:
+            raise work.members[member].not_finite(int(work.photos[rows[photo]]))
+        pixels = laid[:, 1]
+        counts[rows] = np.repeat(pixels, 3, axis=1) if counts.shape[1] > 1 else 3 * pixels.sum(axis=1, keepdims=True)
 
-    def _sort(self, rings: np.ndarray) -> None:
-        """Tiles of these pixels; most photos' holes have the same rings as the last one's."""
-        from kit.blending.kernel import sort_values
-
-        if not np.array_equal(rings, self.rings):
-            self.tiles = sort_values(rings, REGIONS, self.order, self.region_of)
-            self.rings = rings
-            self.counts = np.repeat(np.bincount(rings, minlength=len(RINGS)), 3)
-
-
-def _scored_values(photo: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
-    """`photo[scored_pixels(boxes)].reshape(-1)`, by slices: a tenth of the time."""
-    parts = [photo[box.row : box.row + box.height, box.col : box.col + box.width].reshape(-1) for box in boxes]
-    return np.concatenate(parts)
+    def _read(self, k: int, start: int, stop: int, ends: np.ndarray) -> None:
+        """One member's values of these photos, at once where they follow one another in its file."""
+        work = self.work
+        begins = np.flatnonzero(~work.follows[k][start + 1 : stop]) + 1
+        for begin, end in itertools.pairwise([0, *begins.tolist(), stop - start]):
+            out = self.raw[k * self.stride + 3 * ends[begin] : k * self.stride + 3 * ends[end]]
+            work.members[k].raw(int(work.photos[work.order[start + begin]]), 0, out.reshape(-1, 3))
