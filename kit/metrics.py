@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtri, stdtrit
 
 
 def sse(predicted: np.ndarray, target: np.ndarray) -> float:
@@ -70,6 +71,17 @@ def resample_counts(groups: np.ndarray, draws: int, seed: int) -> np.ndarray:
     return counts[:, inverse]
 
 
+def interval(value: float | np.ndarray, drawn: np.ndarray, groups: int) -> Estimate:
+    """A value with the 95 % percentile interval of its bootstrap draws, widened as Student's t is for few groups.
+
+    Percentiles alone are too narrow by `sqrt((n - 1) / n)` and take no account of the spread being estimated
+    (Hesterberg 2015, The American Statistician 69, 371-386); at a thousand groups it makes no difference.
+    """
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    widened = stdtrit(groups - 1, 0.975) / ndtri(0.975) * np.sqrt(groups / (groups - 1)) if groups > 1 else 1.0
+    return Estimate(float(value), float(value + (low - value) * widened), float(value + (high - value) * widened))
+
+
 def rmse_by_photo(
     sse_per_photo: np.ndarray, count_per_photo: np.ndarray, groups: np.ndarray, *, draws: int = 1000, seed: int = 0
 ) -> Estimate:
@@ -83,5 +95,4 @@ def rmse_by_photo(
     value = float(np.sqrt(sse_per_photo.sum() / count_per_photo.sum()))
     counts = resample_counts(groups, draws, seed)
     scores = np.sqrt((counts @ sse_per_photo) / (counts @ count_per_photo.astype(np.float64)))
-    low, high = np.quantile(scores, [0.025, 0.975])
-    return Estimate(value, float(low), float(high))
+    return interval(value, scores, len(np.unique(groups)))

@@ -70,7 +70,12 @@ def _values(project: Project, what: str | None) -> tuple[str, str, Estimate | No
     if not blends:
         raise MissingStep("There is no blend to upload. Run: kit blend")
     blend = read_blend(workspace, what)
-    return "blend", blend.name, blend.cv, blend_test_values(workspace, project.index, project.folds, blend)
+    return (
+        "blend",
+        blend.name,
+        blend.cv,
+        blend_test_values(workspace, project.index, project.folds, project.pack, blend),
+    )
 
 
 def _source_cv(project: Project, name: str) -> Estimate | None:

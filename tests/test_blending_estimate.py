@@ -1,15 +1,13 @@
-"""Nested cross-validation and intervals by photo, on Grams made from arrays."""
+"""Intervals by photo, on Grams made from arrays."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from kit.blending.estimate import Bootstrap, CrossValidation, pooled, resampled_totals, residual_correlation
+from kit.blending.estimate import Bootstrap, resampled_totals, residual_correlation
 from kit.blending.gram import ResidualGram
-from kit.blending.solvers import best_single, simplex
-from kit.errors import UsageError
-from kit.metrics import resample_counts, rmse_by_photo
+from kit.metrics import interval, resample_counts, rmse_by_photo
 
 
 def gram_of(z: np.ndarray) -> ResidualGram:
@@ -23,52 +21,6 @@ def members(rng: np.random.Generator, P: int = 40, K: int = 4, n: int = 30) -> n
     """Residuals that share a part, and differ by photo and by value."""
     shared = rng.normal(0, 0.1, (P, 1, n))
     return shared + rng.normal(0, 0.05, (P, K, 1)) + rng.normal(0, 0.1, (P, K, n)) * np.linspace(0.8, 1.4, K)[:, None]
-
-
-def test_every_photo_is_scored_once_by_weights_of_the_other_folds() -> None:
-    z = members(np.random.default_rng(0))
-    gram, fold = gram_of(z), np.arange(40) % 5
-    found = CrossValidation(gram, fold).run(simplex)
-    for position, number in enumerate(found.folds):
-        weights = simplex(pooled(gram, fold != number))
-        np.testing.assert_allclose(found.weights[position], weights, atol=1e-9)
-        blended = np.einsum("k,pkn->pn", weights, z[fold == number])
-        np.testing.assert_allclose(found.sse[fold == number], (blended**2).sum(axis=1), rtol=1e-8)
-
-
-def test_nested_weights_never_see_the_held_out_fold() -> None:
-    rng = np.random.default_rng(1)
-    z, fold = members(rng), np.arange(40) % 4
-    before = CrossValidation(gram_of(z), fold).run(simplex)
-    for position, number in enumerate(before.folds):
-        changed = z.copy()
-        changed[fold == number] += rng.normal(0, 5, changed[fold == number].shape)
-        after = CrossValidation(gram_of(changed), fold).run(simplex)
-        assert after.weights[position].tobytes() == before.weights[position].tobytes()
-        assert not np.allclose(after.sse[fold == number], before.sse[fold == number])
-        others = [other for other in range(len(before.folds)) if other != position]
-        assert not np.allclose(after.weights[others], before.weights[others])
-
-
-def test_members_left_out_have_no_weight() -> None:
-    gram, fold = gram_of(members(np.random.default_rng(2))), np.arange(40) % 3
-    found = CrossValidation(gram, fold).run(simplex, [0, 2, 3])
-    assert (found.weights[:, 1] == 0).all()
-    np.testing.assert_allclose(found.weights.sum(axis=1), 1.0)
-    small = gram_of(members(np.random.default_rng(2))[:, [0, 2, 3]])
-    np.testing.assert_allclose(found.sse, CrossValidation(small, fold).run(simplex).sse, rtol=1e-9)
-
-
-def test_best_single_is_chosen_without_the_held_out_fold() -> None:
-    z = np.ones((4, 2, 3))
-    z[0, 0], z[1:, 0] = 10.0, 0.9  # member 0 is better everywhere but on the photo of fold 0
-    found = CrossValidation(gram_of(z), np.arange(4)).run(best_single)
-    np.testing.assert_array_equal(found.weights, [[1, 0], [0, 1], [0, 1], [0, 1]])
-
-
-def test_one_fold_is_refused() -> None:
-    with pytest.raises(UsageError, match="kit folds"):
-        CrossValidation(gram_of(np.ones((3, 2, 4))), np.zeros(3, int))
 
 
 # --- intervals -------------------------------------------------------------------------------------------------------
@@ -122,7 +74,7 @@ def test_intervals_cover_the_truth() -> None:
         bootstrap = Bootstrap(sse, np.full(160, 10), np.arange(160) // 2, draws=400, seed=int(rng.integers(1 << 30)))
         for place, found in enumerate((bootstrap.estimate("a"), bootstrap.difference("a", "b"))):
             hits[place] += found.low <= truth[place] <= found.high
-    assert ((hits / repeats > 0.90) & (hits / repeats < 0.985)).all()
+    assert ((hits / repeats >= 0.92) & (hits / repeats <= 0.98)).all()
 
 
 def test_residual_correlation_equals_numpy() -> None:
@@ -136,3 +88,11 @@ def test_a_constant_residual_has_no_correlation() -> None:
     z[:, 0] = 0.25
     np.testing.assert_array_equal(residual_correlation(gram_of(z)), np.eye(2))
     np.testing.assert_array_equal(residual_correlation(gram_of(np.zeros((3, 2, 4)))), np.eye(2))
+
+
+def test_few_groups_widen_the_interval() -> None:
+    drawn = np.random.default_rng(7).normal(0.0, 1.0, 1000)
+    few, many = interval(0.0, drawn, 5), interval(0.0, drawn, 5000)
+    assert few.high - few.low > 1.5 * (many.high - many.low)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    assert (many.low, many.high) == pytest.approx((low, high), rel=1e-3)

@@ -111,7 +111,8 @@ def test_hill_climbing_on_gram_matches_pixels(seed: int) -> None:
         assert pick == int(np.argmin(candidates))
         assert error == pytest.approx(candidates[pick], rel=1e-10)
         total += z[pick]
-    best = int(np.argmin(path.errors)) + 1
+    best = path.best
+    assert path.errors[best - 1] == pytest.approx(min(path.errors), rel=1e-11)
     counts = np.bincount(path.picks[:best], minlength=6) / best
     np.testing.assert_allclose(path.weights, counts)
     np.testing.assert_allclose(hill_climb(z @ z.T), climb(z @ z.T).weights)

@@ -100,7 +100,7 @@ def test_the_cv_over_a_column_is_that_of_the_blend_s_member(toy: Toy) -> None:
         for split in ("train", "test"):
             column = source_column(workspace, index, pack, folds, row.name, split)  # type: ignore[arg-type]
             assert column.cv == pytest.approx(row.cv.value, rel=1e-9)
-    assert blend_column(workspace, index, folds, "pair", "test").cv == blend.cv.value
+    assert blend_column(workspace, index, pack, folds, "pair", "test").cv == blend.cv.value
 
 
 def test_a_blend_is_the_weighted_sum_of_its_members_on_both_splits(toy: Toy) -> None:
@@ -108,7 +108,7 @@ def test_a_blend_is_the_weighted_sum_of_its_members_on_both_splits(toy: Toy) -> 
     make_blend(workspace, index, folds, pack, ["good", "fair"], name="sum")
     blend = read_blend(workspace, "sum")
     for split, which in (("train", "oof"), ("test", "test")):
-        column = blend_column(workspace, index, folds, "sum", split)  # type: ignore[arg-type]
+        column = blend_column(workspace, index, pack, folds, "sum", split)  # type: ignore[arg-type]
         expected = sum(
             row.weight * read_predictions(workspace, index, folds, row.name, which).values(3)  # type: ignore[arg-type]
             for row in blend.members
@@ -126,7 +126,7 @@ def test_a_blend_of_predictions_that_have_changed_is_refused(tmp_path: Path) -> 
     with pytest.raises(Mismatch, match="kit blend"):
         draw(toy, columns=["old"])
     with pytest.raises(Mismatch, match="another index"):
-        blend_column(workspace, dataclasses.replace(index, digest="other"), folds, "old", "test")
+        blend_column(workspace, dataclasses.replace(index, digest="other"), pack, folds, "old", "test")
 
 
 def test_a_column_may_bring_its_own_values(toy: Toy) -> None:

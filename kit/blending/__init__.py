@@ -2,33 +2,54 @@
 
 gram       residual Grams in score space by photo and region, one streaming pass
 kernel     its inner loops, compiled
+layout     hidden pixels sorted by ring, compiled
+bands      the same by spatial frequency
 cache      Grams on disk, extended when a member comes
 solvers    Gram to weights: best single, mean, hill climb, simplex
-estimate   nested cross-validation, intervals by photo, paired differences
-fit        a Gram to a blend: nested scores and the gate
-blend      the blend on disk, and its test values
+terms      what weights may depend on: depth, channel, class, contrast, region
+linear     weights linear in terms: shrunk least squares, nested cross-validation
+rungs      the ways of finding weights, from the simplest to the richest
+ladder     the gate: a rung is taken only if it is credibly better than the one below
+recipe     fitted weights as data, and how they mix a photo's members
+crossfit   the blend's own error on photos that it was not fitted on, clipped
+extremes   another guess at a test photo's extremes, gated
+estimate   intervals by photo, paired differences, the leaderboard's score
+fit        what a blend says of itself
+blend      `kit blend` in one function
+store      blends on disk
+values     what a blend predicts
 scores     single sources: which are complete, and how good they are
 """
 
-from kit.blending.blend import blend_test_values, make_blend, read_blend
+from kit.blending.blend import chosen_members, make_blend, nested_weights
 from kit.blending.cache import cached_gram
-from kit.blending.fit import Blend, MemberRow, RungRow, fit_blend
+from kit.blending.fit import Blend, MemberRow
 from kit.blending.gram import ResidualGram, residual_gram
-from kit.blending.scores import SourceScore, complete_sources, left_out_sources, score_sources
+from kit.blending.ladder import RungRow
+from kit.blending.rungs import AUTO, RUNGS, STACK
+from kit.blending.scores import SourceScore, complete_sources, left_out_sources, score_sources, stack_recipe
+from kit.blending.store import read_blend
+from kit.blending.values import blend_test_values, blend_values
 
 __all__ = [
+    "AUTO",
+    "RUNGS",
+    "STACK",
     "Blend",
     "MemberRow",
     "ResidualGram",
     "RungRow",
     "SourceScore",
     "blend_test_values",
+    "blend_values",
     "cached_gram",
+    "chosen_members",
     "complete_sources",
-    "fit_blend",
     "left_out_sources",
     "make_blend",
+    "nested_weights",
     "read_blend",
     "residual_gram",
     "score_sources",
+    "stack_recipe",
 ]

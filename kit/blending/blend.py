@@ -1,28 +1,55 @@
-"""Blends on disk: made, written, read and applied. Knows the stores; prints nothing.
-
-`blends/<name>.json` says all there is to say: members and the digests of their predictions, weights, scores with
-intervals, what leaving each member out costs. The same inputs give the same name and the same bytes.
-"""
+"""`kit blend` in one function: Grams, ladder, members, errors, extremes, and the JSON. Prints nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
-from kit.blending.cache import cached_gram
-from kit.blending.fit import Blend, MemberRow, RungRow, fit_blend
-from kit.blending.scores import complete_sources
-from kit.errors import DamagedStore, Mismatch, MissingStep, UnknownName, UsageError
+from kit.blending.cache import cached_bands, cached_gram
+from kit.blending.crossfit import Crossfit, crossfit
+from kit.blending.estimate import Bootstrap, leaderboard, residual_correlation
+from kit.blending.extremes import ExtremesRule, errors_by, nested_extremes
+from kit.blending.fit import (
+    Blend,
+    ExtremesRow,
+    best_member,
+    judge_members,
+    rmse_of,
+    slices,
+    trajectory,
+)
+from kit.blending.gram import ResidualGram
+from kit.blending.ladder import MIN_GROUPS, Ladder, climb_ladder, gain_text
+from kit.blending.linear import photo_errors
+from kit.blending.recipe import FREQUENCIES, PIXELS, Recipe, mix
+from kit.blending.rungs import AUTO, RUNGS, STACK, Designs
+from kit.blending.scores import complete_sources, stack_recipe
+from kit.blending.store import write_blend
+from kit.blending.terms import Facts, photo_facts
+from kit.errors import Mismatch, MissingStep, UnknownName, UsageError
 from kit.folds import Folds
 from kit.index import Index
-from kit.metrics import Estimate
 from kit.pack import Pack
 from kit.predictions import Predictions, list_sources, read_predictions
-from kit.storage import read_json, write_json
+from kit.sources import SPLITS
+from kit.storage import digest_of
 from kit.workspace import PredictionSplit, Workspace, checked_name
+
+Values = Callable[[int], np.ndarray]
+"""A photo's place in the Gram to `(n, 3)` float64."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A stacking network's predictions, and the Gram and designs with it as one member more."""
+
+    oof: Predictions
+    test: Predictions
+    gram: ResidualGram
+    designs: Designs
 
 
 def make_blend(
@@ -33,15 +60,20 @@ def make_blend(
     sources: Sequence[str] | None = None,
     *,
     name: str | None = None,
+    rung: str = AUTO,
     seed: int = 0,
     workers: int | None = None,
 ) -> Blend:
-    """Blend these sources, by default every complete one, and write `blends/<name>.json`.
+    """Blend these sources, by default every complete one that is not a stack, and write `blends/<name>.json`.
+
+    Args:
+        rung: `auto` climbs the ladder; a rung's name takes that one whatever the gate says.
+        seed: of the intervals.
 
     Raises:
         UsageError: a source named twice, a name that cannot be a file's, photos in one fold or group.
-        UnknownName: no such source.
-        MissingStep: a source lacks folds or test predictions; or there is no complete source at all.
+        UnknownName: no such source or rung.
+        MissingStep: a source lacks folds or test predictions; there is no complete source at all; no stack was trained.
         Mismatch: predictions for another index or other folds.
         PredictionsError: a value is not finite.
     """
@@ -49,135 +81,222 @@ def make_blend(
         checked_name("The blend", name)
         if name in list_sources(workspace):  # what is uploaded or shown by that name would be the source
             raise UsageError(f"{name} is the name of a source. Choose another one with --name.")
-    chosen = _chosen(workspace, index, folds, sources)
+    if rung not in (AUTO, STACK, *RUNGS):
+        raise UnknownName("rung", rung, [AUTO, STACK, *RUNGS])
+    chosen = chosen_members(workspace, index, folds, sources)
     for source in chosen:  # before the long pass
-        read_predictions(workspace, index, folds, source, "oof")
-    tests = [read_predictions(workspace, index, folds, source, "test") for source in chosen]
-    gram = cached_gram(workspace, index, folds, pack, chosen, workers=workers)
-    blend = fit_blend(
-        gram,
-        folds,
-        competition=workspace.slug,
-        index=index.digest,
-        test_digests=[test.digest for test in tests],
-        name=name,
-        seed=seed,
-    )
-    write_json(workspace.blend(blend.name), blend)
+        for split in SPLITS:
+            read_predictions(workspace, index, folds, source, split)
+    # in several threads the linear algebra of such small systems costs more than it saves, and has other last bits
+    with threadpool_limits(1, user_api="blas"):
+        blend = _Maker(workspace, index, folds, pack, chosen, seed, workers).make(name, rung)
+    write_blend(workspace, blend)
     return blend
 
 
-def _chosen(workspace: Workspace, index: Index, folds: Folds, sources: Sequence[str] | None) -> list[str]:
-    """The members by name: their order is not part of a blend."""
+def chosen_members(workspace: Workspace, index: Index, folds: Folds, sources: Sequence[str] | None) -> list[str]:
+    """The members by name: their order is not part of a blend.
+
+    Raises:
+        UsageError: a source named twice.
+        MissingStep: none was named, and none is complete.
+    """
     if sources:
         twice = sorted({source for source in sources if list(sources).count(source) > 1})
         if twice:
             raise UsageError(f"{', '.join(twice)} is named twice: name each source once.")
         return sorted(sources)
-    complete = complete_sources(workspace, index, folds)
+    complete = [
+        source for source in complete_sources(workspace, index, folds) if stack_recipe(workspace, source) is None
+    ]
     if not complete:
         raise MissingStep("There is no source with all OOF and test predictions. Run: kit fill all")
     return complete
 
 
-def read_blend(workspace: Workspace, name: str | None = None) -> Blend:
-    """Read one blend, by default the newest of this competition.
-
-    Raises:
-        MissingStep: there is none.
-        UnknownName: there is none of that name.
-        Mismatch: it is another competition's.
-        DamagedStore: the file is not a blend.
-    """
-    paths = sorted(workspace.blends.glob("*.json"), key=lambda path: (-path.stat().st_mtime_ns, path.name))
-    if name is not None:
-        path = workspace.blend(name)
-        if path not in paths:
-            raise UnknownName("blend", name, [other.stem for other in paths])
-        blend = _parse(path)
-        if blend.competition != workspace.slug:
-            raise Mismatch(f"{path} is a blend for {blend.competition}. Add: --competition {blend.competition}")
-        return blend
-    for path in paths:
-        blend = _parse(path)
-        if blend.competition == workspace.slug:
-            return blend
-    raise MissingStep(f"There is no blend for {workspace.slug} in {workspace.blends}. Run: kit blend")
+def nested_weights(
+    workspace: Workspace,
+    index: Index,
+    folds: Folds,
+    pack: Pack,
+    members: Sequence[str],
+    *,
+    workers: int | None = None,
+) -> np.ndarray:
+    """`(k, K)`: for each fold the weights, shrunk and of any sign, fitted on the others: what a stack has under it."""
+    gram = cached_gram(workspace, index, folds, pack, members, workers=workers)
+    _check_sample(gram, folds)
+    rung = RUNGS["ridge"]
+    facts = Facts(("",) * len(gram), gram.counts // 3, np.ones(len(gram)))
+    design = Designs({PIXELS: gram}, facts, folds.fold[gram.photos]).of(rung)
+    return design.regression.run(rung.solve).coefficients[:, 0, :-1]
 
 
-def _parse(path: Path) -> Blend:
-    fields = read_json(path, made_by="kit blend")
-    try:
-        blend = Blend(
-            **{
-                **fields,
-                **{key: _estimate(fields[key]) for key in ("cv", "best_single_cv", "gain")},
-                "members": tuple(
-                    MemberRow(
-                        **{**row, "cv": _estimate(row["cv"]), "without": row["without"] and _estimate(row["without"])}
-                    )
-                    for row in fields["members"]
-                ),
-                "correlation": tuple(map(tuple, fields["correlation"])),
-                "ladder": tuple(RungRow(row["rung"], _estimate(row["cv"])) for row in fields["ladder"]),
-                "trajectory": tuple((source, error) for source, error in fields["trajectory"]),
-            }
+def _check_sample(gram: ResidualGram, folds: Folds) -> None:
+    fold, group = folds.fold[gram.photos], folds.group[gram.photos]
+    if len(np.unique(group)) < 2:
+        raise UsageError(
+            f"All {len(gram)} photos are near duplicates of one another: a score of one photo has no interval. "
+            "Give the competition more photos: kit fetch --force"
         )
-        weights = np.array([row.weight for row in blend.members], np.float64)
-        if not (np.isfinite(weights).all() and (weights >= 0).all() and abs(weights.sum() - 1) < 1e-6):
-            raise ValueError(f"weights {weights.tolist()} are not positive shares of one")
-        return blend
-    except (KeyError, TypeError, ValueError) as error:
-        raise DamagedStore(
-            f"{path} is not a blend that kit wrote ({error!r}). Delete it, then run: kit blend"
-        ) from None
-
-
-def _estimate(fields: dict[str, Any]) -> Estimate:
-    return Estimate(float(fields["value"]), float(fields["low"]), float(fields["high"]))
-
-
-def blend_test_values(workspace: Workspace, index: Index, folds: Folds, blend: Blend) -> Iterator[np.ndarray]:
-    """The blend of each test photo in order, `(n, 3)` float32 RGB in [0, 1] in the order of its scored pixels.
-
-    Weighted in pixel space, which is the same as in score space: all members share the photo's extremes, and the
-    weights sum to one. Streams; the checks are made at once, before the first photo is asked for.
-
-    Raises:
-        Mismatch: index, folds or a member's predictions are not those of the blend.
-        PredictionsError: a value is not finite.
-    """
-    for what, mine, here in (("index", blend.index, index.digest), ("folds", blend.folds, folds.digest)):
-        if mine != here:
-            raise Mismatch(f"Blend {blend.name} was made with another {what} ({mine}, here {here}). Run: kit blend")
-    weighted = [row for row in blend.members if row.weight != 0.0]  # the others may be gone
-    tests = []
-    for row in weighted:
-        _checked(workspace, index, folds, blend, row, "oof")
-        tests.append(_checked(workspace, index, folds, blend, row, "test"))
-    return _weighted(tests, [row.weight for row in weighted], len(index.test))
-
-
-def _checked(
-    workspace: Workspace, index: Index, folds: Folds, blend: Blend, row: MemberRow, split: PredictionSplit
-) -> Predictions:
-    predictions = read_predictions(workspace, index, folds, row.name, split)
-    expected = row.oof if split == "oof" else row.test
-    if predictions.digest != expected:
-        raise Mismatch(
-            f"The {split} predictions of {row.name} have changed since blend {blend.name} was made "
-            f"({expected}, now {predictions.digest}). Run: kit blend"
+    if len(np.unique(fold)) < 2:
+        raise UsageError(
+            f"All {len(gram)} photos lie in fold {fold[0]}: weights need at least 2 folds, one to fit on and one to "
+            "score. Make folds: kit folds --k 5 --force"
         )
-    return predictions
 
 
-def _weighted(tests: list[Predictions], weights: list[float], photos: int) -> Iterator[np.ndarray]:
-    for photo in range(photos):
-        yield _sum(tests, weights, photo)
+class _Maker:
+    """One blend in the making."""
 
+    def __init__(
+        self,
+        workspace: Workspace,
+        index: Index,
+        folds: Folds,
+        pack: Pack,
+        members: Sequence[str],
+        seed: int,
+        workers: int | None,
+    ) -> None:
+        self.workspace, self.index, self.folds, self.pack = workspace, index, folds, pack
+        self.seed, self.workers = seed, workers
+        self.oof, self.test = ([self._read(source, split) for source in members] for split in SPLITS)
+        self.gram = cached_gram(workspace, index, folds, pack, members, workers=workers)
+        _check_sample(self.gram, folds)
+        photos = self.gram.photos
+        self.fold, self.group = folds.fold[photos], folds.group[photos]
+        self.estimated = np.asarray(pack.train_estimated)[photos]
+        self.facts = photo_facts(index, pack, "train").of(photos)
+        bands = cached_bands(workspace, index, folds, pack, self.gram, workers=workers)
+        self.grams = {PIXELS: self.gram, FREQUENCIES: bands}
+        self.designs = Designs(self.grams, self.facts, self.fold)
+        self.plain = self.gram
 
-def _sum(members: list[Predictions], weights: list[float], photo: int) -> np.ndarray:
-    total = members[0].values(photo) * np.float64(weights[0])
-    for member, weight in zip(members[1:], weights[1:], strict=True):
-        total += member.values(photo) * np.float64(weight)
-    return total.astype(np.float32)
+    def _read(self, source: str, split: PredictionSplit) -> Predictions:
+        return read_predictions(self.workspace, self.index, self.folds, source, split)
+
+    def make(self, name: str | None, asked: str) -> Blend:
+        """The finished blend."""
+        stack = self._stack()
+        if asked == STACK and stack is None:
+            raise MissingStep("No stack has been trained on these members and folds. Run: kit blend --stack")
+        ladder = self._ladder(asked, stack)
+        if ladder.rung == STACK:
+            assert stack is not None
+            self._join(stack)
+        gram, recipe = self.gram, ladder.recipe()
+        fitted, members = judge_members(
+            gram, self.designs, ladder, self.group, self._weights(recipe), [one.digest for one in self.test], self.seed
+        )
+        found, extremes = self._errors(self._values(ladder, recipe))
+        whole = 3 * found.counts.sum(axis=1)
+        clipped, known = (errors.sum(axis=(1, 2)) for errors in (found.clipped, found.known))
+        identity = [self.workspace.slug, self.index.digest, self.folds.digest, self.seed, asked]
+        identity.append([(member.name, member.oof, member.test) for member in members])
+        return Blend(
+            name=name or f"blend-{digest_of(identity)[:8]}",
+            competition=self.workspace.slug,
+            index=self.index.digest,
+            folds=self.folds.digest,
+            seed=self.seed,
+            photos=len(gram),
+            groups=len(np.unique(self.group)),
+            asked=asked,
+            rung=ladder.rung,
+            reason=ladder.reason,
+            cv=ladder.row(ladder.rung).cv,
+            in_sample=self._in_sample(ladder, recipe),
+            best_single=best_member(self.plain),
+            best_single_cv=ladder.row("single").cv,
+            gain=ladder.bootstrap.difference("single", ladder.rung),
+            leaderboard=leaderboard(clipped, known, whole, self.group, len(self.index.test), seed=self.seed),
+            members=members,
+            fitted=fitted,
+            correlation=tuple(tuple(map(float, row)) for row in residual_correlation(gram)),
+            ladder=ladder.rows,
+            trajectory=trajectory(self.plain),
+            slices=slices(found, self.facts, self.group, self.seed),
+            extremes=extremes,
+            recipe=recipe,
+        )
+
+    def _ladder(self, asked: str, stack: Stack | None) -> Ladder:
+        return climb_ladder(
+            self.designs,
+            (stack.gram if stack else self.gram).sse,
+            self.gram.counts,
+            self.group,
+            rungs=tuple(RUNGS.values()),
+            ask=asked,
+            stack=stack.designs if stack else None,
+            seed=self.seed,
+        )
+
+    def _stack(self) -> Stack | None:
+        """A stacking network that was trained on these very values, the last by name of several."""
+        members = {one.source: [one.digest, test.digest] for one, test in zip(self.oof, self.test, strict=True)}
+        for source in reversed(list_sources(self.workspace)):
+            recipe = stack_recipe(self.workspace, source)
+            if recipe is None or recipe.get("members") != members:
+                continue
+            try:
+                oof, test = self._read(source, "oof"), self._read(source, "test")
+            except (MissingStep, Mismatch):  # not all folds yet, or of other folds
+                continue
+            names = [*self.gram.members, source]
+            gram = cached_gram(self.workspace, self.index, self.folds, self.pack, names, workers=self.workers)
+            return Stack(oof, test, gram, Designs({PIXELS: gram}, self.facts, self.fold))
+        return None
+
+    def _join(self, stack: Stack) -> None:
+        """Take the network as one member more."""
+        self.oof, self.test = [*self.oof, stack.oof], [*self.test, stack.test]
+        self.gram, self.designs, self.grams = stack.gram, stack.designs, {PIXELS: stack.gram}
+
+    def _weights(self, recipe: Recipe) -> np.ndarray:
+        """`(K,)`, on average over values, for frequencies over how much of the error they hold."""
+        gram = self.grams[recipe.domain]
+        shares = gram.region_counts
+        if recipe.domain == FREQUENCIES:
+            shares = np.trace(gram.by_region, axis1=2, axis2=3)
+        return recipe.mean_weights(self.facts, np.asarray(shares, np.float64))
+
+    def _in_sample(self, ladder: Ladder, recipe: Recipe) -> float:
+        regression = ladder.design.regression
+        return rmse_of(float(photo_errors(regression.gram, regression.values, recipe.array).sum()), self.gram)
+
+    def _values(self, ladder: Ladder, recipe: Recipe) -> Values:
+        """A photo's place to its blend by the weights of the other folds."""
+        of_fold = dict(zip(ladder.nested.folds, ladder.nested.coefficients, strict=True))
+        used = np.flatnonzero(np.abs(ladder.nested.coefficients[..., :-1]).max(axis=(0, 1)))
+        members = [self.oof[k].opened() for k in used]
+
+        def values(place: int) -> np.ndarray:
+            photo = int(self.gram.photos[place])
+            stacked = np.stack([one.values(photo) for one in members])
+            coefficients = of_fold[int(self.fold[place])][:, [*used, -1]]
+            low, high = self.estimated[place]
+            own = self.facts.of(np.array([place]))
+            return mix(recipe, coefficients, stacked, self.index.train[photo], own, high - low)
+
+        return values
+
+    def _errors(self, values: Values) -> tuple[Crossfit, ExtremesRow]:
+        """The blend's errors by the rule for the extremes that the gate lets in, and that rule."""
+        found = crossfit(self.index, self.pack, self.gram.photos, values, workers=self.workers)
+        rules = nested_extremes(found, self.estimated, self.fold)
+        plain = errors_by(ExtremesRule(), found, self.estimated)
+        bootstrap = Bootstrap({"known": plain, "fitted": rules.sse}, self.gram.counts, self.group, seed=self.seed)
+        gain = bootstrap.difference("known", "fitted")
+        if gain.low <= 0.0 or len(np.unique(self.group)) < MIN_GROUPS:
+            return found, ExtremesRow(
+                0.0, 0.0, gain, "no other rule is credibly better than the known pixels' extremes"
+            )
+
+        def nested(place: int, blended: np.ndarray) -> np.ndarray:
+            return rules.of_fold[int(self.fold[place])](self.estimated[place], blended)
+
+        again = crossfit(self.index, self.pack, self.gram.photos, values, nested, workers=self.workers)
+        reason = f"widened: {gain_text(gain)} on photos not fitted on, above zero"
+        return again, ExtremesRow(rules.rule.beyond, rules.rule.room, gain, reason)

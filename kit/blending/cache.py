@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from kit.blending.bands import BANDS, band_gram
 from kit.blending.gram import ResidualGram, residual_gram
 from kit.folds import Folds
 from kit.index import Index
@@ -18,7 +19,8 @@ from kit.predictions import Predictions, read_predictions
 from kit.storage import digest_bytes, digest_of, sweep, to_json, writing
 from kit.workspace import Workspace
 
-GRAM_VERSION = 2  # part of every cache key: raise it when the numbers change
+GRAM_VERSION = 3  # part of every cache key: raise it when the numbers change
+BANDS_VERSION = 1
 CACHE_BYTES = 1 << 30  # Grams kept on disk; the oldest go first
 # what a file that kit did not write, or not to its end, makes numpy and json raise
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
@@ -59,6 +61,25 @@ def cached_gram(
         gram = gram.of_members(np.argsort(order).tolist())
     _write(path, gram, base, wanted)
     return gram
+
+
+def cached_bands(
+    workspace: Workspace, index: Index, folds: Folds, pack: Pack, gram: ResidualGram, *, workers: int | None = None
+) -> ResidualGram:
+    """The Gram by bands (`kit.blending.bands`) of the same members and photos, from disk when it is there.
+
+    Raises:
+        KitError: see `kit.predictions.read_predictions` and `band_gram`.
+    """
+    predictions = [read_predictions(workspace, index, folds, source, "oof", partial=True) for source in gram.members]
+    base = digest_of([BANDS_VERSION, BANDS, _base(index, folds, pack), digest_bytes(gram.photos.tobytes())])
+    wanted = [_identity(one) for one in predictions]
+    path = workspace.blends / ".cache" / f"{digest_of([base, wanted])}.npz"
+    found = _read(path, wanted)
+    if found is None:
+        found = band_gram(index, pack, predictions, gram.photos, workers=workers)
+        _write(path, found, base, wanted)
+    return found
 
 
 def _base(index: Index, folds: Folds, pack: Pack) -> str:

@@ -1,81 +1,25 @@
-"""How good a weighting is on photos that it has not seen, and how sure that is. Knows Grams, folds and groups only.
+"""How sure a score is. Knows squared errors by photo, and groups of near duplicates; knows no weights.
 
-Two rules. Weights are scored on folds that they were not fitted on. The sample is photos, or groups of near duplicates,
-never pixels: intervals come from drawing whole groups with replacement.
+The sample is photos, or groups of near duplicates, never pixels: intervals come from drawing whole groups with
+replacement.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from kit.blending.gram import ResidualGram
-from kit.blending.solvers import Solver
-from kit.errors import UsageError
-from kit.metrics import Estimate
+from kit.metrics import Estimate, interval
 
 DRAWS = 1000
 _DRAWS_AT_ONCE = 50  # counts of so many draws are in memory: it must not grow with draws times photos
 
 
-@dataclass(frozen=True)
-class Nested:
-    """A solver's score by cross-validation over the folds that the photos already have."""
-
-    folds: tuple[int, ...]
-    weights: np.ndarray
-    """`(len(folds), K)`, fitted on the photos of all other folds."""
-    sse: np.ndarray
-    """`(P,)` float64, each photo's squared error by the weights that never saw its fold."""
-
-
 def pooled(gram: ResidualGram, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
     """`(K, K)`, the Gram of these rows together."""
     return gram.products[rows].sum(axis=0)
-
-
-class CrossValidation:
-    """Fits a solver on all folds but one and scores it on that one, so that every photo is scored once."""
-
-    def __init__(self, gram: ResidualGram, fold: np.ndarray) -> None:
-        """
-        Args:
-            fold: `(P,)` int, the fold of each of the Gram's photos.
-
-        Raises:
-            UsageError: the photos lie in one fold, so there is nothing left to fit on.
-        """
-        self.gram, self.fold = gram, fold
-        self.folds = tuple(int(number) for number in np.unique(fold))
-        if len(self.folds) < 2:
-            raise UsageError(
-                f"All {len(gram)} photos lie in fold {self.folds[0]}: weights need at least 2 folds, one to fit on and "
-                "one to score. Make folds: kit folds --k 5 --force"
-            )
-        self._pooled = {number: pooled(gram, fold == number) for number in self.folds}
-
-    def run(self, solver: Solver, members: Sequence[int] | None = None) -> Nested:
-        """Nested weights and errors of one solver.
-
-        Args:
-            members: columns to use, all by default; the weights of the others are 0.
-        """
-        use = np.arange(len(self.gram.members)) if members is None else np.asarray(members)
-        weights = np.zeros((len(self.folds), len(self.gram.members)))
-        sse = np.empty(len(self.gram))
-        for position, number in enumerate(self.folds):
-            seen = np.sum([self._pooled[other] for other in self.folds if other != number], axis=0)
-            weights[position, use] = solver(seen[np.ix_(use, use)])
-            held_out = self.fold == number
-            sse[held_out] = squared_error(self.gram.products[held_out], weights[position])
-        return Nested(self.folds, weights, sse)
-
-
-def squared_error(products: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """`w^T G w` of each photo, `(P,)`; rounding may not push it below zero."""
-    return np.maximum(np.einsum("pk,k->p", products @ weights, weights), 0.0)
 
 
 class Bootstrap:
@@ -100,25 +44,21 @@ class Bootstrap:
         statistics = np.column_stack([*sse.values(), counts.astype(np.float64)])
         self._totals = statistics.sum(axis=0)
         self._drawn = resampled_totals(statistics, groups, draws, seed)
+        self._groups = len(np.unique(groups))
 
     def estimate(self, name: str) -> Estimate:
         """Pooled RMSE with its 95 % percentile interval."""
-        return _estimate(self._rmse(self._totals, name), self._rmse(self._drawn, name))
+        return interval(self._rmse(self._totals, name), self._rmse(self._drawn, name), self._groups)
 
     def difference(self, minuend: str, subtrahend: str) -> Estimate:
         """RMSE of one less RMSE of the other, with the interval of the difference on the same draws."""
         value, drawn = (
             self._rmse(totals, minuend) - self._rmse(totals, subtrahend) for totals in (self._totals, self._drawn)
         )
-        return _estimate(value, drawn)
+        return interval(value, drawn, self._groups)
 
     def _rmse(self, totals: np.ndarray, name: str) -> np.ndarray:
-        return np.sqrt(totals[..., self._columns[name]] / totals[..., -1])
-
-
-def _estimate(value: np.ndarray, drawn: np.ndarray) -> Estimate:
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return Estimate(float(value), float(low), float(high))
+        return np.asarray(np.sqrt(totals[..., self._columns[name]] / totals[..., -1]))
 
 
 def resampled_totals(statistics: np.ndarray, groups: np.ndarray, draws: int, seed: int) -> np.ndarray:
@@ -151,3 +91,69 @@ def residual_correlation(gram: ResidualGram) -> np.ndarray:
     correlation = np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > tiny)
     np.fill_diagonal(correlation, 1.0)
     return np.clip(correlation, -1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """What score to expect on the leaderboard, and what is uncertain about it."""
+
+    photos: int
+    """Test photos."""
+    score: Estimate
+    """RMSE after clipping, with the 95 % interval in which the score of that many new photos falls."""
+    sampling: float
+    """Half of that interval if CV were known exactly: which photos the test has."""
+    estimation: float
+    """Half of the 95 % interval of CV itself: which photos the training has."""
+    extremes: Estimate
+    """What unknown extremes cost: RMSE less what it would be with the photos' true ones, with the interval as above."""
+
+
+def leaderboard(
+    sse: np.ndarray,
+    known: np.ndarray,
+    counts: np.ndarray,
+    groups: np.ndarray,
+    photos: int,
+    *,
+    seed: int = 0,
+    draws: int = DRAWS,
+) -> Leaderboard:
+    """Expect the score of `photos` new photos like these.
+
+    Each draw resamples the groups, which is how well these photos tell of all photos, and then so many photos from
+    what was drawn, which is what another test set would have been.
+
+    Args:
+        sse: `(P,)` squared errors by photo as a submission makes them.
+        known: `(P,)`, the same with true extremes.
+    """
+    statistics = np.column_stack([sse, known, counts.astype(np.float64)])
+    total = statistics.sum(axis=0)
+    rng = np.random.default_rng([seed, photos])
+    _, inverse, size = np.unique(groups, return_inverse=True, return_counts=True)
+    own, both, alone = np.empty((draws, 2)), np.empty((draws, 2)), np.empty(draws)
+    for draw in range(draws):
+        weight = np.bincount(rng.integers(0, len(size), len(size)), minlength=len(size))[inverse]
+        own[draw] = _two_scores(weight @ statistics)
+        upto = np.cumsum(weight)
+        another = np.searchsorted(upto, rng.integers(0, upto[-1], photos), side="right")
+        both[draw] = _two_scores(statistics[another].sum(axis=0))
+        alone[draw] = _two_scores(statistics[rng.integers(0, len(sse), photos)].sum(axis=0))[0]
+    value, value_known = _two_scores(total)
+    return Leaderboard(
+        photos,
+        interval(value, both[:, 0], len(size)),
+        _half(alone),
+        _half(own[:, 0]),
+        interval(value - value_known, both[:, 0] - both[:, 1], len(size)),
+    )
+
+
+def _two_scores(totals: np.ndarray) -> np.ndarray:
+    return np.sqrt(totals[:2] / totals[2])
+
+
+def _half(drawn: np.ndarray) -> float:
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(high - low) / 2.0

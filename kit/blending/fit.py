@@ -1,8 +1,6 @@
-"""A Gram to a blend: weights, nested scores, and the gate. Pure: knows neither files nor models.
+"""Grams to a blend: the ladder climbed, members judged, errors measured where they are. Knows no files.
 
-The gate: weights that were fitted are taken only if, on photos that they were not fitted on, they beat the best single
-source (chosen on the same photos that the weights were fitted on) by a margin whose 95 % interval, over photos,
-excludes zero. Otherwise the blend is that single source, and `reason` says so.
+See `kit.blending.ladder` for the gate.
 """
 
 from __future__ import annotations
@@ -12,15 +10,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kit.blending.estimate import Bootstrap, CrossValidation, pooled, residual_correlation
+from kit.blending.crossfit import Crossfit
+from kit.blending.estimate import Bootstrap, Leaderboard, pooled
+from kit.blending.extremes import ExtremesRule
 from kit.blending.gram import ResidualGram
-from kit.blending.solvers import SOLVERS, best_single, climb, simplex
-from kit.errors import UsageError
-from kit.folds import Folds
+from kit.blending.ladder import Ladder, RungRow
+from kit.blending.linear import Shrunk
+from kit.blending.recipe import Recipe
+from kit.blending.rungs import Designs, rung_named
+from kit.blending.solvers import best_single, climb
+from kit.blending.terms import CHANNELS, Facts
+from kit.holes import RINGS
 from kit.metrics import Estimate
-from kit.storage import digest_of
-
-MIN_GROUPS = 10  # a percentile interval from fewer photos is too narrow to admit anything by
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class MemberRow:
     test: str
     """Digest of its test predictions, which the weights are for."""
     weight: float
+    """On average over all hidden values, where weights differ by region or photo."""
     cv: Estimate
     """Its own CV RMSE."""
     without: Estimate | None
@@ -40,11 +42,33 @@ class MemberRow:
 
 
 @dataclass(frozen=True)
-class RungRow:
-    """One way of finding weights, and what it scores on photos that it was not fitted on."""
+class SliceRow:
+    """The blend's error on a part of the hidden values."""
 
-    rung: str
+    by: str
+    """distance, channel or class."""
+    name: str
+    share: float
+    """Of all hidden values."""
     cv: Estimate
+    """Nested, after clipping."""
+
+
+@dataclass(frozen=True)
+class ExtremesRow:
+    """How a test photo's extremes are estimated."""
+
+    beyond: float
+    room: float
+    """See `kit.blending.extremes.ExtremesRule`; both 0: from the known pixels alone."""
+    gain: Estimate
+    """RMSE with the known pixels' extremes less that with the fitted rule, nested, paired; above 0: the rule helps."""
+    reason: str
+
+    @property
+    def rule(self) -> ExtremesRule:
+        """As a function."""
+        return ExtremesRule(self.beyond, self.room)
 
 
 @dataclass(frozen=True)
@@ -60,139 +84,128 @@ class Blend:
     photos: int
     groups: int
     """Groups of near duplicates: the sample size."""
+    asked: str
+    """`auto`, or the rung that was asked for."""
     rung: str
-    """"simplex", or "single" when the gate kept the best source."""
     reason: str
     """Why this rung, in one sentence."""
     cv: Estimate
-    """Nested by fold: every photo scored by weights that never saw its fold."""
+    """Nested by fold: every photo scored by weights that never saw its fold; before clipping, like the sources' own."""
     in_sample: float
     """RMSE of the final weights on the photos that they were fitted on."""
     best_single: str
     best_single_cv: Estimate
     """Nested as well: the source that was best on the other folds."""
     gain: Estimate
-    """RMSE of the best single source less that of the fitted blend, paired; above 0: the blend is better."""
+    """RMSE of the best single source less that of the blend, paired; above 0: the blend is better."""
+    leaderboard: Leaderboard
     members: tuple[MemberRow, ...]
-    """By name."""
+    """By name; on rung `stack` the network comes last."""
+    fitted: str
+    """The rung of whose weights `members` tells what leaving one out changes."""
     correlation: tuple[tuple[float, ...], ...]
     """Of the members' residuals, in the order of `members`."""
     ladder: tuple[RungRow, ...]
-    """Every solver, nested, for comparison."""
+    """Every rung, nested."""
     trajectory: tuple[tuple[str, float], ...]
     """The hill climb on all photos up to its best step: the source taken, and the RMSE then (in sample)."""
+    slices: tuple[SliceRow, ...]
+    extremes: ExtremesRow
+    recipe: Recipe
+    """What is done with the members' values."""
 
     @property
     def weights(self) -> dict[str, float]:
-        """Weight of each member."""
+        """Weight of each member, on average."""
         return {member.name: member.weight for member in self.members}
 
 
-def fit_blend(
+def judge_members(
     gram: ResidualGram,
-    folds: Folds,
-    *,
-    competition: str,
-    index: str,
+    designs: Designs,
+    ladder: Ladder,
+    group: np.ndarray,
+    weights: np.ndarray,
     test_digests: Sequence[str],
-    name: str | None = None,
-    seed: int = 0,
-) -> Blend:
-    """Fit, score and gate. Pure: reads and writes nothing.
-
-    Args:
-        gram: of OOF predictions; `gram.photos` says which training photos.
-        index: the index's digest.
-        test_digests: of each member's test predictions.
-        seed: of the bootstrap.
-
-    Raises:
-        UsageError: all photos lie in one fold or one group.
-    """
-    fold, group = folds.fold[gram.photos], folds.group[gram.photos]
-    groups = len(np.unique(group))
-    if groups < 2:
-        raise UsageError(
-            f"All {len(gram)} photos are near duplicates of one another: a score of one photo has no interval. "
-            "Give the competition more photos: kit fetch --force"
-        )
-    cross_validation = CrossValidation(gram, fold)
+    seed: int,
+) -> tuple[str, tuple[MemberRow, ...]]:
+    """What each member is, weighs and is worth; and the rung whose weights that is about."""
+    fitted = fitted_rung(ladder)
     K = len(gram.members)
-    sse = {f"rung {rung}": cross_validation.run(solver).sse for rung, solver in SOLVERS.items()}
-    sse |= {f"member {k}": gram.sse[:, k] for k in range(K)}
+    without: list[Estimate | None] = [None] * K
     if K > 1:
+        design = designs.of(rung_named(fitted))
+        solve = design.rung.solve
+        if isinstance(solve, Shrunk):  # shrunk alike with and without: what differs is the member alone
+            solve = solve.fixed(solve.penalties(design.regression.moments))
+        sse = {"all": design.regression.run(solve).sse}
         for k in range(K):
-            sse[f"without {k}"] = cross_validation.run(simplex, [other for other in range(K) if other != k]).sse
-    bootstrap = Bootstrap(sse, gram.counts, group, seed=seed)
-    gain = bootstrap.difference("rung single", "rung simplex")
-    rung, reason = _gate(gain, K, groups)
-    G = pooled(gram)
-    weights = SOLVERS[rung](G)
-    members = _members(gram, test_digests, weights, bootstrap)
-    identity = [competition, index, folds.digest, seed, [(member.name, member.oof, member.test) for member in members]]
-    return Blend(
-        name=name or f"blend-{digest_of(identity)[:8]}",
-        competition=competition,
-        index=index,
-        folds=folds.digest,
-        seed=seed,
-        photos=len(gram),
-        groups=groups,
-        rung=rung,
-        reason=reason,
-        cv=bootstrap.estimate(f"rung {rung}"),
-        in_sample=_rmse(float(weights @ G @ weights), gram),
-        best_single=gram.members[int(np.argmax(best_single(G)))],
-        best_single_cv=bootstrap.estimate("rung single"),
-        gain=gain,
-        members=members,
-        correlation=tuple(tuple(map(float, row)) for row in residual_correlation(gram)),
-        ladder=tuple(RungRow(rung, bootstrap.estimate(f"rung {rung}")) for rung in SOLVERS),
-        trajectory=_trajectory(gram, G),
-    )
-
-
-def _members(
-    gram: ResidualGram, test_digests: Sequence[str], weights: np.ndarray, bootstrap: Bootstrap
-) -> tuple[MemberRow, ...]:
-    K = len(gram.members)
-    return tuple(
+            others = [other for other in range(K) if other != k]
+            sse[str(k)] = design.regression.run(solve, others).sse
+        bootstrap = Bootstrap(sse, gram.counts, group, seed=seed)
+        without = [bootstrap.difference(str(k), "all") for k in range(K)]
+    rows = (
         MemberRow(
             name=gram.members[k],
             oof=gram.digests[k],
             test=test_digests[k],
             weight=float(weights[k]),
-            cv=bootstrap.estimate(f"member {k}"),
-            without=bootstrap.difference(f"without {k}", "rung simplex") if K > 1 else None,
+            cv=ladder.bootstrap.estimate(f"member {k}"),
+            without=without[k],
         )
         for k in range(K)
     )
+    return fitted, tuple(rows)
 
 
-def _trajectory(gram: ResidualGram, G: np.ndarray) -> tuple[tuple[str, float], ...]:
-    """The hill climb's picks up to its best step, with the RMSE after each."""
-    climbed = climb(G)
-    best = int(np.argmin(climbed.errors)) + 1
-    steps = zip(climbed.picks[:best], climbed.errors[:best], strict=True)
-    return tuple((gram.members[pick], _rmse(error, gram)) for pick, error in steps)
+def fitted_rung(ladder: Ladder) -> str:
+    """The chosen rung; for a single source, of which nothing can be left out, the next one."""
+    return "simplex" if ladder.rung == "single" else ladder.rung
 
 
-def _gate(gain: Estimate, members: int, groups: int) -> tuple[str, str]:
-    text = f"{gain.value:+.5f} [{gain.low:+.5f}, {gain.high:+.5f}]"
-    if members == 1:
-        return "single", "There is one source, so the blend is that source."
-    if groups < MIN_GROUPS:
-        return "single", (
-            f"Only {groups} groups of photos: at least {MIN_GROUPS} are needed to tell whether weights beat the best "
-            "single source, so the blend is that source."
-        )
-    if gain.low > 0.0:
-        return "simplex", f"Gain over the best single source on photos not fitted on: {text}, above zero."
-    return "single", (
-        f"The weights' gain over the best single source on photos not fitted on is {text}: not above zero with 95 % "
-        "confidence, so the blend is the best single source."
-    )
+def trajectory(gram: ResidualGram) -> tuple[tuple[str, float], ...]:
+    """The hill climb's picks up to its best step, with the RMSE after each, in sample."""
+    climbed = climb(pooled(gram))
+    steps = zip(climbed.picks[: climbed.best], climbed.errors[: climbed.best], strict=True)
+    return tuple((gram.members[pick], rmse_of(error, gram)) for pick, error in steps)
 
 
-def _rmse(squares: float, gram: ResidualGram) -> float:
+def slices(found: Crossfit, facts: Facts, group: np.ndarray, seed: int) -> tuple[SliceRow, ...]:
+    """The blend's error by distance to the border, by channel, and by class."""
+    total = 3.0 * found.counts.sum()
+    rows = []
+
+    def add(by: str, name: str, sse: np.ndarray, counts: np.ndarray) -> None:
+        use = counts > 0
+        if use.any():
+            bootstrap = Bootstrap({name: sse[use]}, counts[use], group[use], seed=seed)
+            rows.append(SliceRow(by, name, float(counts.sum() / total), bootstrap.estimate(name)))
+
+    for ring, name in enumerate(ring_names()):
+        add("distance", name, found.clipped[:, ring].sum(axis=1), 3 * found.counts[:, ring])
+    for channel, name in enumerate(CHANNELS):
+        add("channel", name, found.clipped[:, :, channel].sum(axis=1), found.counts.sum(axis=1))
+    klass = np.array(facts.klass)
+    for name in sorted(set(facts.klass)):
+        of_class = klass == name
+        add("class", name or "none", found.clipped.sum(axis=(1, 2)), 3 * found.counts.sum(axis=1) * of_class)
+    return tuple(rows)
+
+
+def ring_names() -> list[str]:
+    """`1-2`, ..., `21+`: pixels to the nearest known one."""
+    nexts = [*RINGS[1:], 0]
+    return [
+        f"{low}+" if not high else (f"{low}" if high == low + 1 else f"{low}-{high - 1}")
+        for low, high in zip(RINGS, nexts, strict=True)
+    ]
+
+
+def rmse_of(squares: float, gram: ResidualGram) -> float:
+    """RMSE of a sum of squares over all of a Gram's values."""
     return float(np.sqrt(max(squares, 0.0) / float(gram.counts.sum())))
+
+
+def best_member(gram: ResidualGram) -> str:
+    """The member with the least error on all photos."""
+    return gram.members[int(np.argmax(best_single(pooled(gram))))]

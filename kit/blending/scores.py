@@ -10,6 +10,7 @@ import numpy as np
 from kit.blending.cache import cached_gram
 from kit.blending.estimate import Bootstrap
 from kit.blending.gram import ResidualGram
+from kit.blending.rungs import STACK
 from kit.errors import DamagedStore, KitError, Mismatch, MissingStep
 from kit.folds import Folds
 from kit.index import Index
@@ -36,6 +37,19 @@ def _why_incomplete(workspace: Workspace, index: Index, folds: Folds, source: st
             read_predictions(workspace, index, folds, source, split)
     except KitError as error:
         return str(error)
+    return None
+
+
+def stack_recipe(workspace: Workspace, source: str) -> dict[str, Any] | None:
+    """What a stacked network was made from, None for any other source."""
+    folder = workspace.source(source, "oof")
+    for path in sorted(folder.glob("fold_*.json")):
+        try:
+            manifest = read_manifest(workspace, source, "oof", int(path.stem.removeprefix("fold_")))
+        except (KitError, ValueError):
+            continue
+        if manifest is not None:
+            return manifest["recipe"] if manifest["recipe"].get("kind") == STACK else None
     return None
 
 

@@ -9,7 +9,9 @@ from kit.cli.options import typed
 from kit.cli.tables import table
 
 if TYPE_CHECKING:
-    from kit.blending import Blend, SourceScore
+    from pathlib import Path
+
+    from kit.blending import Blend, RungRow, SourceScore
     from kit.ledger import LedgerRow
     from kit.metrics import Estimate
     from kit.workspace import Workspace
@@ -57,22 +59,61 @@ def sources_table(scores: Sequence[SourceScore]) -> str:
     return "\n".join(lines)
 
 
-def blend_report(blend: Blend, workspace: Workspace) -> str:
-    """Members, weights, and what was decided."""
+def blend_report(blend: Blend, workspace: Workspace, pictures: Sequence[Path] = ()) -> str:
+    """Members, rungs, where the error lies, what to expect, and what was decided."""
     rows = [
-        [row.name, interval(row.cv), f"{row.weight:.3f}", change(row.without)]
-        for row in sorted(blend.members, key=lambda row: -row.weight)
+        [row.name, interval(row.cv), f"{row.weight:.3f}", change(row.without), f"{_nearest(blend, place):.3f}"]
+        for place, row in enumerate(blend.members)
     ]
-    return "\n".join(
+    rows.sort(key=lambda row: -float(row[2]))
+    heading = ["source", "CV RMSE [95 %]", "weight", f"left out (change of {blend.fitted})", "correlation"]
+    rungs = [
         [
-            table(["source", "CV RMSE [95 %]", "weight", "left out (change of the fitted blend)"], rows),
-            f"Blend {blend.name}: CV RMSE {blend.cv} (nested by fold, {blend.photos} photos), rung {blend.rung}.",
-            f"Best single source {blend.best_single}: {blend.best_single_cv}; gain {change(blend.gain)}.",
-            blend.reason,
-            f"Written: {workspace.blend(blend.name)}",
-            typed("Next: kit upload --dry-run"),
+            row.rung,
+            interval(row.cv),
+            "" if row.rung == "single" else f"{change(row.gain)} over {row.below}",
+            _verdict(row),
         ]
-    )
+        for row in blend.ladder
+    ]
+    parts = [[row.by, row.name, f"{row.share:.3f}", interval(row.cv)] for row in blend.slices]
+    lines = [
+        table(heading, rows),
+        "weight: on average over hidden values; correlation: of residuals, with the most alike other source.",
+        "",
+        table(["rung", "CV RMSE [95 %]", "gain [95 %]", ""], rungs),
+        "",
+        table(["error by", "", "share", "CV RMSE [95 %]"], parts),
+        "",
+        f"Blend {blend.name}: CV RMSE {blend.cv} (nested by fold, {blend.photos} photos), rung {blend.rung}.",
+        f"Best single source {blend.best_single}: {blend.best_single_cv}; gain {change(blend.gain)}.",
+        blend.reason,
+        *_expectation(blend),
+    ]
+    if pictures:
+        lines.append(f"Pictures: {pictures[0].parent}/ ({', '.join(path.name for path in pictures)})")
+    return "\n".join([*lines, f"Written: {workspace.blend(blend.name)}", typed("Next: kit upload --dry-run")])
+
+
+def _nearest(blend: Blend, place: int) -> float:
+    """The highest correlation of a member's residuals with another one's."""
+    return max((one for other, one in enumerate(blend.correlation[place]) if other != place), default=0.0)
+
+
+def _verdict(row: RungRow) -> str:
+    if not row.on_ladder:
+        return "for comparison"
+    return "taken" if row.taken else "not credible"
+
+
+def _expectation(blend: Blend) -> list[str]:
+    board = blend.leaderboard
+    return [
+        f"Leaderboard, {board.photos} test photos: {board.score} expected, clipped (which test photos: +-"
+        f"{board.sampling:.4f}, which training photos: +-{board.estimation:.4f}; unknown extremes cost "
+        f"{change(board.extremes)}).",
+        f"Extremes of a test photo: {blend.extremes.reason}.",
+    ]
 
 
 def ledger_table(rows: Sequence[LedgerRow]) -> str:

@@ -12,7 +12,6 @@ so that a result is the same, bit for bit, on any number of threads.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +22,7 @@ import numpy as np
 
 from kit.errors import UnknownName, UsageError
 from kit.fills.gaussian import CHROMA_GUARD, FRACTIONAL_POWER, fractional_fill, harmonic_fill
+from kit.threads import cores
 
 __all__ = [
     "CHROMA_GUARD",
@@ -108,7 +108,7 @@ def fill_photos(
     """
     _fill_of(name)
     hole_of_photo = holes if callable(holes) else holes.__getitem__
-    return _fill_in_order(name, images, hole_of_photo, max(1, workers or _cores()))
+    return _fill_in_order(name, images, hole_of_photo, max(1, workers or cores()))
 
 
 def _fill_in_order(
@@ -131,11 +131,6 @@ def _fill_of(name: str) -> Fill:
     if name not in FILLS:
         raise UnknownName("fill", name, FILLS)
     return FILLS[name]
-
-
-def _cores() -> int:
-    # the cores this process may use: fewer than the machine's in a container or under a batch system
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _mean(image: np.ndarray, hole: np.ndarray) -> np.ndarray:

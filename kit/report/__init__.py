@@ -1,4 +1,6 @@
 """What a person looks at: pictures and pages. Reads every store, writes only what it was asked for.
 
 figure     hidden, sources, blend and truth side by side
+blend      what `kit blend` prints, as pictures
+chart      rows with labels, marks and numbers, drawn to scale
 """

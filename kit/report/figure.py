@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kit.blending import read_blend, residual_gram
+from kit.blending import blend_values, read_blend, residual_gram
 from kit.competitions import Competition, competition, to_score_space
-from kit.errors import Mismatch, UnknownName, UsageError
+from kit.errors import MissingStep, UnknownName, UsageError
 from kit.folds import Folds
 from kit.grading import load_original
 from kit.holes import scored_pixels
@@ -64,35 +64,16 @@ def source_column(
     return Column(source, _values_of(predictions), float(np.sqrt(gram.products.sum() / gram.counts.sum())))
 
 
-def blend_column(workspace: Workspace, index: Index, folds: Folds | None, name: str, split: Split) -> Column:
-    """The column of one stored blend: the weighted sum of its members.
+def blend_column(workspace: Workspace, index: Index, pack: Pack, folds: Folds, name: str, split: Split) -> Column:
+    """The column of one stored blend.
 
     Raises:
-        Mismatch: the index or a member's predictions are not those of the blend.
+        Mismatch: index, folds or a member's predictions are not those of the blend.
         UnknownName, MissingStep, DamagedStore: as reading the blend and its members raises them.
     """
     blend = read_blend(workspace, name)
-    if blend.index != index.digest:
-        raise Mismatch(f"Blend {name} was made with another index ({blend.index}, here {index.digest}). Run: kit blend")
-    members = []
-    for row in blend.members:
-        if row.weight:
-            predictions = _read(workspace, index, folds, row.name, split)
-            if predictions.digest != (row.oof if split == "train" else row.test):
-                raise Mismatch(f"The predictions of {row.name} have changed since blend {name}. Run: kit blend")
-            members.append((row.weight, predictions))
-    readers = [(weight, _values_of(predictions)) for weight, predictions in members]
-
-    def values(photo: int) -> np.ndarray | None:
-        total: np.ndarray | None = None
-        for weight, read in readers:
-            one = read(photo)
-            if one is None:
-                return None
-            total = weight * one if total is None else total + weight * one
-        return None if total is None else np.clip(total, 0.0, 1.0)
-
-    return Column("blend", values, blend.cv.value)
+    values = blend_values(workspace, index, folds, pack, blend, "oof" if split == "train" else "test")
+    return Column("blend", lambda photo: np.clip(values(photo), 0.0, 1.0), blend.cv.value)
 
 
 def _read(workspace: Workspace, index: Index, folds: Folds | None, source: str, split: Split) -> Predictions:
@@ -111,7 +92,9 @@ def _column(workspace: Workspace, index: Index, pack: Pack, folds: Folds | None,
         return source_column(workspace, index, pack, folds, name, split)
     blends = sorted(path.stem for path in workspace.blends.glob("*.json")) if workspace.blends.is_dir() else []
     if name in blends:
-        return blend_column(workspace, index, folds, name, split)
+        if folds is None:
+            raise MissingStep(f"{workspace.folds} is missing, and blend {name} was made with folds. Run: kit folds")
+        return blend_column(workspace, index, pack, folds, name, split)
     raise UnknownName("source or blend", name, [*sources, *blends])
 
 

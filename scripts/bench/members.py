@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from kit.blending import residual_gram
-from kit.blending.estimate import Bootstrap, CrossValidation, pooled
+from kit.blending.estimate import Bootstrap, pooled
 from kit.blending.gram import ResidualGram
+from kit.blending.linear import Regression, of_gram
 from kit.blending.solvers import simplex
 from kit.predictions import list_sources, read_predictions
 from kit.project import Project
@@ -40,7 +41,8 @@ def crossed(gram: ResidualGram, groups: np.ndarray) -> np.ndarray:
     """`(P,)` squared errors of a blend that was fitted on the other half of the photos, near duplicates together."""
     _, number = np.unique(groups, return_inverse=True)
     half = np.random.default_rng(0).permutation(number.max() + 1)[number] % 2
-    return CrossValidation(gram, half).run(simplex).sse
+    one = np.ones((*gram.region_counts.shape, 1))
+    return Regression(gram, half, one).run(of_gram(simplex)).sse
 
 
 def main() -> None:

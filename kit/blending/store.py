@@ -1,0 +1,84 @@
+"""Blends on disk: `blends/<name>.json`, which says all there is to say. Same inputs: same name, same bytes."""
+
+from __future__ import annotations
+
+import types
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from kit.blending.fit import Blend
+from kit.blending.recipe import checked_recipe
+from kit.errors import DamagedStore, Mismatch, MissingStep, UnknownName
+from kit.storage import read_json, write_json
+from kit.workspace import Workspace
+
+
+def write_blend(workspace: Workspace, blend: Blend) -> None:
+    """Write `blends/<name>.json`, whole or not at all."""
+    write_json(workspace.blend(blend.name), blend)
+
+
+def read_blend(workspace: Workspace, name: str | None = None) -> Blend:
+    """Read one blend, by default the newest of this competition.
+
+    Raises:
+        MissingStep: there is none.
+        UnknownName: there is none of that name.
+        Mismatch: it is another competition's.
+        DamagedStore: the file is not a blend.
+    """
+    paths = sorted(workspace.blends.glob("*.json"), key=lambda path: (-path.stat().st_mtime_ns, path.name))
+    if name is not None:
+        path = workspace.blend(name)
+        if path not in paths:
+            raise UnknownName("blend", name, [other.stem for other in paths])
+        blend = _parse(path)
+        if blend.competition != workspace.slug:
+            raise Mismatch(f"{path} is a blend for {blend.competition}. Add: --competition {blend.competition}")
+        return blend
+    for path in paths:
+        blend = _parse(path)
+        if blend.competition == workspace.slug:
+            return blend
+    raise MissingStep(f"There is no blend for {workspace.slug} in {workspace.blends}. Run: kit blend")
+
+
+def _parse(path: Path) -> Blend:
+    found = read_json(path, made_by="kit blend")
+    try:
+        blend: Blend = _build(Blend, found)
+        weights = list(blend.weights.values())
+        if not abs(sum(weights) - 1.0) < 1e-6:
+            raise ValueError(f"weights {weights} do not sum to one")
+        checked_recipe(blend.recipe, len(blend.members))
+        return blend
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise DamagedStore(
+            f"{path} is not a blend that kit wrote, or an older kit did ({error!r}). Delete it, then run: kit blend"
+        ) from None
+
+
+def _build(kind: Any, value: Any) -> Any:
+    """The JSON of nested frozen dataclasses as what it was; strict about names and types."""
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        names = [field.name for field in fields(kind)]
+        if not isinstance(value, dict) or set(value) != set(names):
+            raise ValueError(f"{getattr(kind, '__name__', kind)} from {str(value)[:60]}")
+        return kind(**{name: _build(hints[name], value[name]) for name in names})  # type: ignore[operator]
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        chosen = next(one for one in inner if one is not type(None))
+        return None if value is None else _build(chosen, value)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise TypeError(f"a list is missing where {str(value)[:60]} stands")
+        if len(inner) == 2 and inner[1] is Ellipsis:
+            return tuple(_build(inner[0], one) for one in value)
+        return tuple(_build(one, part) for one, part in zip(inner, value, strict=True))
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+        raise TypeError(f"{str(value)[:60]} where {kind.__name__} should be")
+    return value

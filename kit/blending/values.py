@@ -1,0 +1,92 @@
+"""What a blend predicts: its members' stored values, mixed photo by photo. Streams; knows the stores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from kit.blending.fit import Blend
+from kit.blending.recipe import mix
+from kit.blending.terms import Facts, photo_facts
+from kit.competitions import to_score_space
+from kit.errors import Mismatch
+from kit.folds import Folds
+from kit.index import Index
+from kit.pack import Pack
+from kit.predictions import Predictions, photo_split, read_predictions
+from kit.workspace import PredictionSplit, Workspace
+
+
+def blend_test_values(
+    workspace: Workspace, index: Index, folds: Folds, pack: Pack, blend: Blend
+) -> Iterator[np.ndarray]:
+    """The blend of each test photo in order, `(n, 3)` float32 RGB in the order of its scored pixels.
+
+    In pixel space by the extremes of the known pixels: values may leave [0, 1], and are to be clipped last, in score
+    space. The checks are made at once, before the first photo is asked for.
+
+    Raises:
+        Mismatch: index, folds or a member's predictions are not those of the blend.
+        PredictionsError: a value is not finite.
+    """
+    values = blend_values(workspace, index, folds, pack, blend, "test")
+    return (values(photo) for photo in range(len(index.test)))
+
+
+def blend_values(
+    workspace: Workspace, index: Index, folds: Folds, pack: Pack, blend: Blend, split: PredictionSplit
+) -> Callable[[int], np.ndarray]:
+    """A photo's position to its blend, as in `blend_test_values`; of training photos by the weights of all of them.
+
+    Raises:
+        Mismatch: index, folds or a member's predictions are not those of the blend.
+    """
+    for what, mine, here in (("index", blend.index, index.digest), ("folds", blend.folds, folds.digest)):
+        if mine != here:
+            raise Mismatch(f"Blend {blend.name} was made with another {what} ({mine}, here {here}). Run: kit blend")
+    mixed = _mixer(workspace, index, folds, pack, blend, split)
+    estimated, rule = pack.estimated(photo_split(split)), blend.extremes.rule
+
+    def values(photo: int) -> np.ndarray:
+        found = mixed(photo)
+        if rule.is_plain:
+            return found.astype(np.float32)
+        # whoever takes this to score space does so by the extremes of the known pixels
+        low, high = estimated[photo]
+        scored = to_score_space(found, rule(estimated[photo], found))
+        return (low + scored * (high - low)).astype(np.float32)
+
+    return values
+
+
+def _mixer(
+    workspace: Workspace, index: Index, folds: Folds, pack: Pack, blend: Blend, split: PredictionSplit
+) -> Callable[[int], np.ndarray]:
+    def read(name: str, oof: str, test: str) -> Predictions:
+        for which, expected in (("oof", oof), ("test", test)):
+            found = read_predictions(workspace, index, folds, name, which)  # type: ignore[arg-type]
+            if found.digest != expected:
+                raise Mismatch(
+                    f"The {which} predictions of {name} have changed since blend {blend.name} was made "
+                    f"({expected}, now {found.digest}). Run: kit blend"
+                )
+        return read_predictions(workspace, index, folds, name, split)
+
+    recipe = blend.recipe
+    rows = [blend.members[k] for k in recipe.used]  # the others may be gone
+    members = [read(row.name, row.oof, row.test) for row in rows]
+    coefficients = recipe.array[:, [*recipe.used, -1]]
+    samples, estimated = index.split(photo_split(split)), pack.estimated(photo_split(split))
+    facts = None if recipe.is_plain else photo_facts(index, pack, photo_split(split))
+
+    def values(photo: int) -> np.ndarray:
+        stacked = np.stack([one.values(photo) for one in members])
+        own = NO_FACTS if facts is None else facts.of(np.array([photo]))
+        low, high = estimated[photo]
+        return mix(recipe, coefficients, stacked, samples[photo], own, high - low)
+
+    return values
+
+
+NO_FACTS = Facts((), np.zeros(0, np.int64), np.zeros(0))
