@@ -347,7 +347,7 @@ def _read_folds_of(
     absent = missing_folds(workspace, folds, source, split)
     if absent and not (partial and len(absent) < folds.k):
         named = ", ".join(map(str, absent))
-        how = _how_to_make(workspace, source, absent)
+        how = _how_to_make(workspace, source, split, absent)
         raise MissingStep(f"{source} lacks the {split} predictions of folds {named}. {how}")
     present = [fold for fold in range(folds.k) if fold not in absent]
     parts = tuple(_open_part(workspace, index, folds, source, split, fold) for fold in present)
@@ -371,7 +371,11 @@ def missing_folds(workspace: Workspace, folds: Folds, source: str, split: Predic
     return [fold for fold in range(folds.k) if read_manifest(workspace, source, split, fold) is None]
 
 
-def _how_to_make(workspace: Workspace, source: str, absent: Sequence[int]) -> str:
+def _how_to_make(workspace: Workspace, source: str, split: PredictionSplit, absent: Sequence[int]) -> str:
+    for other in ("oof", "test"):
+        manifest = read_manifest(workspace, source, other, None)  # type: ignore[arg-type]
+        if manifest is not None and manifest["recipe"].get("kind") == "import":
+            return f"Run: kit import {source} --{split} FILE"
     if source in FILLS:
         return f"Run: kit fill {source} --force"
     flags = " ".join(f"--fold {fold}" for fold in absent)

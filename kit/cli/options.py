@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-_COMMANDS = re.compile(r"\bkit (fetch|folds|fill|train|predict|sources|blend|upload|submissions|check|grade|figure)\b")
+_COMMANDS = re.compile(r"\bkit (fetch|folds|fill|train|predict|sources|blend|upload|submissions|check|grade|figure|import|export|sd|clip)\b")
 
 if TYPE_CHECKING:
     from kit.project import Project
