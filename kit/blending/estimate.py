@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kit.blending.gram import ResidualGram
-from kit.metrics import Estimate, interval
+from kit.metrics import Estimate, draw_counts, interval
 
 DRAWS = 1000
 _DRAWS_AT_ONCE = 50  # counts of so many draws are in memory: it must not grow with draws times photos
@@ -73,10 +73,9 @@ def resampled_totals(statistics: np.ndarray, groups: np.ndarray, draws: int, see
     np.add.at(by_group, inverse, statistics)
     rng = np.random.default_rng(seed)
     totals = np.empty((draws, statistics.shape[1]))
-    share = np.full(size, 1.0 / size)
     for start in range(0, draws, _DRAWS_AT_ONCE):
-        counts = rng.multinomial(size, share, size=min(_DRAWS_AT_ONCE, draws - start))
-        totals[start : start + len(counts)] = counts.astype(np.float64) @ by_group
+        counts = draw_counts(rng, size, min(_DRAWS_AT_ONCE, draws - start))
+        totals[start : start + len(counts)] = counts @ by_group
     return totals
 
 

@@ -72,22 +72,33 @@ def mix(
 
     Args:
         coefficients: `(J, K + 1)`, the recipe's own, or those of a fold.
-        values: `(K, n, 3)` float32 RGB in [0, 1].
+        values: `(K, n, 3)` float32, or float16 as stored, RGB in [0, 1].
         facts: of this one photo.
         span: `(3,)`, highest less lowest value of each channel, as estimated for the photo.
     """
-    if len(coefficients) == 1 and not coefficients[0, -1]:
+    plain = len(coefficients) == 1 and not coefficients[0, -1]
+    if plain and values.dtype != np.float16:
         return _weighted(values, coefficients[0, :-1])
-    weights = (term_values(recipe.terms, facts, recipe.regions) @ coefficients)[0]
-    if recipe.regions == 1:
-        return _weighted(values, weights[0, :-1]) + weights[0, -1] * span
+    if plain:
+        weights = coefficients
+    else:
+        weights = (term_values(recipe.terms, facts, recipe.regions) @ coefficients)[0]
+    if plain or recipe.regions == 1:
+        weights, levels = np.repeat(weights, 3, axis=0), np.zeros(values.shape[1], np.uint8)
+    elif recipe.domain == PIXELS:
+        levels = rings_of(sample.boxes, sample.height, sample.width)
     weights = weights.reshape(-1, 3, weights.shape[-1])  # by level and channel
-    if recipe.domain == FREQUENCIES:
+    if recipe.domain == FREQUENCIES and not plain:
         return _by_frequency(weights, values, sample, span)
-    from kit.blending.kernel_mix import mix_levels  # numba takes a while to import
+    return _by_level(values, levels, np.ascontiguousarray(weights[..., :-1]), weights[..., -1] * span)
 
-    levels = rings_of(sample.boxes, sample.height, sample.width)
-    return np.asarray(mix_levels(values, levels, np.ascontiguousarray(weights[..., :-1]), weights[..., -1] * span))
+
+def _by_level(values: np.ndarray, levels: np.ndarray, weights: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    from kit.blending.kernel_mix import HALVES, mix_halves, mix_levels  # numba takes a while to import
+
+    if values.dtype == np.float16:
+        return np.asarray(mix_halves(values.view(np.uint16), levels, weights, offset, HALVES))
+    return np.asarray(mix_levels(values, levels, weights, offset))
 
 
 def _weighted(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
