@@ -126,9 +126,13 @@ def make_folds(workspace: Workspace, index: Index, targets: np.ndarray, *, k: in
     thumbnails = np.stack([resize(cv2.cvtColor(np.asarray(photo), cv2.COLOR_RGB2GRAY), 32, 32) for photo in targets])
     group = duplicate_groups(hashes, thumbnails.astype(np.float32))
     if group.max() + 1 < k:
-        raise UsageError(
-            f"--k {k}: there are only {group.max() + 1} groups of photos. Use fewer folds: kit folds --k 2"
-        )
+        groups = int(group.max()) + 1
+        if groups < 2:
+            raise UsageError(
+                f"All {len(index.train)} training photos are near duplicates of one another: folds need two groups. "
+                "Give the competition more photos: kit fetch --force"
+            )
+        raise UsageError(f"--k {k}: there are only {groups} groups of photos. Use fewer folds: kit folds --k {groups}")
     fold = np.zeros(len(index.train), np.int64)
     splitter = StratifiedGroupKFold(k, shuffle=True, random_state=seed)
     classes = np.array([sample.klass for sample in index.train])

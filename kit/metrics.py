@@ -76,7 +76,7 @@ def draw_counts(rng: np.random.Generator, size: int, draws: int) -> np.ndarray:
     return np.bincount(drawn.reshape(-1), minlength=draws * size).reshape(draws, size).astype(np.float64)
 
 
-def interval(value: float | np.ndarray, drawn: np.ndarray, groups: int) -> Estimate:
+def interval(value: float | np.ndarray, drawn: np.ndarray, groups: int, *, least: float = -np.inf) -> Estimate:
     """A value with the 95 % percentile interval of its bootstrap draws, widened as Student's t is for few groups.
 
     Percentiles alone are too narrow by `sqrt((n - 1) / n)` and take no account of the spread being estimated
@@ -84,7 +84,8 @@ def interval(value: float | np.ndarray, drawn: np.ndarray, groups: int) -> Estim
     """
     low, high = np.quantile(drawn, [0.025, 0.975])
     widened = stdtrit(groups - 1, 0.975) / ndtri(0.975) * np.sqrt(groups / (groups - 1)) if groups > 1 else 1.0
-    return Estimate(float(value), float(value + (low - value) * widened), float(value + (high - value) * widened))
+    low, high = (float(value + (end - value) * widened) for end in (low, high))
+    return Estimate(float(value), max(least, low), high)
 
 
 def rmse_by_photo(
@@ -100,4 +101,4 @@ def rmse_by_photo(
     value = float(np.sqrt(sse_per_photo.sum() / count_per_photo.sum()))
     counts = resample_counts(groups, draws, seed)
     scores = np.sqrt((counts @ sse_per_photo) / (counts @ count_per_photo.astype(np.float64)))
-    return interval(value, scores, len(np.unique(groups)))
+    return interval(value, scores, len(np.unique(groups)), least=0.0)

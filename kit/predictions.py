@@ -173,7 +173,9 @@ def read_manifest(workspace: Workspace, source: str, split: PredictionSplit, fol
     path = workspace.source(source, split) / f"{_part_name(fold)}.json"
     if not path.is_file() or not path.with_suffix(".npy").is_file():
         return None
-    again = f"kit fill {source}" if fold is None else f"kit predict {source} --fold {fold}"
+    again = f"kit predict {source} --fold {fold}"
+    if fold is None:
+        again = f"kit fill {source}" if source in FILLS else f"kit import {source} --{split} FILE, or what made it"
     manifest = read_json(path, made_by=again)
     wrong = [key for key, kinds in _MANIFEST.items() if key not in manifest or not isinstance(manifest[key], kinds)]
     if wrong or (manifest["source"], manifest["split"], manifest["part"]) != (source, split, _part_name(fold)):
@@ -347,7 +349,7 @@ def _read_folds_of(
     absent = missing_folds(workspace, folds, source, split)
     if absent and not (partial and len(absent) < folds.k):
         named = ", ".join(map(str, absent))
-        how = _how_to_make(workspace, source, split, absent)
+        how = _how_to_make(workspace, source, split, absent, folds.k)
         raise MissingStep(f"{source} lacks the {split} predictions of folds {named}. {how}")
     present = [fold for fold in range(folds.k) if fold not in absent]
     parts = tuple(_open_part(workspace, index, folds, source, split, fold) for fold in present)
@@ -371,11 +373,14 @@ def missing_folds(workspace: Workspace, folds: Folds, source: str, split: Predic
     return [fold for fold in range(folds.k) if read_manifest(workspace, source, split, fold) is None]
 
 
-def _how_to_make(workspace: Workspace, source: str, split: PredictionSplit, absent: Sequence[int]) -> str:
+def _how_to_make(workspace: Workspace, source: str, split: PredictionSplit, absent: Sequence[int], k: int) -> str:
     for other in ("oof", "test"):
         manifest = read_manifest(workspace, source, other, None)  # type: ignore[arg-type]
         if manifest is not None and manifest["recipe"].get("kind") == "import":
             return f"Run: kit import {source} --{split} FILE"
+    manifests = (read_manifest(workspace, source, split, fold) for fold in range(k) if fold not in absent)
+    if any(manifest is not None and manifest["recipe"].get("kind") == "stack" for manifest in manifests):
+        return "Run: kit blend --stack"
     if source in FILLS:
         return f"Run: kit fill {source} --force"
     flags = " ".join(f"--fold {fold}" for fold in absent)

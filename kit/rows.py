@@ -49,7 +49,8 @@ def _opened(path: Path, blame: Blame) -> Iterator[IO[bytes]]:
                 yield file  # type: ignore[misc]  # a GzipFile reads bytes
         elif path.suffix.lower() == ".zip":
             with zipfile.ZipFile(path) as archive:
-                names = [name for name in archive.namelist() if not name.endswith("/")]
+                # a Mac packs a shadow of each file
+                names = [name for name in archive.namelist() if not name.endswith("/") and "__MACOSX/" not in name]
                 if len(names) != 1:
                     raise blame.error(f"{path} holds {len(names)} files, expected one CSV. Zip the CSV alone.")
                 with archive.open(names[0]) as file:
@@ -68,7 +69,10 @@ class Rows:
 
     def __init__(self, path: Path, file: IO[bytes], blame: Blame) -> None:
         self.path = path
-        first = file.readline(1 << 16).decode("utf-8", "replace").rstrip("\r\n")
+        line = file.readline(1 << 16)
+        if b"\x00" in line:
+            raise blame.error(f"{path}, line 1: found zero bytes, as in UTF-16, expected UTF-8. {blame.again}")
+        first = line.decode("utf-8", "replace").rstrip("\r\n")
         self.header: list[str] = next(csv.reader([first]), [])
         self.line = 2
         """Line in the file of the next row; the header is line 1."""

@@ -22,6 +22,7 @@ from kit.blending import (
     make_blend,
     read_blend,
     score_sources,
+    stack_recipe,
 )
 from kit.blending.recipe import plain_recipe
 from kit.competitions import to_score_space
@@ -116,6 +117,26 @@ def test_same_bytes_on_rerun_in_any_order_with_any_workers(toy: Toy) -> None:
     assert make_blend(*toy.parts) == first and path.read_bytes() == data  # from the cache
     assert make_blend(*toy.parts, seed=1).name != first.name
     assert make_blend(*toy.parts, ["unet", "telea"]).name != first.name
+
+
+@pytest.mark.parametrize("rung", ["auto", "bands", "regions"])
+def test_same_bytes_whatever_the_cache_held(toy: Toy, rung: str) -> None:
+    path = toy.workspace.blend(make_blend(*toy.parts, rung=rung).name)
+    cold = path.read_bytes()
+    shutil.rmtree(toy.workspace.blends)
+    make_blend(*toy.parts, ["unet", "harmonic"])  # the Gram of all four is then an extended one, in another order
+    make_blend(*toy.parts, rung=rung)
+    extended = path.read_bytes()
+    make_blend(*toy.parts, rung=rung)
+    assert cold == extended == path.read_bytes()
+
+
+def test_an_unfinished_stack_says_how_to_go_on(toy: Toy) -> None:
+    write_toy_source(toy, "stack-1", by_fold=True, present=[0], recipe={"kind": "stack", "members": {}})
+    assert left_out_sources(*toy.parts[:3])["stack-1"].endswith("Run: kit blend --stack")
+    assert stack_recipe(toy.workspace, "stack-1") == {"kind": "stack", "members": {}}
+    write_toy_source(toy, "stack-1", by_fold=True, recipe={"kind": "stack", "members": {}})
+    assert "stack-1" not in make_blend(*toy.parts).weights  # a stack of other members, and no member by itself
 
 
 def test_reading_gives_what_was_made(toy: Toy) -> None:
@@ -302,10 +323,24 @@ def test_damaged_and_foreign_blends_are_refused(toy: Toy) -> None:
         read_blend(Workspace(toy.workspace.root, "second"), "mine")
     with pytest.raises(MissingStep, match="no blend for second"):
         read_blend(Workspace(toy.workspace.root, "second"))
-    for damage in ({**fields, "cv": None}, {**fields, "members": [{}]}, {}, {**fields, "more": 1}):
+    upload = {**fields["extremes"], "beyond": 0.5}
+    changes = (
+        {**fields, "cv": None},
+        {**fields, "members": [{}]},
+        {},
+        {**fields, "more": 1},
+        {**fields, "rung": "foo"},
+    )
+    reversed_ = {**fields, "members": fields["members"][::-1]}
+    for damage in (*changes, reversed_, {**fields, "extremes": upload}, {**fields, "name": "other"}):
         path.write_text(json.dumps(damage))
         with pytest.raises(DamagedStore, match=r"mine\.json is not a blend"):
             read_blend(toy.workspace, "mine")
+    path.write_text(json.dumps(fields))
+    toy.workspace.blend("copy").write_bytes(path.read_bytes())
+    with pytest.raises(DamagedStore, match="changed, copied or renamed"):
+        read_blend(toy.workspace, "copy")
+    toy.workspace.blend("copy").unlink()
     path.write_text("{")
     with pytest.raises(DamagedStore, match="not JSON"):
         read_blend(toy.workspace)

@@ -400,7 +400,7 @@ def test_a_manifest_with_a_key_missing_or_of_another_kind_is_damaged(
     path = toy.workspace.source("m", "oof") / f"{part}.json"
     manifest = read_json(path, made_by="")
     write_json(path, {k: v for k, v in {**manifest, key: wrong}.items() if k != key or wrong != "absent"})
-    again = "kit predict m --fold 1" if by_fold else "kit fill m"
+    again = "kit predict m --fold 1" if by_fold else "kit import m --oof FILE"
     with pytest.raises(DamagedStore, match=f"{part}.json is not the manifest .*{key}.* Delete it, then run: {again}"):
         read_predictions(toy.workspace, toy.index, toy.folds, "m", "oof")
     with pytest.raises(DamagedStore):
@@ -411,7 +411,7 @@ def test_a_manifest_with_a_key_missing_or_of_another_kind_is_damaged(
 def test_a_manifest_that_is_no_json_is_damaged(toy: Toy, text: str) -> None:
     write_toy_source(toy, "m")
     (toy.workspace.source("m", "oof") / "all.json").write_text(text)
-    with pytest.raises(DamagedStore, match="Delete it, then run: kit fill m"):
+    with pytest.raises(DamagedStore, match="Delete it, then run: kit import m --oof FILE"):
         read_predictions(toy.workspace, toy.index, toy.folds, "m", "oof")
 
 

@@ -203,6 +203,7 @@ def write_toy_source(
     present: Sequence[int] | None = None,
     splits: Sequence[PredictionSplit] = ("oof", "test"),
     seconds: float = 1.0,
+    recipe: dict[str, object] | None = None,
 ) -> None:
     """Write a source through the prediction store's own function.
 
@@ -218,7 +219,7 @@ def write_toy_source(
         toy.index,
         name,
         made_by=f"kit {'train' if by_fold else 'fill'} {name}",
-        recipe={"name": name},
+        recipe=recipe or {"name": name},
         seconds=lambda: seconds,
     )
     for split in splits:

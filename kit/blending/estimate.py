@@ -48,7 +48,7 @@ class Bootstrap:
 
     def estimate(self, name: str) -> Estimate:
         """Pooled RMSE with its 95 % percentile interval."""
-        return interval(self._rmse(self._totals, name), self._rmse(self._drawn, name), self._groups)
+        return interval(self._rmse(self._totals, name), self._rmse(self._drawn, name), self._groups, least=0.0)
 
     def difference(self, minuend: str, subtrahend: str) -> Estimate:
         """RMSE of one less RMSE of the other, with the interval of the difference on the same draws."""
@@ -142,7 +142,7 @@ def leaderboard(
     value, value_known = _two_scores(total)
     return Leaderboard(
         photos,
-        interval(value, both[:, 0], len(size)),
+        interval(value, both[:, 0], len(size), least=0.0),
         _half(alone),
         _half(own[:, 0]),
         interval(value - value_known, both[:, 0] - both[:, 1], len(size)),

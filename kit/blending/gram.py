@@ -104,8 +104,10 @@ class ResidualGram:
         """These columns, in this order."""
         use = np.asarray(members)
         names = tuple(self.members[k] for k in members), tuple(self.digests[k] for k in members)
-        products = self.by_region[:, :, use[:, None], use]
-        return ResidualGram(*names, self.photos, products, self.region_sums[:, :, use], self.region_counts)
+        # laid out like any other Gram: later sums go along memory, and their last bits with it
+        products = np.ascontiguousarray(self.by_region[:, :, use[:, None], use])
+        sums = np.ascontiguousarray(self.region_sums[:, :, use])
+        return ResidualGram(*names, self.photos, products, sums, self.region_counts)
 
 
 def residual_gram(

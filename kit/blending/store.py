@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import types
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -10,13 +11,14 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from kit.blending.fit import Blend
 from kit.blending.recipe import checked_recipe
 from kit.errors import DamagedStore, Mismatch, MissingStep, UnknownName
-from kit.storage import read_json, write_json
+from kit.storage import digest_of, read_json, to_json, write_json
 from kit.workspace import Workspace
 
 
 def write_blend(workspace: Workspace, blend: Blend) -> None:
     """Write `blends/<name>.json`, whole or not at all."""
-    write_json(workspace.blend(blend.name), blend)
+    fields = json.loads(to_json(blend))
+    write_json(workspace.blend(blend.name), {**fields, "digest": digest_of(fields)})
 
 
 def read_blend(workspace: Workspace, name: str | None = None) -> Blend:
@@ -47,7 +49,10 @@ def read_blend(workspace: Workspace, name: str | None = None) -> Blend:
 def _parse(path: Path) -> Blend:
     found = read_json(path, made_by="kit blend")
     try:
+        digest = found.pop("digest", None)
         blend: Blend = _build(Blend, found)
+        if digest != digest_of(found) or blend.name != path.stem:
+            raise ValueError("it was changed, copied or renamed after kit wrote it")
         weights = list(blend.weights.values())
         if not abs(sum(weights) - 1.0) < 1e-6:
             raise ValueError(f"weights {weights} do not sum to one")
@@ -55,7 +60,7 @@ def _parse(path: Path) -> Blend:
         return blend
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise DamagedStore(
-            f"{path} is not a blend that kit wrote, or an older kit did ({error!r}). Delete it, then run: kit blend"
+            f"{path} is not a blend that kit wrote, or an older kit did ({error}). Delete it, then run: kit blend"
         ) from None
 
 
@@ -64,8 +69,13 @@ def _build(kind: Any, value: Any) -> Any:
     if is_dataclass(kind):
         hints = get_type_hints(kind)
         names = [field.name for field in fields(kind)]
-        if not isinstance(value, dict) or set(value) != set(names):
-            raise ValueError(f"{getattr(kind, '__name__', kind)} from {str(value)[:60]}")
+        what = getattr(kind, "__name__", kind)
+        if not isinstance(value, dict):
+            raise ValueError(f"{str(value)[:60]} is no {what}")
+        wrong = [f"{name} is missing" for name in names if name not in value]
+        wrong += [f"{name} is unknown" for name in value if name not in names]
+        if wrong:
+            raise ValueError(f"of {what} {', '.join(wrong)[:80]}")
         return kind(**{name: _build(hints[name], value[name]) for name in names})  # type: ignore[operator]
     origin, inner = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):

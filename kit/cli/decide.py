@@ -40,7 +40,7 @@ def sources(context: typer.Context, as_json: JsonOption = False) -> None:
 def blend(
     context: typer.Context,
     sources: Annotated[list[str] | None, typer.Argument(help="Members. Default: every complete source.")] = None,
-    members: Annotated[str | None, typer.Option("--members", help="The same, with commas between.")] = None,
+    members: Annotated[list[str] | None, typer.Option("--members", help="The same, with commas between.")] = None,
     rung: Annotated[
         str, typer.Option("--rung", help="A rung by name, or auto: climb as far as the gate lets.")
     ] = "auto",
@@ -82,8 +82,8 @@ def blend(
 
     if plots not in ("png", "svg", "none"):
         raise UsageError(f"--plots is {plots!r}, not png, svg or none.")
-    named = [*(sources or []), *(part.strip() for part in (members or "").split(",") if part.strip())]
-    if members is not None and not named:
+    named = [*(sources or []), *(part.strip() for part in ",".join(members or []).split(",") if part.strip())]
+    if members and not named:
         raise UsageError("--members names no source. See what there is: kit sources")
     if force and not stack:
         raise UsageError("--force trains the stack again: it goes with --stack. A blend is always made anew.")
@@ -98,8 +98,8 @@ def blend(
         print_json(made)
     else:
         print(blend_report(made, project.workspace, pictures))
-        for source, reason in left_out.items():
-            print(typed(f"Left out: {source} ({reason})"))
+        if left_out:
+            print(typed(f"Left out, not complete (kit sources says why): {', '.join(left_out)}"))
 
 
 def _train_stack(project: Project, members: list[str], seed: int, force: bool) -> None:

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-_COMMANDS = re.compile(r"\bkit (fetch|folds|fill|train|predict|sources|blend|upload|submissions|check|grade|figure|import|export|sd|clip)\b")
+_COMMANDS = re.compile(
+    r"\bkit (fetch|folds|fill|train|predict|sources|blend|upload|submissions|check|grade|figure|import|export|sd|clip)"
+    r"\b"
+)
 
 if TYPE_CHECKING:
     from kit.project import Project

@@ -108,8 +108,9 @@ def _verdict(row: RungRow) -> str:
 
 def _expectation(blend: Blend) -> list[str]:
     board = blend.leaderboard
+    photos = "1 test photo" if board.photos == 1 else f"{board.photos} test photos"
     return [
-        f"Leaderboard, {board.photos} test photos: {board.score} expected, clipped (which test photos: +-"
+        f"Leaderboard, {photos}: {board.score} expected, clipped (which test photos: +-"
         f"{board.sampling:.4f}, which training photos: +-{board.estimation:.4f}; unknown extremes cost "
         f"{change(board.extremes)}).",
         f"Extremes of a test photo: {blend.extremes.reason}.",

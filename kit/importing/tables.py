@@ -22,7 +22,7 @@ from kit.progress import track
 from kit.rows import Blame, Rows, batches, open_rows
 from kit.storage import disk_errors, temporary_sibling
 
-BLAME = Blame(TableError, "Two columns are needed, as in the sample submission: id,value")
+BLAME = Blame(TableError, "Copy it again, or write two columns in UTF-8 as in the sample submission: id,value")
 _NONE = pa.array([], pa.string())
 
 
