@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from kit.checkpoints import drop_checkpoints, list_checkpoints
+from kit.clip.conditions import conditions_of
 from kit.errors import KitError, Mismatch, UnknownName, UsageError
 from kit.experiments import Experiment, different_settings, other_weights, outdated, recipe_of, set_aside
 from kit.fills import FILLS
@@ -71,12 +72,13 @@ def fit_fold(
     folder = project.workspace.run(experiment.name, fold)
     if force or not ((folder / "run.json").is_file() or list_checkpoints(folder)):
         try_out(experiment, len(project.folds.train_positions(fold)))
+    parts = (project.workspace, project.index, project.pack, project.folds)
     if processes.main:
         base_fills(project, experiment)
+        conditions_of(*parts, experiment, fold, processes.device)
         if force:
             _set_aside(folder)
     processes.wait()
-    parts = (project.workspace, project.index, project.pack, project.folds)
     try:
         fill = base_fills(project, experiment)["oof"]
         run = train_fold(*parts, experiment, fold, fill, processes=processes, options=options)
@@ -133,12 +135,16 @@ def _write(
     samples = project.index.split(photo_split(split))
     positions = project.folds.valid_positions(fold) if split == "oof" else np.arange(len(samples))
     fill = base_fills(project, experiment)[split]
+    parts = (project.workspace, project.index, project.pack, project.folds)
+    told = conditions_of(*parts, experiment, fold, place)
+    about = None if told is None else told.train if split == "oof" else told.test
     trained = read_json(project.workspace.run(name, fold) / "run.json", made_by=f"kit train {name} --fold {fold}")
     before = float(trained.get("seconds", 0.0)) if split == "oof" else 0.0  # the training's time is counted once
     started = time.perf_counter()
 
     def values() -> Iterator[np.ndarray]:
-        inputs: Inputs = prepare_inputs(experiment, project.pack.image(photo_split(split)), samples, positions, fill)
+        images = project.pack.image(photo_split(split))
+        inputs: Inputs = prepare_inputs(experiment, images, samples, positions, fill, about)
         title = f"Predicting {name}, fold {fold} ({split})"
         yield from track(predict(generator, experiment, inputs, place), title, len(positions), "photos")
 

@@ -37,10 +37,17 @@ class Inputs:
     hole: torch.Tensor
     """`(n, 1, S, S)` float32, the share of each pixel that is hidden."""
     fill: Predictions
+    about: torch.Tensor | None = None
+    """`(n, D)` float32: what the network is told of each photo, if anything."""
 
 
 def prepare_inputs(
-    experiment: Experiment, images: np.ndarray, samples: Sequence[Sample], positions: np.ndarray, fill: Predictions
+    experiment: Experiment,
+    images: np.ndarray,
+    samples: Sequence[Sample],
+    positions: np.ndarray,
+    fill: Predictions,
+    about: torch.Tensor | None = None,
 ) -> Inputs:
     """Bring photos with their base fill to the network's size.
 
@@ -49,6 +56,7 @@ def prepare_inputs(
         samples: all photos of the split.
         positions: which of them.
         fill: the base fill's predictions of this split.
+        about: `(N, D)`, what is told of each photo of the split (`kit.clip.conditions`).
     """
     size = experiment.size
     filled = torch.empty(len(positions), 3, size, size)
@@ -60,16 +68,24 @@ def prepare_inputs(
         tensor = torch.from_numpy(photo.transpose(2, 0, 1))[None]
         filled[place] = F.interpolate(tensor, size=(size, size), mode="area")[0]
         holes[place] = coverage(sample.boxes, (sample.height, sample.width), size)[0]
-    return Inputs([samples[position] for position in positions], positions, filled, holes, fill)
+    chosen = None if about is None else about[positions]
+    return Inputs([samples[position] for position in positions], positions, filled, holes, fill, chosen)
 
 
 @torch.no_grad()
-def residuals(generator: nn.Module, experiment: Experiment, filled: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
+def residuals(
+    generator: nn.Module,
+    experiment: Experiment,
+    filled: torch.Tensor,
+    hole: torch.Tensor,
+    about: torch.Tensor | None = None,
+) -> torch.Tensor:
     """The network's residual `(n, 3, S, S)`, averaged over the mirrored view if it was trained with mirrored photos."""
+    told = () if about is None else (about,)
     generator.eval()
-    residual = generator(network_input(filled, hole))
+    residual = generator(network_input(filled, hole), *told)
     if experiment.mirrored:
-        residual = residual + generator(network_input(filled.flip(3), hole.flip(3))).flip(3)
+        residual = residual + generator(network_input(filled.flip(3), hole.flip(3)), *told).flip(3)
         residual = residual / 2
     return residual.float()
 
@@ -78,9 +94,9 @@ def predict(generator: nn.Module, experiment: Experiment, inputs: Inputs, device
     """The hidden pixels of each photo in order, `(n, 3)` float32 RGB in [0, 1]."""
     for start in range(0, len(inputs.samples), CHUNK):
         piece = slice(start, start + CHUNK)
-        residual = residuals(
-            generator, experiment, inputs.filled[piece].to(device), inputs.hole[piece].to(device)
-        ).cpu()
+        seen = [inputs.filled[piece].to(device), inputs.hole[piece].to(device)]
+        seen += [] if inputs.about is None else [inputs.about[piece].to(device)]
+        residual = residuals(generator, experiment, *seen).cpu()
         for offset, sample in enumerate(inputs.samples[piece]):
             full = F.interpolate(residual[offset : offset + 1], size=(sample.height, sample.width), mode="bilinear")[0]
             rows, columns = scored_pixels(sample.boxes)

@@ -378,9 +378,14 @@ def _how_to_make(workspace: Workspace, source: str, split: PredictionSplit, abse
         manifest = read_manifest(workspace, source, other, None)  # type: ignore[arg-type]
         if manifest is not None and manifest["recipe"].get("kind") == "import":
             return f"Run: kit import {source} --{split} FILE"
+    # whatever made the folds that are there makes the others: a stack, neighbours, samples drawn toward a fill
     manifests = (read_manifest(workspace, source, split, fold) for fold in range(k) if fold not in absent)
-    if any(manifest is not None and manifest["recipe"].get("kind") == "stack" for manifest in manifests):
-        return "Run: kit blend --stack"
+    for manifest in manifests:
+        kind = "" if manifest is None else manifest["recipe"].get("kind", "")
+        if kind == "stack":
+            return "Run: kit blend --stack"
+        if manifest is not None and kind in ("neighbours", "diffusion"):
+            return f"Run: {manifest['made_by']}"
     if source in FILLS:
         return f"Run: kit fill {source} --force"
     flags = " ".join(f"--fold {fold}" for fold in absent)

@@ -8,6 +8,8 @@ A workspace is a folder that holds one competition's work:
     folds/<slug>.csv, .json     fold of each training photo, and the recipe
     runs/<experiment>/fold_<k>/ experiment.json, model.safetensors, log.csv, checkpoints
     predictions/<source>/<split>/<part>.npy, .json
+    sd/<recipe>/                every sample of Stable Diffusion
+    embeddings/<model>/         vectors of photos and texts
     blends/<name>.json
     submissions/<name>.csv, ledger.csv
     report/                     pages and pictures

@@ -273,7 +273,7 @@ BLEND = [
     Mistake("blend good --name mean", "mean is the name of a source"),
     Mistake("blend good other", "kit fill good --force", nan_in_oof),
     Mistake("blend good other", "kit fill good --force", truncated_values),
-    Mistake("blend good other", "Delete it, then run: kit fill good", manifest_without_keys),
+    Mistake("blend good other", "Delete it, then run: kit import good --oof FILE", manifest_without_keys),
     Mistake("blend unet", "made with other folds", other_folds),
     Mistake("blend", "Run: kit folds", no_folds),
     Mistake("blend", "changed after kit wrote it", edited_folds),

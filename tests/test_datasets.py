@@ -123,7 +123,7 @@ def test_a_batch_is_in_range_and_known_pixels_are_the_targets(targets: np.ndarra
     batch = batches(make(targets, settings=(f"base={base}", f"size={size}")), 0)[0]
     assert batch.filled.shape == batch.target.shape == (4, 3, size, size)
     assert batch.hole.shape == (4, 1, size, size)
-    for values in tensors(batch):
+    for values in tensors(batch)[:4]:  # what is told of a photo besides is no pixel
         assert values.dtype == torch.float32
         assert float(values.min()) >= 0 and float(values.max()) <= 1 + 1e-6
     assert batch.weight is batch.hole

@@ -14,6 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from toy import Toy, make_toy_workspace
 
+from kit.clip import find_model
 from kit.errors import DamagedStore, KitError, UnknownName, UsageError
 from kit.experiments import (
     ARCHITECTURES,
@@ -88,6 +89,7 @@ GOOD = {
     "test_photos": ("yes", True),
     "seed": ("42", 42),
     "standardise": ("false", False),
+    "clip_model": ("thumbnail", f"thumbnail@{find_model('thumbnail').digest}"),
 }
 
 NEEDS = {
@@ -100,6 +102,7 @@ BAD = [
     "",
     "size",
     "standardise=perhaps",
+    "clip_model=nowhere",
     "size=",
     "=64",
     "size=100",

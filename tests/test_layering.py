@@ -53,7 +53,7 @@ def layers() -> dict[str, str]:
     """Module below `kit` to its layer, from the docstring."""
     found = {}
     for layer, text in re.findall(r"^    (\d[ab]?) +(.*)$", kit.__doc__ or "", re.MULTILINE):
-        for name in re.split(r"  +", text):
+        for name in text.split():
             if (PACKAGE / name).is_dir() or (PACKAGE / f"{name}.py").is_file():
                 found[name] = layer
     return found

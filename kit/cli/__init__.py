@@ -71,9 +71,9 @@ def main(
 def run() -> None:
     """Run the command line; any mendable failure is one line on standard error and exit code 2."""
     # importing a module of commands registers them; none of them imports torch, pandas or kaggle at its top
-    from kit.cli import data, decide, imports, leaderboard, models, show
+    from kit.cli import clip, data, decide, imports, leaderboard, models, show
 
-    assert data and decide and imports and leaderboard and models and show
+    assert clip and data and decide and imports and leaderboard and models and show
     try:
         code = app(standalone_mode=False)
     except KitError as error:

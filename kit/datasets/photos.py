@@ -34,6 +34,13 @@ class Batch:
     weight: torch.Tensor
     """`(N, 1, S, S)` float32: the share that is hidden and whose truth is known, what losses count. The hole itself,
     but for test photos."""
+    about: torch.Tensor
+    """`(N, D)` float32: what the network is told of each photo; D is 0 where it is told nothing."""
+
+    @property
+    def told(self) -> tuple[torch.Tensor, ...]:
+        """What a network gets besides pixels."""
+        return (self.about,) if self.about.shape[1] else ()
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,7 @@ class TrainingPhotos:
         boxes: tuple[Box, ...],
         *,
         partly: PartlyKnown | None = None,
+        about: torch.Tensor | None = None,
         device: torch.device | str = "cpu",
         process: Process = Process(),
     ) -> None:
@@ -96,6 +104,8 @@ class TrainingPhotos:
             positions: which of them this model may see.
             boxes: the competition's box sizes; fresh ones are of the same size and number.
             partly: photos to be trained on besides, on what is known of them.
+            about: `(n, D)`, what is told of each photo at `positions`, then of those of `partly`; mirrored, cropped or
+                with other boxes, a photo keeps it.
             device: where photos are kept and batches made.
             process: which of the training's processes this is; they share each step's photos.
 
@@ -119,6 +129,7 @@ class TrainingPhotos:
         if len(photos) < process.count:
             raise UsageError(f"{len(photos)} training photos are too few for {process.count} processes.")
         self.photos = photos.to(device)
+        self.about = (torch.zeros(len(photos), 0) if about is None else about).to(device)
         # a DCGAN looks at whole photos alone: the cheapest fill will do
         self.base = SpectralFill("mean" if experiment.method == "dcgan" else experiment.base)
 
@@ -148,7 +159,8 @@ class TrainingPhotos:
         places = self._places(step, number)
         chosen, device = order[places], self.photos.device
         drawn = torch.from_numpy(draws[chosen]).to(device, non_blocking=True)
-        target, hidden = self._augmented(torch.from_numpy(chosen).to(device), drawn)
+        number_of = torch.from_numpy(chosen).to(device)
+        target, hidden = self._augmented(number_of, drawn)
         layouts = [place // self.experiment.photos_per_layout for place in range(places.start, places.stop)]
         fresh = {layout: self._boxes(epoch, layout) for layout in dict.fromkeys(layouts)}
         boxes = [fresh[layout] for layout in layouts]
@@ -163,7 +175,7 @@ class TrainingPhotos:
         filled = self.base(target, hole, groups=groups, windows=windows)
         if self.experiment.bleed:
             filled = bleed(filled, numbers, self.full, self.experiment.bleed)
-        return Batch(filled, hole, target, weight)
+        return Batch(filled, hole, target, weight, self.about[number_of])
 
     def _places(self, step: int, number: int) -> slice:
         """Which places in the epoch's order this pass of this process takes."""

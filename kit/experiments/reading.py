@@ -12,7 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from kit.errors import DamagedStore, StoreError, UnknownName, UsageError
+from kit.errors import DamagedStore, KitError, StoreError, UnknownName, UsageError
 from kit.experiments.catalog import EXPERIMENTS, as_text
 from kit.experiments.settings import Experiment, without_effect
 from kit.storage import read_json
@@ -105,7 +105,7 @@ def with_settings(base: Experiment, settings: Sequence[str]) -> Experiment:
     types_of = typing.get_type_hints(Experiment)
     known = [field.name for field in fields(Experiment) if field.name != "name"]
     values: dict[str, Any] = {}
-    for setting in settings:
+    for setting in map(_meant, settings):
         field, equals, text = setting.partition("=")
         if not equals:
             raise UsageError(f"--set {setting!r} is not of the form field=value, such as --set size=128.")
@@ -126,9 +126,21 @@ def check_effect(chosen: Sequence[Experiment], settings: Sequence[str]) -> None:
     """Raise `UsageError` when a `field=value` is read by none of the experiments: another one was meant."""
     useless = [without_effect(one) for one in chosen]
     for setting in settings:
-        field = setting.partition("=")[0]
+        field = _meant(setting).partition("=")[0]
         if all(field in reasons for reasons in useless):
             raise UsageError(f"--set {setting} changes nothing: {useless[0][field]}.")
+
+
+def _meant(setting: str) -> str:
+    """`clip` was the name of the largest gradient norm before there was a CLIP: with a number it still is."""
+    field, equals, text = setting.partition("=")
+    if field != "clip" or not equals:
+        return setting
+    try:
+        float(text)
+    except ValueError:
+        return f"clip_model={text}"
+    return setting
 
 
 def _read_as(kind: Any, field: str, text: str) -> Any:
@@ -147,6 +159,13 @@ def _read_as(kind: Any, field: str, text: str) -> Any:
         with contextlib.suppress(RuntimeError):  # a home folder that cannot be told
             path = path.expanduser()
         return str(path.absolute())  # another folder may be the current one when it goes on
+    if field == "clip_model" and value != "none":
+        from kit.clip.naming import pinned  # a clip is asked for by few
+
+        try:
+            return pinned(value)
+        except KitError as error:
+            raise UsageError(f"--set clip_model={text}: {error}") from None
     if kind is float and not abs(value) < float("inf"):
         raise UsageError(f"--set {field}={text}: a finite number is needed.")
     return value

@@ -17,6 +17,7 @@ SMP_ARCHITECTURES = ("unet", "unetplusplus", "fpn", "manet")
 PHOTO_ARCHITECTURES = ("paper-unet", "resnet", "dcgan")
 """Networks that paint the whole photo; all others give a residual over the base fill."""
 ARCHITECTURES = (*SMP_ARCHITECTURES, "light", "plain", "bilstm", "partialconv", *PHOTO_ARCHITECTURES)
+_ARE_TOLD = (*SMP_ARCHITECTURES, "light", "plain")
 _NEED_PHOTOS_AS_THEY_ARE = (*PHOTO_ARCHITECTURES, "light")
 BOTTLENECKS = ("conv", "fourier", "attention")
 ADVERSARIES = ("bce", "lsgan", "hinge")
@@ -63,6 +64,10 @@ class Experiment:
     standardise: bool = False
     """Show the network every photo with the same mean and contrast, scale its residual back, and weigh a photo's
     squared error by its contrast: nothing has to be learnt twice because a photo is dark or flat."""
+    clip_model: str = "none"
+    """Tell the network what each photo shows: scale and shift of its coarsest features from the photo's vector (FiLM).
+    none, thumbnail, a CLIP's folder, a model of the hub that `kit clip --model` has fetched, or
+    timm:MODEL:WEIGHTS_FILE. `--set clip=` with one of these means the same."""
     base: str = "fractional"
     """Classical fill under the residual, and in the holes of the input: fractional, harmonic or mean."""
     # --- what is asked of it
@@ -172,12 +177,17 @@ class Experiment:
         return self.standardise and self.method == "supervised" and self.architecture not in _NEED_PHOTOS_AS_THEY_ARE
 
     @property
+    def conditioned(self) -> bool:
+        """Whether the network is told of each photo as a whole."""
+        return self.clip_model != "none" and self.method == "supervised" and self.architecture in _ARE_TOLD
+
+    @property
     def mirrored(self) -> bool:
         """Whether predictions average the mirrored view: not where a search of z finds its own view."""
         return self.flip and self.method != "dcgan"
 
 
-_LATER = {"standardise": False}
+_LATER = {"standardise": False, "clip_model": "none"}
 
 Check = tuple[bool, str]
 
@@ -286,6 +296,8 @@ def without_effect(one: Experiment) -> dict[str, str]:
         found["bottleneck"] = "it is architecture=plain's"
     if not dataclasses.replace(one, standardise=True).standardised:
         found["standardise"] = f"architecture={one.architecture} needs photos as they are"
+    if not dataclasses.replace(one, clip_model="thumbnail").conditioned:
+        found["clip_model"] = f"architecture={one.architecture} is not told of photos"
     if one.architecture != "light":
         found["frozen"] = "it is architecture=light's"
     if not one.adversarial_weight:

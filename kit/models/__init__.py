@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 
 from kit.datasets import INPUT_CHANNELS
 from kit.experiments import SMP_ARCHITECTURES, Experiment
 from kit.models.dcgan import DCGANDiscriminator, DCGANGenerator
+from kit.models.film import Film
 from kit.models.light import LightUNet
 from kit.models.paper_unet import PaperUNet
 from kit.models.partialconv import PartialConvUNet
@@ -36,7 +38,9 @@ def build_generator(experiment: Experiment, *, pretrained: bool = True) -> nn.Mo
         UsageError: segmentation-models-pytorch or timm know no such encoder, or it cannot have that decoder.
         TrainingError: the encoder's weights cannot be had.
     """
-    network = _network(experiment, pretrained)
+    network: Any = _network(experiment, pretrained)
+    if experiment.conditioned:  # made last: the same seed gives the other weights that it gives without
+        network.film = Film(network.coarsest)
     return Standardised(network) if experiment.standardised else network
 
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from kit.errors import UsageError
+from kit.models.film import Film, told
 from kit.models.folding import fold_batch_norms
 
 _AROUND = 9  # pixels: a smoothed hole tells how far the border is
@@ -55,6 +56,8 @@ class LightUNet(nn.Module):
             raise UsageError(
                 f"decoder_channels: 2 to {len(channels)} numbers, frozen: 0 to {len(channels) - 1} for this encoder"
             )
+        self.coarsest = int(channels[-1])
+        self.film: Film | None = None
         self.encoder = fold_batch_norms(encoder, torch.zeros(1, 3, 64, 64))
         self.dropout, self.finest = dropout, len(channels) - len(widths)
         self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
@@ -80,8 +83,9 @@ class LightUNet(nn.Module):
         """The stage of the encoder that is told of the hole."""
         return self._injected[0]
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The residual, decoded at half the resolution of the finest level used."""
+    def forward(self, x: torch.Tensor, about: torch.Tensor | None = None) -> torch.Tensor:
+        """The residual, decoded at half the resolution of the finest level used; `about` is as `kit.models.film` has
+        it."""
         photo, hole = x[:, :3] / 4 + 0.5, x[:, 3:4]
         around = F.avg_pool2d(hole, _AROUND, 1, _AROUND // 2)
         condition = torch.cat([x[:, 3:], around], 1)
@@ -91,7 +95,7 @@ class LightUNet(nn.Module):
         y: torch.Tensor | None = None
         for level, (convolutions, feature) in enumerate(zip(self.levels, reversed(features), strict=False)):
             if level == 0:
-                feature = F.dropout2d(feature, self.dropout, self.training)
+                feature = F.dropout2d(told(self.film, feature, about), self.dropout, self.training)
             parts = [feature, F.interpolate(seen, size=feature.shape[2:], mode="area")]
             if y is not None:
                 parts.insert(1, F.interpolate(y, size=feature.shape[2:], mode="nearest"))

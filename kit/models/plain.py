@@ -11,6 +11,7 @@ from torch import nn
 
 from kit.models.attention import AttentionBlock
 from kit.models.blocks import PixelHead, ResidualBlock
+from kit.models.film import Film, told
 from kit.models.fourier import FourierBlock
 
 BOTTLENECKS: dict[str, Callable[[int, float], nn.Module]] = {
@@ -61,16 +62,18 @@ class PlainUNet(nn.Module):
         self.up = nn.ModuleList(nn.Conv2d(coarse, fine, 1) for fine, coarse in levels)
         self.decoder = nn.ModuleList(_residual_blocks(fine, blocks) for fine, _ in levels)
         self.head = PixelHead(widths[0], in_channels, patch)
+        self.coarsest = widths[-1]
+        self.film: Film | None = None
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`(N, C, S, S)` to the residual `(N, 3, S, S)`."""
+    def forward(self, x: torch.Tensor, about: torch.Tensor | None = None) -> torch.Tensor:
+        """`(N, C, S, S)`, and what is known of the photos (`kit.models.film`), to the residual `(N, 3, S, S)`."""
         features = self.stem(x)
         skips = []
         for encode, down in zip(self.encoder, self.down, strict=True):
             features = encode(features)
             skips.append(features)
             features = down(features)
-        features = self.bottleneck(features)
+        features = self.bottleneck(told(self.film, features, about))
         for up, decode in zip(reversed(self.up), reversed(self.decoder), strict=True):
             # the 1x1 convolution first: there are a quarter of the places
             features = decode(F.interpolate(up(features), scale_factor=2.0, mode="nearest") + skips.pop())

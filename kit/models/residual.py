@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from kit.errors import UsageError
+from kit.models.film import Film, told
 
 
 class ResidualGenerator(nn.Module):
@@ -32,13 +33,16 @@ class ResidualGenerator(nn.Module):
         super().__init__()
         self.network: Any = _smp_network(architecture, encoder, decoder_channels, in_channels)
         self.dropout = dropout
+        self.coarsest = int(self.network.encoder.out_channels[-1])
+        self.film: Film | None = None
         head: Any = self.network.segmentation_head[0]
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`(N, C, S, S)` to the residual `(N, 3, S, S)`."""
+    def forward(self, x: torch.Tensor, about: torch.Tensor | None = None) -> torch.Tensor:
+        """`(N, C, S, S)`, and what is known of the photos (`kit.models.film`), to the residual `(N, 3, S, S)`."""
         features = self.network.encoder(x)
+        features[-1] = told(self.film, features[-1], about)
         if self.dropout:
             features[-1] = F.dropout2d(features[-1], self.dropout, self.training)
         return self.network.segmentation_head(self.network.decoder(features))

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from kit.checkpoints import drop_checkpoints, load_checkpoint, save_checkpoint
+from kit.clip.conditions import Conditions, conditions_of
 from kit.datasets import PartlyKnown, TrainingPhotos
 from kit.errors import KitError, TrainingError, UsageError
 from kit.experiments import Experiment, run_stamp, settings_of
@@ -108,8 +109,10 @@ def train_fold(
             drop_checkpoints(folder)  # they are still there after a kill in between
         return done
     try:
-        photos = _photos(index, pack, folds, experiment, fold, processes)
-        inputs = prepare_inputs(experiment, pack.train_image, index.train, folds.valid_positions(fold), fill)
+        told = conditions_of(workspace, index, pack, folds, experiment, fold, processes.device)
+        photos = _photos(index, pack, folds, experiment, fold, processes, told)
+        about = told.train if told else None
+        inputs = prepare_inputs(experiment, pack.train_image, index.train, folds.valid_positions(fold), fill, about)
         state = _state(folder, experiment, processes)
         trainer = Trainer(experiment, state, processes, compiled=options.compiled)
         device = processes.device
@@ -126,15 +129,26 @@ def train_fold(
 
 
 def _photos(
-    index: Index, pack: Pack, folds: Folds, experiment: Experiment, fold: int, processes: Processes
+    index: Index,
+    pack: Pack,
+    folds: Folds,
+    experiment: Experiment,
+    fold: int,
+    processes: Processes,
+    told: Conditions | None,
 ) -> TrainingPhotos:
+    seen = folds.train_positions(fold)
+    about = (
+        None if told is None else torch.cat([told.train[seen], told.test[: len(index.test) * experiment.test_photos]])
+    )
     test = PartlyKnown(pack.test_image, [sample.boxes for sample in index.test])
     return TrainingPhotos(
         experiment,
         pack.train_target,
-        folds.train_positions(fold),
+        seen,
         index.train[0].boxes,
         partly=test if experiment.test_photos else None,
+        about=about,
         device=processes.device,
         process=processes.here,
     )

@@ -17,6 +17,7 @@ from kit.losses import (
     hole_mse_loss,
 )
 from kit.models import build_discriminator, build_generator
+from kit.models.film import CONDITION
 from kit.models.patchgan import patch_candidate
 from kit.models.standardised import contrast
 from kit.training.methods.spread import spreads
@@ -44,7 +45,8 @@ class Supervised:
 
     def try_out(self, experiment: Experiment, networks: dict[str, nn.Module], photos: torch.Tensor) -> torch.Size:
         """One pass of both."""
-        residual = networks["generator"](network_input(photos, photos[:, :1]))
+        told = (photos.new_zeros(len(photos), CONDITION),) if experiment.conditioned else ()
+        residual = networks["generator"](network_input(photos, photos[:, :1]), *told)
         if "discriminator" in networks:
             networks["discriminator"](patch_candidate(photos, photos[:, :1], photos))
         return residual.shape
@@ -54,7 +56,7 @@ class Supervised:
         (batch,) = batches
         experiment: Experiment = trainer.experiment
         with trainer.autocast():
-            residual = trainer.run["generator"](network_input(batch.filled, batch.hole)).float()
+            residual = trainer.run["generator"](network_input(batch.filled, batch.hole), *batch.told).float()
         predicted = batch.filled + residual
         losses: dict[str, torch.Tensor] = {}
         total = residual.new_zeros(())
