@@ -34,7 +34,7 @@ from kit.demo import make_demo_archive
 
 COMMANDS = [
     "fetch", "folds", "fill", "train", "predict", "sources", "blend", "upload", "submissions", "check", "grade",
-    "figure", "demo", "import", "export", "clip",
+    "figure", "demo", "import", "export", "clip", "sd",
 ]  # fmt: skip
 HEAVY = ("torch", "pandas", "kaggle", "kagglesdk", "cv2", "scipy", "sklearn", "matplotlib", "pyarrow")
 

@@ -57,6 +57,7 @@ def main(
       kit folds
       kit fill all
       kit train regress --fold all     # or: for k in 0 1 2 3 4; do kit train regress --fold $k; done
+      kit sd --model FOLDER            # Stable Diffusion, where a GPU is at hand
       kit sources
       kit blend
       kit upload --dry-run
@@ -71,9 +72,9 @@ def main(
 def run() -> None:
     """Run the command line; any mendable failure is one line on standard error and exit code 2."""
     # importing a module of commands registers them; none of them imports torch, pandas or kaggle at its top
-    from kit.cli import clip, data, decide, imports, leaderboard, models, show
+    from kit.cli import clip, data, decide, imports, leaderboard, models, sd, show
 
-    assert clip and data and decide and imports and leaderboard and models and show
+    assert clip and data and decide and imports and leaderboard and models and sd and show
     try:
         code = app(standalone_mode=False)
     except KitError as error:
