@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command import kit, ok
 from test_blending_gram import poke
 from test_blending_solvers import slsqp_on_pixels
 from toy import Toy, make_toy_files, make_toy_workspace, noisy, write_toy_source
@@ -129,6 +130,26 @@ def test_same_bytes_whatever_the_cache_held(toy: Toy, rung: str) -> None:
     extended = path.read_bytes()
     make_blend(*toy.parts, rung=rung)
     assert cold == extended == path.read_bytes()
+
+
+def test_members_may_be_named_in_any_way(toy: Toy) -> None:
+    blend = f"-w {toy.workspace.root} blend --plots none --json"
+    spellings = (
+        "unet telea mean",
+        "--members unet,telea,mean",
+        "--members unet --members telea,mean",
+        "mean --members unet,telea",
+    )
+    found = {json.loads(ok(f"{blend} {names}"))["name"] for names in spellings}
+    assert len(found) == 1
+    assert [row["name"] for row in json.loads(ok(f"{blend} {spellings[2]}"))["members"]] == ["mean", "telea", "unet"]
+    for line, said in (
+        ("--members ,", "names no source"),
+        ("--force", "goes with --stack"),
+        ("--plots gif", "not png"),
+    ):
+        done = kit(f"{blend} {line}")
+        assert done.is_one_error_line and said in done.err
 
 
 def test_an_unfinished_stack_says_how_to_go_on(toy: Toy) -> None:

@@ -155,7 +155,9 @@ def test_the_command_compares_prompts_with_the_rmse_of_sources_made_by_them(toy:
     [
         ("--classes", "thumbnail reads no text"),
         ("--prompts xyz", "thumbnail reads no text"),
-        ("--model CLIP --classes --names cat", "1 class names are too few"),
+        ("--model CLIP --classes --names cat", "Class names: cat. Two are needed"),
+        ("--model CLIP --classes --names ,", "names no class"),
+        ("--model CLIP --prompts a-{beast}", "there is no {beast} to fill in"),
         ("--model CLIP --classes --prompts xyz", "has no place for the class"),
     ],
 )

@@ -93,14 +93,18 @@ def _neighbours(project: Project, model: Model, k: int, rename: str | None, devi
 
     name = rename or NAME
     made = make_neighbours(project, model, k=k, name=name, device=device, force=force)
-    print(f"{'Filled' if made else 'There already'}: {name}, by the {k} nearest of {model.text}")
+    used = min(k, len(project.index.train))
+    print(f"{'Filled' if made else 'There already'}: {name}, by the {used} nearest of {model.text}")
 
 
 def _classes(project: Project, model: Model, names: str | None, prompts: list[str], device: Any, as_json: bool) -> None:
     from kit.clip import TEMPLATE, zero_shot
     from kit.clip.embeddings import SPLITS
+    from kit.errors import UsageError
 
     chosen = [name.strip() for name in (names or "").split(",") if name.strip()]
+    if names is not None and not chosen:
+        raise UsageError(f"--names {names!r} names no class. Name them: --names cat,dog,tiger")
     told = {
         split: zero_shot(project, model, split, names=chosen, templates=prompts or [TEMPLATE], device=device)
         for split in SPLITS

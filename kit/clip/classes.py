@@ -10,6 +10,7 @@ import torch
 
 from kit.clip.embeddings import photo_embeddings, text_embeddings
 from kit.clip.naming import Model, find_model
+from kit.diffusion.prompts import templates_of
 from kit.errors import UsageError
 from kit.project import Project
 from kit.workspace import Split
@@ -70,8 +71,9 @@ def zero_shot(
     """
     names = tuple(dict.fromkeys(names)) or tuple(klass for klass in project.index.classes if klass)
     if len(names) < 2:
-        raise UsageError(f"{len(names)} class names are too few to choose from. Name them: --names cat,dog,tiger")
-    for template in templates:
+        given = ", ".join(names) or "none"
+        raise UsageError(f"Class names: {given}. Two are needed to choose from. Name them: --names cat,dog,tiger")
+    for template in templates_of(templates):
         if not any(word in template for word in WORDS):
             raise UsageError(f"The prompt {template!r} has no place for the class: write {{class}} in it.")
     model = find_model(model) if isinstance(model, str) else model
@@ -129,9 +131,9 @@ def search_prompts(
     Raises:
         UsageError: no template, or a model that reads no text.
     """
-    templates = list(dict.fromkeys(templates))
     if not templates:
         raise UsageError("Which prompts? Give each with --prompts, such as --prompts 'a photo of a {class}'.")
+    templates = templates_of(templates)  # the same words as in `kit sd`
     model = find_model(model) if isinstance(model, str) else model
     samples, known = project.index.train, rmse or {}
     classes = sorted({sample.klass for sample in samples})
