@@ -23,12 +23,12 @@ from kit.blending.fit import (
 )
 from kit.blending.gram import ResidualGram
 from kit.blending.ladder import MIN_GROUPS, Ladder, climb_ladder, gain_text
-from kit.blending.linear import photo_errors
+from kit.blending.linear import Regression, photo_errors
 from kit.blending.recipe import FREQUENCIES, PIXELS, Recipe, mix
 from kit.blending.rungs import AUTO, RUNGS, STACK, Designs
 from kit.blending.scores import complete_sources, stack_recipe
 from kit.blending.store import write_blend
-from kit.blending.terms import Facts, photo_facts
+from kit.blending.terms import photo_facts
 from kit.errors import Mismatch, MissingStep, UnknownName, UsageError
 from kit.folds import Folds
 from kit.index import Index
@@ -84,9 +84,6 @@ def make_blend(
     if rung not in (AUTO, STACK, *RUNGS):
         raise UnknownName("rung", rung, [AUTO, STACK, *RUNGS])
     chosen = chosen_members(workspace, index, folds, sources)
-    for source in chosen:  # before the long pass
-        for split in SPLITS:
-            read_predictions(workspace, index, folds, source, split)
     # in several threads the linear algebra of such small systems costs more than it saves, and has other last bits
     with threadpool_limits(1, user_api="blas"):
         blend = _Maker(workspace, index, folds, pack, chosen, seed, workers).make(name, rung)
@@ -126,10 +123,8 @@ def nested_weights(
     """`(k, K)`: for each fold the weights, shrunk and of any sign, fitted on the others: what a stack has under it."""
     gram = cached_gram(workspace, index, folds, pack, members, workers=workers)
     _check_sample(gram, folds)
-    rung = RUNGS["ridge"]
-    facts = Facts(("",) * len(gram), gram.counts // 3, np.ones(len(gram)))
-    design = Designs({PIXELS: gram}, facts, folds.fold[gram.photos]).of(rung)
-    return design.regression.run(rung.solve).coefficients[:, 0, :-1]
+    one = np.ones((*gram.region_counts.shape, 1))
+    return Regression(gram, folds.fold[gram.photos], one).run(RUNGS["ridge"].solve).coefficients[:, 0, :-1]
 
 
 def _check_sample(gram: ResidualGram, folds: Folds) -> None:
@@ -161,7 +156,9 @@ class _Maker:
     ) -> None:
         self.workspace, self.index, self.folds, self.pack = workspace, index, folds, pack
         self.seed, self.workers = seed, workers
-        self.oof, self.test = ([self._read(source, split) for source in members] for split in SPLITS)
+        # before the long pass: what is missing is said at once
+        read = [[self._read(source, split) for split in SPLITS] for source in members]
+        self.oof, self.test = [oof for oof, _ in read], [test for _, test in read]
         self.gram = cached_gram(workspace, index, folds, pack, members, workers=workers)
         _check_sample(self.gram, folds)
         photos = self.gram.photos

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from kit.blending.crossfit import Crossfit
+from kit.competitions import score_scale
 
 _MOST = (1.5, 0.5)  # shares beyond these are not sought
 
@@ -54,8 +55,7 @@ def errors_by(rule: ExtremesRule, found: Crossfit, estimated: np.ndarray) -> np.
         estimated: `(P, 2, 3)`, extremes of the known pixels.
     """
     extremes = rule.of_range(estimated, found.range)
-    low, span = extremes[:, 0], extremes[:, 1] - extremes[:, 0]
-    g = np.divide(1.0, span, out=np.zeros_like(span), where=span > 0)
+    low, g = extremes[:, 0], score_scale(extremes[:, 0], extremes[:, 1])
     n = found.counts.sum(axis=1)[:, None]
     b, bb, by, y, yy = np.moveaxis(found.sums, 2, 0)
     squares = g**2 * (bb - 2 * low * b + n * low**2) - 2 * g * (by - low * y) + yy

@@ -96,9 +96,12 @@ class ResidualGram:
 
     def on(self, photos: np.ndarray) -> ResidualGram:
         """The rows of these photos (positions in the index), which must be covered."""
-        at = np.searchsorted(self.photos, photos)
-        parts = (self.by_region[at], self.region_sums[at], self.region_counts[at])
-        return ResidualGram(self.members, self.digests, photos, *parts)
+        return self.of_rows(np.searchsorted(self.photos, photos))
+
+    def of_rows(self, rows: np.ndarray) -> ResidualGram:
+        """These rows, by number or by a bool for each."""
+        parts = (self.by_region[rows], self.region_sums[rows], self.region_counts[rows])
+        return ResidualGram(self.members, self.digests, self.photos[rows], *parts)
 
     def of_members(self, members: Sequence[int]) -> ResidualGram:
         """These columns, in this order."""

@@ -208,7 +208,9 @@ class Regression:
         """
         self.gram, self.fold, self.values = gram, fold, values
         self.folds = tuple(int(number) for number in np.unique(fold))
-        self.moments = np.stack([moments(_rows(gram, fold == number), values[fold == number]) for number in self.folds])
+        self.moments = np.stack(
+            [moments(gram.of_rows(fold == number), values[fold == number]) for number in self.folds]
+        )
 
     def fit(self, solve: Solve, members: Sequence[int] | None = None) -> np.ndarray:
         """Coefficients from all photos, `(J, K + 1)`; those of members not used are 0."""
@@ -222,7 +224,7 @@ class Regression:
             others = [other for other in range(len(self.folds)) if other != position]
             found.append(self._fit(solve, others, members))
             rows = self.fold == number
-            sse[rows] = photo_errors(_rows(self.gram, rows), self.values[rows], found[-1])
+            sse[rows] = photo_errors(self.gram.of_rows(rows), self.values[rows], found[-1])
         return Nested(self.folds, np.stack(found), sse)
 
     def _fit(self, solve: Solve, folds: list[int], members: Sequence[int] | None) -> np.ndarray:
@@ -232,8 +234,3 @@ class Regression:
         coefficients = np.zeros((self.values.shape[2], K + 1))
         coefficients[:, use] = solve(small)
         return coefficients
-
-
-def _rows(gram: ResidualGram, rows: np.ndarray) -> ResidualGram:
-    parts = (gram.by_region[rows], gram.region_sums[rows], gram.region_counts[rows])
-    return ResidualGram(gram.members, gram.digests, gram.photos[rows], *parts)

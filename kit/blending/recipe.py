@@ -76,38 +76,27 @@ def mix(
         facts: of this one photo.
         span: `(3,)`, highest less lowest value of each channel, as estimated for the photo.
     """
-    plain = len(coefficients) == 1 and not coefficients[0, -1]
-    if plain and values.dtype != np.float16:
-        return _weighted(values, coefficients[0, :-1])
-    if plain:
-        weights = coefficients
-    else:
-        weights = (term_values(recipe.terms, facts, recipe.regions) @ coefficients)[0]
-    if plain or recipe.regions == 1:
-        weights, levels = np.repeat(weights, 3, axis=0), np.zeros(values.shape[1], np.uint8)
-    elif recipe.domain == PIXELS:
-        levels = rings_of(sample.boxes, sample.height, sample.width)
-    weights = weights.reshape(-1, 3, weights.shape[-1])  # by level and channel
-    if recipe.domain == FREQUENCIES and not plain:
-        return _by_frequency(weights, values, sample, span)
-    return _by_level(values, levels, np.ascontiguousarray(weights[..., :-1]), weights[..., -1] * span)
+    from kit.blending.kernel_mix import HALVES, mix_levels, numbers_of  # numba takes a while to import
 
-
-def _by_level(values: np.ndarray, levels: np.ndarray, weights: np.ndarray, offset: np.ndarray) -> np.ndarray:
-    from kit.blending.kernel_mix import HALVES, mix_halves, mix_levels  # numba takes a while to import
-
+    weights = _by_level(recipe, coefficients, facts)
     if values.dtype == np.float16:
-        return np.asarray(mix_halves(values.view(np.uint16), levels, weights, offset, HALVES))
-    return np.asarray(mix_levels(values, levels, weights, offset))
+        values = numbers_of(values.view(np.uint16), HALVES)
+    if recipe.domain == FREQUENCIES and len(weights) > 1:
+        return _by_frequency(weights, values, sample, span)
+    levels = np.zeros(values.shape[1], np.uint8)
+    if len(weights) > 1:
+        levels = rings_of(sample.boxes, sample.height, sample.width)
+    return np.asarray(mix_levels(values, levels, np.ascontiguousarray(weights[..., :-1]), weights[..., -1] * span))
 
 
-def _weighted(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """A weighted sum, members without weight left out, so that one member alone keeps its very values."""
-    total = np.zeros(values.shape[1:])
-    for one, weight in zip(values, weights, strict=True):
-        if weight:
-            total += weight * one.astype(np.float64)
-    return total
+def _by_level(recipe: Recipe, coefficients: np.ndarray, facts: Facts) -> np.ndarray:
+    """One photo's weights and intercept, `(L, 3, K + 1)` by level and channel; one level where all are the same."""
+    weights = coefficients
+    if len(coefficients) > 1:
+        weights = (term_values(recipe.terms, facts, recipe.regions) @ coefficients)[0]
+    if len(weights) == 1:
+        weights = np.repeat(weights, 3, axis=0)
+    return weights.reshape(-1, 3, weights.shape[-1])
 
 
 def _by_frequency(weights: np.ndarray, values: np.ndarray, sample: Sample, span: np.ndarray) -> np.ndarray:

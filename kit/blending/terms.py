@@ -47,20 +47,24 @@ class Facts:
 
 def photo_facts(index: Index, pack: Pack, split: Split) -> Facts:
     """The facts of all photos of a split, from what is known of them alone."""
-    samples, images, estimated = index.split(split), pack.image(split), pack.estimated(split)
-
-    def contrast(photo: int) -> float:
-        known = (~samples[photo].hole).astype(np.uint8)
-        deviation = cv2.meanStdDev(images[photo], mask=known)[1][:, 0] / 255.0
-        return float((deviation * score_scale(*estimated[photo])).mean())
-
+    photos = range(len(index.split(split)))
     with ThreadPoolExecutor(cores()) as pool:
-        contrasts = list(track(pool.map(contrast, range(len(samples))), "Contrast", len(samples), "photos"))
+        one = pool.map(lambda photo: facts_of(index, pack, split, photo), photos)
+        found = list(track(one, "Contrast", len(photos), "photos"))
     return Facts(
-        tuple(sample.klass for sample in samples),
-        np.array([sample.scored for sample in samples], np.int64),
-        np.array(contrasts, np.float64),
+        tuple(one.klass[0] for one in found),
+        np.array([one.scored[0] for one in found], np.int64),
+        np.array([one.contrast[0] for one in found], np.float64),
     )
+
+
+def facts_of(index: Index, pack: Pack, split: Split, photo: int) -> Facts:
+    """The facts of the photo at this position."""
+    sample = index.split(split)[photo]
+    known = (~sample.hole).astype(np.uint8)
+    deviation = cv2.meanStdDev(pack.image(split)[photo], mask=known)[1][:, 0] / 255.0
+    contrast = float((deviation * score_scale(*pack.estimated(split)[photo])).mean())
+    return Facts((sample.klass,), np.array([sample.scored], np.int64), np.array([contrast]))
 
 
 @dataclass(frozen=True)

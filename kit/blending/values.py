@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from kit.blending.fit import Blend
+from kit.blending.fit import Blend, MemberRow
 from kit.blending.recipe import mix
-from kit.blending.terms import Facts, photo_facts
+from kit.blending.terms import facts_of
 from kit.competitions import to_score_space
 from kit.errors import Mismatch
 from kit.folds import Folds
 from kit.index import Index
 from kit.pack import Pack
 from kit.predictions import Predictions, photo_split, read_predictions
+from kit.sources import SPLITS
 from kit.workspace import PredictionSplit, Workspace
 
 
@@ -63,30 +64,25 @@ def blend_values(
 def _mixer(
     workspace: Workspace, index: Index, folds: Folds, pack: Pack, blend: Blend, split: PredictionSplit
 ) -> Callable[[int], np.ndarray]:
-    def read(name: str, oof: str, test: str) -> Predictions:
-        for which, expected in (("oof", oof), ("test", test)):
-            found = read_predictions(workspace, index, folds, name, which)  # type: ignore[arg-type]
-            if found.digest != expected:
+    def read(row: MemberRow) -> Predictions:
+        found = {which: read_predictions(workspace, index, folds, row.name, which) for which in SPLITS}
+        for which, expected in zip(SPLITS, (row.oof, row.test), strict=True):
+            if found[which].digest != expected:
                 raise Mismatch(
-                    f"The {which} predictions of {name} have changed since blend {blend.name} was made "
-                    f"({expected}, now {found.digest}). Run: kit blend"
+                    f"The {which} predictions of {row.name} have changed since blend {blend.name} was made "
+                    f"({expected}, now {found[which].digest}). Run: kit blend"
                 )
-        return read_predictions(workspace, index, folds, name, split)
+        return found[split]
 
     recipe = blend.recipe
-    rows = [blend.members[k] for k in recipe.used]  # the others may be gone
-    members = [read(row.name, row.oof, row.test) for row in rows]
+    members = [read(blend.members[k]) for k in recipe.used]  # the others may be gone
     coefficients = recipe.array[:, [*recipe.used, -1]]
-    samples, estimated = index.split(photo_split(split)), pack.estimated(photo_split(split))
-    facts = None if recipe.is_plain else photo_facts(index, pack, photo_split(split))
+    photos = photo_split(split)
+    samples, estimated = index.split(photos), pack.estimated(photos)
 
     def values(photo: int) -> np.ndarray:
         stacked = np.stack([one.values(photo) for one in members])
-        own = NO_FACTS if facts is None else facts.of(np.array([photo]))
         low, high = estimated[photo]
-        return mix(recipe, coefficients, stacked, samples[photo], own, high - low)
+        return mix(recipe, coefficients, stacked, samples[photo], facts_of(index, pack, photos, photo), high - low)
 
     return values
-
-
-NO_FACTS = Facts((), np.zeros(0, np.int64), np.zeros(0))
