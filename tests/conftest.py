@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +15,12 @@ os.environ.pop("KIT_WORKSPACE", None)
 
 import pytest
 from hypothesis import settings
-from kaggle_standin import kaggle_env, kaggle_service
+from support.kaggle_standin import kaggle_env, kaggle_service
+from support.small import Small
 
-from kit.demo import make_demo_archive
-from kit.fetching import fetch
-from kit.project import Project
-from kit.workspace import Workspace
+from kit.core.workspace import Workspace
+from kit.data.fetch import fetch
+from kit.data.sample_competition import make_demo_archive
 
 __all__ = ["kaggle_env", "kaggle_service"]  # fixtures
 
@@ -38,27 +36,6 @@ def _quick_disk() -> Iterator[None]:
         yield
 
 
-@dataclass(frozen=True)
-class Small:
-    """A small competition in Kaggle's layout, fetched. Shared by all tests: read it, or work on `copy`."""
-
-    archive: Path
-    truth: Path
-    """Folder of the whole test photos."""
-    root: Path
-    """A workspace after `kit fetch`."""
-
-    @property
-    def project(self) -> Project:
-        """The fetched workspace, opened."""
-        return Project(Workspace(self.root))
-
-    def copy(self, folder: Path) -> Project:
-        """The fetched workspace once more, to be written to."""
-        shutil.copytree(self.root, folder)
-        return Project(Workspace(folder))
-
-
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     """20 training and 4 test photos of 256x256 in six classes, fetched once a session."""
@@ -70,8 +47,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
 
 @pytest.fixture(scope="session")
 def forks() -> Any:
-    """A context whose processes begin with torch and the kit imported; see `trainings.py`."""
-    from trainings import fork_server
+    """A context whose processes begin with torch and the kit imported; see `support/trainings.py`."""
+    from support.trainings import fork_server
 
     return fork_server()
 
@@ -79,7 +56,7 @@ def forks() -> Any:
 @pytest.fixture
 def digests() -> Callable[[Path], dict[str, str]]:
     """A function that names every file below a folder and its content, so that two moments can be compared."""
-    from kit.storage import digest_file
+    from kit.core.storage import digest_file
 
     def of(folder: Path) -> dict[str, str]:
         if not folder.exists():

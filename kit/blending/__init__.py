@@ -22,15 +22,15 @@ values     what a blend predicts
 scores     single sources: which are complete, and how good they are
 """
 
+from kit.blending.apply import blend_test_values, blend_values
 from kit.blending.blend import chosen_members, make_blend, nested_weights
-from kit.blending.cache import cached_gram
-from kit.blending.fit import Blend, MemberRow
-from kit.blending.gram import ResidualGram, residual_gram
-from kit.blending.ladder import RungRow
-from kit.blending.rungs import AUTO, RUNGS, STACK
+from kit.blending.grams.cache import cached_gram
+from kit.blending.grams.residual_gram import ResidualGram, residual_gram
+from kit.blending.result import Blend, MemberRow
 from kit.blending.scores import SourceScore, complete_sources, left_out_sources, score_sources, stack_recipe
+from kit.blending.selection import RungRow
 from kit.blending.store import read_blend
-from kit.blending.values import blend_test_values, blend_values
+from kit.blending.weights.candidates import AUTO, RUNGS, STACK
 
 __all__ = [
     "AUTO",

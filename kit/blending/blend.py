@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from kit.blending.cache import cached_bands, cached_gram
-from kit.blending.crossfit import Crossfit, crossfit
-from kit.blending.estimate import Bootstrap, leaderboard, residual_correlation
+from kit.blending.evaluation.crossfit import Crossfit, crossfit
+from kit.blending.evaluation.intervals import Bootstrap, leaderboard, residual_correlation
 from kit.blending.extremes import ExtremesRule, errors_by, nested_extremes
-from kit.blending.fit import (
+from kit.blending.grams.cache import cached_bands, cached_gram
+from kit.blending.grams.residual_gram import ResidualGram
+from kit.blending.result import (
     Blend,
     ExtremesRow,
     best_member,
@@ -21,22 +22,21 @@ from kit.blending.fit import (
     slices,
     trajectory,
 )
-from kit.blending.gram import ResidualGram
-from kit.blending.ladder import MIN_GROUPS, Ladder, climb_ladder, gain_text
-from kit.blending.linear import Regression, photo_errors
-from kit.blending.recipe import FREQUENCIES, PIXELS, Recipe, mix
-from kit.blending.rungs import AUTO, RUNGS, STACK, Designs
 from kit.blending.scores import complete_sources, stack_recipe
+from kit.blending.selection import MIN_GROUPS, Ladder, climb_ladder, gain_text
 from kit.blending.store import write_blend
-from kit.blending.terms import photo_facts
+from kit.blending.weights.candidates import AUTO, RUNGS, STACK, Designs
+from kit.blending.weights.features import photo_facts
+from kit.blending.weights.linear import Regression, photo_errors
+from kit.blending.weights.mixing import FREQUENCIES, PIXELS, Recipe, mix
+from kit.core.storage import digest_of
+from kit.core.workspace import PredictionSplit, Workspace, checked_name
+from kit.data.fill_sources import SPLITS
+from kit.data.folds import Folds
+from kit.data.index import Index
+from kit.data.pack import Pack
+from kit.data.predictions import Predictions, list_sources, read_predictions
 from kit.errors import Mismatch, MissingStep, UnknownName, UsageError
-from kit.folds import Folds
-from kit.index import Index
-from kit.pack import Pack
-from kit.predictions import Predictions, list_sources, read_predictions
-from kit.sources import SPLITS
-from kit.storage import digest_of
-from kit.workspace import PredictionSplit, Workspace, checked_name
 
 Values = Callable[[int], np.ndarray]
 """A photo's place in the Gram to `(n, 3)` float64."""

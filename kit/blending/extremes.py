@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize
 
-from kit.blending.crossfit import Crossfit
+from kit.blending.evaluation.crossfit import Crossfit
 from kit.competitions import score_scale
 
 _MOST = (1.5, 0.5)  # shares beyond these are not sought

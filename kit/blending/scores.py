@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from kit.blending.cache import cached_gram
-from kit.blending.estimate import Bootstrap
-from kit.blending.gram import ResidualGram
-from kit.blending.rungs import STACK
+from kit.blending.evaluation.intervals import Bootstrap
+from kit.blending.grams.cache import cached_gram
+from kit.blending.grams.residual_gram import ResidualGram
+from kit.blending.weights.candidates import STACK
+from kit.core.workspace import PredictionSplit, Workspace
+from kit.data.folds import Folds
+from kit.data.index import Index
+from kit.data.pack import Pack
+from kit.data.predictions import ALL, list_sources, missing_folds, read_manifest, read_predictions
 from kit.errors import DamagedStore, KitError, Mismatch, MissingStep
-from kit.folds import Folds
-from kit.index import Index
-from kit.metrics import Estimate
-from kit.pack import Pack
-from kit.predictions import ALL, list_sources, missing_folds, read_manifest, read_predictions
-from kit.workspace import PredictionSplit, Workspace
+from kit.imaging.metrics import Estimate
 
 
 def complete_sources(workspace: Workspace, index: Index, folds: Folds) -> list[str]:

@@ -8,11 +8,11 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from kit.blending.fit import Blend
-from kit.blending.recipe import checked_recipe
+from kit.blending.result import Blend
+from kit.blending.weights.mixing import checked_recipe
+from kit.core.storage import digest_of, read_json, to_json, write_json
+from kit.core.workspace import Workspace
 from kit.errors import DamagedStore, Mismatch, MissingStep, UnknownName
-from kit.storage import digest_of, read_json, to_json, write_json
-from kit.workspace import Workspace
 
 
 def write_blend(workspace: Workspace, blend: Blend) -> None:

@@ -72,7 +72,12 @@ def main(
 def run() -> None:
     """Run the command line; any mendable failure is one line on standard error and exit code 2."""
     # importing a module of commands registers them; none of them imports torch, pandas or kaggle at its top
-    from kit.cli import clip, data, decide, imports, leaderboard, models, sd, show
+    from kit.cli import blend as decide
+    from kit.cli import clip, data, sd
+    from kit.cli import exchange as imports
+    from kit.cli import figure as show
+    from kit.cli import submit as leaderboard
+    from kit.cli import train as models
 
     assert clip and data and decide and imports and leaderboard and models and sd and show
     try:

@@ -12,9 +12,9 @@ from kit.cli import app
 from kit.cli.options import DeviceOption, ForceOption, JsonOption, project_of
 
 if TYPE_CHECKING:
-    from kit.clip import Model, Prompt, ZeroShot
-    from kit.project import Project
-    from kit.workspace import Split
+    from kit.core.workspace import Split
+    from kit.data.project import Project
+    from kit.pretrained.clip import Model, Prompt, ZeroShot
 
 
 @app.command()
@@ -55,7 +55,7 @@ def clip(
     if rename is not None and not neighbours:
         raise UsageError(f"--as {rename} names a source: it goes with --neighbours.")
     found = _model(model, download)
-    from kit.training.processes import device_named
+    from kit.learning.training.distributed import device_named
 
     place = device_named(device)
     if neighbours:
@@ -69,8 +69,8 @@ def clip(
 
 
 def _model(text: str, download: bool) -> Model:
-    from kit.clip.hub import fetch
-    from kit.clip.naming import find_model, is_repository
+    from kit.pretrained.clip.model import find_model, is_repository
+    from kit.pretrained.hub import fetch
 
     if is_repository(text):
         fetch(text, download=download, say=lambda line: print(line, file=sys.stderr))
@@ -78,7 +78,7 @@ def _model(text: str, download: bool) -> Model:
 
 
 def _embed(project: Project, model: Model, device: Any) -> None:
-    from kit.clip.embeddings import SPLITS, image_store, photo_embeddings
+    from kit.pretrained.clip.embeddings import SPLITS, image_store, photo_embeddings
 
     parts = (project.workspace, project.index, project.pack, model)
     train, test = (photo_embeddings(*parts, split, device=device) for split in SPLITS)
@@ -89,7 +89,7 @@ def _embed(project: Project, model: Model, device: Any) -> None:
 
 
 def _neighbours(project: Project, model: Model, k: int, rename: str | None, device: Any, force: bool) -> None:
-    from kit.clip.neighbours import NAME, make_neighbours
+    from kit.pretrained.clip.neighbours import NAME, make_neighbours
 
     name = rename or NAME
     made = make_neighbours(project, model, k=k, name=name, device=device, force=force)
@@ -98,9 +98,9 @@ def _neighbours(project: Project, model: Model, k: int, rename: str | None, devi
 
 
 def _classes(project: Project, model: Model, names: str | None, prompts: list[str], device: Any, as_json: bool) -> None:
-    from kit.clip import TEMPLATE, zero_shot
-    from kit.clip.embeddings import SPLITS
     from kit.errors import UsageError
+    from kit.pretrained.clip import TEMPLATE, zero_shot
+    from kit.pretrained.clip.embeddings import SPLITS
 
     chosen = [name.strip() for name in (names or "").split(",") if name.strip()]
     if names is not None and not chosen:
@@ -135,7 +135,7 @@ def _classes_table(told: Mapping[Split, ZeroShot]) -> str:
 
 
 def _prompts(project: Project, model: Model, prompts: list[str], device: Any, as_json: bool) -> None:
-    from kit.clip import search_prompts
+    from kit.pretrained.clip import search_prompts
 
     found = search_prompts(project, model, prompts, rmse=_rmse_by_prompt(project, prompts), device=device)
     if as_json:
@@ -164,7 +164,7 @@ def _prompts_table(found: list[Prompt]) -> str:
 
 def _rmse_by_prompt(project: Project, prompts: list[str]) -> dict[str, float]:
     """OOF RMSE of one sample of `kit sd` by prompt, where there is such a source: kit sd --prompt P --as NAME."""
-    from kit.predictions import list_sources, read_manifest
+    from kit.data.predictions import list_sources, read_manifest
 
     made = {}
     for source in list_sources(project.workspace):

@@ -9,7 +9,7 @@ import typer
 
 from kit.cli import app
 from kit.cli.options import ForceOption, SeedOption, project_of, typed, workspace_of
-from kit.workspace import DEFAULT_SLUG
+from kit.core.workspace import DEFAULT_SLUG
 
 
 @app.command()
@@ -31,8 +31,8 @@ def fetch(
       kit fetch --from ~/Downloads/photo-reconstruction.zip
       kit --workspace try fetch --sample
     """
-    from kit.fetching import fetch as fetch_data
-    from kit.fetching import truth_of
+    from kit.data.fetch import fetch as fetch_data
+    from kit.data.fetch import truth_of
     from kit.remote import slug_of
 
     workspace = workspace_of(context, slug_of(slug) if slug else None)
@@ -64,7 +64,7 @@ def folds(
       kit folds
       kit folds --k 10 --seed 1
     """
-    from kit.folds import describe_folds, ensure_folds
+    from kit.data.folds import describe_folds, ensure_folds
 
     project = project_of(context)
     made, found = ensure_folds(project.workspace, project.index, project.pack.train_target, k=k, seed=seed, force=force)
@@ -91,7 +91,7 @@ def fill(
       kit fill all
       kit fill harmonic fractional
     """
-    from kit.sources import fills_named, make_fill_source
+    from kit.data.fill_sources import fills_named, make_fill_source
 
     project = project_of(context)
     for name in fills_named(names):

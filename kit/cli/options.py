@@ -15,8 +15,8 @@ _COMMANDS = re.compile(
 )
 
 if TYPE_CHECKING:
-    from kit.project import Project
-    from kit.workspace import Workspace
+    from kit.core.workspace import Workspace
+    from kit.data.project import Project
 
 ForceOption = Annotated[bool, typer.Option("--force", help="Do it again although it is there.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -43,7 +43,7 @@ def typed(message: str) -> str:
 
 def workspace_of(context: typer.Context, slug: str | None = None) -> Workspace:
     """The workspace that the global options name."""
-    from kit.index import open_workspace
+    from kit.data.index import open_workspace
 
     root, competition = context.obj
     return open_workspace(root, slug or competition)
@@ -51,6 +51,6 @@ def workspace_of(context: typer.Context, slug: str | None = None) -> Workspace:
 
 def project_of(context: typer.Context) -> Project:
     """The project in that workspace."""
-    from kit.project import Project
+    from kit.data.project import Project
 
     return Project(workspace_of(context))

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kit.blending import Blend, RungRow, SourceScore
-    from kit.ledger import LedgerRow
-    from kit.metrics import Estimate
-    from kit.workspace import Workspace
+    from kit.core.workspace import Workspace
+    from kit.imaging.metrics import Estimate
+    from kit.submission.ledger import LedgerRow
 
 
 def print_json(value: Any) -> None:
     """Print dataclasses, or lists of them, as JSON."""
-    from kit.storage import to_json
+    from kit.core.storage import to_json
 
     print(to_json(value), end="")
 

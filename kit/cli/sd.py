@@ -12,9 +12,9 @@ from kit.cli import app
 from kit.cli.options import DeviceOption, JsonOption, SeedOption, project_of
 
 if TYPE_CHECKING:
-    from kit.diffusion.asking import Answer, Request
-    from kit.diffusion.measuring import Measured
-    from kit.diffusion.state import CacheState
+    from kit.pretrained.diffusion.measure import Measured
+    from kit.pretrained.diffusion.session import Answer, Request
+    from kit.pretrained.diffusion.status import CacheState
 
 
 @app.command()
@@ -72,11 +72,11 @@ def sd(
       kit sd --shard 1/4 --device cuda:0
       torchrun --nproc-per-node 4 -m kit sd --samples 4                  # a share of the photos for each GPU
     """
-    from kit.diffusion.asking import BOTH, Request, answer, measured, open_session, state_of
-    from kit.diffusion.jobs import shard_of
-    from kit.diffusion.prompts import templates_of
-    from kit.diffusion.settings import NEGATIVE, Settings
     from kit.errors import UnknownName
+    from kit.pretrained.diffusion.plan import shard_of
+    from kit.pretrained.diffusion.session import BOTH, Request, answer, measured, open_session, state_of
+    from kit.pretrained.diffusion.settings import NEGATIVE, Settings
+    from kit.pretrained.prompts import templates_of
 
     if split not in (*BOTH, "both"):
         raise UnknownName("split", split, (*BOTH, "both"))

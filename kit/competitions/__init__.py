@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from kit.errors import ArchiveError, UnknownName
-from kit.holes import Box
+from kit.imaging.holes import Box
 
 
 @dataclass(frozen=True)

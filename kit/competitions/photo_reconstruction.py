@@ -22,8 +22,8 @@ import pyarrow.csv
 
 from kit.competitions import Competition, Layout, sample_path
 from kit.errors import ArchiveError, TableError
-from kit.holes import Box, boxes_to_text, scored_pixels
-from kit.images import IMAGE_SUFFIXES
+from kit.imaging.holes import Box, boxes_to_text, scored_pixels
+from kit.imaging.images import IMAGE_SUFFIXES
 
 BOX_SIZE = 75
 BOX_COLUMNS = ["box1_row", "box1_col", "box2_row", "box2_col"]

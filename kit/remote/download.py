@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
-from kit import archive, storage
+from kit.core import archive, storage
 from kit.errors import ArchiveError, KitError, RemoteError
 from kit.remote.session import PAUSES, Session, Unavailable
 

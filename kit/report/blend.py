@@ -15,10 +15,12 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from kit.blending import Blend, RungRow
-from kit.blending.ladder import gain_text
+from kit.blending.selection import gain_text
+from kit.core.progress import track
+from kit.core.storage import disk_errors, sweep, writing
+from kit.core.workspace import Workspace
 from kit.errors import UsageError
-from kit.metrics import Estimate
-from kit.progress import track
+from kit.imaging.metrics import Estimate
 from kit.report.chart import (
     BLUE,
     DARK,
@@ -42,8 +44,6 @@ from kit.report.chart import (
     width_of,
     window,
 )
-from kit.storage import disk_errors, sweep, writing
-from kit.workspace import Workspace
 
 KINDS = ("png", "svg")
 

@@ -24,7 +24,7 @@ from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from kit.metrics import Estimate
+from kit.imaging.metrics import Estimate
 
 # blue and orange stay apart in the common kinds of colour blindness, red and green do not
 BLUE, ORANGE, GREY = "#2f6fa8", "#cc6a1f", "#8a929b"

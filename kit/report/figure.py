@@ -16,16 +16,16 @@ import numpy as np
 
 from kit.blending import blend_values, read_blend, residual_gram
 from kit.competitions import Competition, competition, to_score_space
+from kit.core.workspace import PredictionSplit, Split, Workspace
+from kit.data.folds import Folds
+from kit.data.index import Index, Sample
+from kit.data.pack import Pack
+from kit.data.predictions import Predictions, list_sources, read_predictions
 from kit.errors import MissingStep, UnknownName, UsageError
-from kit.folds import Folds
-from kit.grading import load_original
-from kit.holes import scored_pixels
-from kit.images import composite, resize, save_image, to_uint8
-from kit.index import Index, Sample
-from kit.metrics import rmse
-from kit.pack import Pack
-from kit.predictions import Predictions, list_sources, read_predictions
-from kit.workspace import PredictionSplit, Split, Workspace
+from kit.imaging.holes import scored_pixels
+from kit.imaging.images import composite, resize, save_image, to_uint8
+from kit.imaging.metrics import rmse
+from kit.submission.grade import load_original
 
 WIDTH = 900  # pixels: what a README shows without shrinking it
 
@@ -56,7 +56,7 @@ def source_column(
     """The column of one source; folds that have not been trained leave gaps.
 
     Raises:
-        UnknownName, MissingStep, Mismatch, DamagedStore: see `kit.predictions.read_predictions`.
+        UnknownName, MissingStep, Mismatch, DamagedStore: see `kit.data.predictions.read_predictions`.
     """
     predictions = _read(workspace, index, folds, source, split)
     oof = predictions if split == "train" else _read(workspace, index, folds, source, "train")

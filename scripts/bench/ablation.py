@@ -14,12 +14,12 @@ import argparse
 from pathlib import Path
 
 from kit.blending import residual_gram
-from kit.blending.estimate import Bootstrap
-from kit.experiments import Experiment, experiment, finished_fold
-from kit.fitting import fit_fold
-from kit.predictions import read_predictions
-from kit.project import Project
-from kit.workspace import Workspace
+from kit.blending.evaluation.intervals import Bootstrap
+from kit.core.workspace import Workspace
+from kit.data.predictions import read_predictions
+from kit.data.project import Project
+from kit.learning.experiments import Experiment, experiment, finished_fold
+from kit.learning.training.fit import fit_fold
 
 
 def variants(arguments: argparse.Namespace) -> dict[str, Experiment]:

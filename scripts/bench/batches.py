@@ -24,12 +24,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from kit.datasets import TrainingPhotos
-from kit.experiments import Experiment, experiment
-from kit.holes import Box, random_boxes
-from kit.project import Project
-from kit.training.memory import keep_freed_memory
-from kit.workspace import Workspace
+from kit.core.workspace import Workspace
+from kit.data.project import Project
+from kit.imaging.holes import Box, random_boxes
+from kit.learning.datasets import TrainingPhotos
+from kit.learning.experiments import Experiment, experiment
+from kit.learning.training.memory import keep_freed_memory
 
 # the loader's workers fill their queues after a round, and must not do so in the next one's time
 PREFETCH_SECONDS = 1.0

@@ -38,9 +38,9 @@ from blend_data import K_FOLDS, VALUES, generate, opened, write_arrays
 from blend_peers import CONTENDERS
 
 from kit.blending import make_blend, residual_gram
-from kit.blending.estimate import Bootstrap
-from kit.predictions import Predictions
-from kit.workspace import Workspace
+from kit.blending.evaluation.intervals import Bootstrap
+from kit.core.workspace import Workspace
+from kit.data.predictions import Predictions
 
 FULL_MEMBERS = 10
 

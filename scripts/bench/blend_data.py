@@ -17,13 +17,13 @@ import numpy as np
 import pandas as pd
 
 from kit.competitions import to_score_space
-from kit.folds import Folds, read_folds
-from kit.holes import Box, boxes_to_text, scored_pixels
-from kit.index import Index, Sample, read_index, write_index
-from kit.pack import PACK_VERSION, Pack, read_pack
-from kit.predictions import Predictions, list_sources, read_predictions, write_part
-from kit.storage import digest_bytes, write_json, write_text
-from kit.workspace import Workspace
+from kit.core.storage import digest_bytes, write_json, write_text
+from kit.core.workspace import Workspace
+from kit.data.folds import Folds, read_folds
+from kit.data.index import Index, Sample, read_index, write_index
+from kit.data.pack import PACK_VERSION, Pack, read_pack
+from kit.data.predictions import Predictions, list_sources, read_predictions, write_part
+from kit.imaging.holes import Box, boxes_to_text, scored_pixels
 
 SIZE, BOX, K_FOLDS = 256, 75, 5
 VALUES = 6 * BOX * BOX

@@ -78,7 +78,7 @@ def workspace(folder: Path) -> Any:
     """The stores, opened; no value is read."""
     from blend_data import opened
 
-    from kit.workspace import Workspace
+    from kit.core.workspace import Workspace
 
     return opened(Workspace(folder))
 
@@ -86,8 +86,8 @@ def workspace(folder: Path) -> Any:
 def kit_weights(data: Any, _: Options) -> Found:
     """One streaming pass, weights on the simplex, and their scores nested by fold."""
     from kit.blending import residual_gram
-    from kit.blending.estimate import pooled
-    from kit.blending.solvers import simplex
+    from kit.blending.evaluation.intervals import pooled
+    from kit.blending.weights.solvers import simplex
 
     marks = [time.perf_counter()]
     gram = residual_gram(data.index, data.pack, data.predictions)
@@ -239,14 +239,14 @@ def caruana(data: tuple[np.ndarray, np.ndarray], options: Options) -> Found:
 
 def loaded_gram(data: tuple[np.ndarray, np.ndarray], _: Options) -> Found:
     """kit's idea without kit's files: one Gram of the whole array by BLAS, and the same solver."""
-    from kit.blending.solvers import simplex
+    from kit.blending.weights.solvers import simplex
 
     x, y = data
     residuals = x - y
     return Found(simplex(residuals @ residuals.T))
 
 
-_KIT = ("kit.blending", "kit.blending.kernel")
+_KIT = ("kit.blending", "kit.blending.grams.kernel")
 CONTENDERS = {
     "kit": Contender("kit: weights", _KIT, workspace, kit_weights),
     "kit-blend": Contender("all of `kit blend`", _KIT, workspace, kit_blend),
@@ -269,5 +269,5 @@ CONTENDERS = {
     ),
     "slsqp": Contender("SLSQP on pixels", ("scipy.optimize",), by_value, slsqp),
     "optuna": Contender("Optuna TPE", ("optuna",), by_value, optuna_tpe, "optuna"),
-    "loaded-gram": Contender("Gram of loaded arrays", ("kit.blending.solvers",), by_member, loaded_gram),
+    "loaded-gram": Contender("Gram of loaded arrays", ("kit.blending.weights.solvers",), by_member, loaded_gram),
 }

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from kit.archive import extract
 from kit.competitions import competition, to_score_space
-from kit.holes import boxes_from_text, hole_of, scored_pixels
-from kit.images import load_image
-from kit.metrics import rmse_by_photo, sse
-from kit.progress import track
+from kit.core.archive import extract
+from kit.core.progress import track
+from kit.imaging.holes import boxes_from_text, hole_of, scored_pixels
+from kit.imaging.images import load_image
+from kit.imaging.metrics import rmse_by_photo, sse
 
 
 def main() -> None:

@@ -23,12 +23,12 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import scipy.sparse.linalg
 
-from kit.fills import FILLS, FRACTIONAL_POWER, fill_photo, fill_photos, fractional_fill, gaussian
-from kit.fills.laplacian import matrix_in_hole, sum_of_neighbours
-from kit.holes import Box, hole_of, random_boxes, scored_pixels
-from kit.images import decode_image, resize
-from kit.metrics import resample_counts, rmse_by_photo
-from kit.progress import track
+from kit.core.progress import track
+from kit.imaging.fills import FILLS, FRACTIONAL_POWER, fill_photo, fill_photos, fractional_fill, gaussian
+from kit.imaging.fills.laplacian import matrix_in_hole, sum_of_neighbours
+from kit.imaging.holes import Box, hole_of, random_boxes, scored_pixels
+from kit.imaging.images import decode_image, resize
+from kit.imaging.metrics import resample_counts, rmse_by_photo
 
 FillFunction = Callable[[np.ndarray, np.ndarray], np.ndarray]
 

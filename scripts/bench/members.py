@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from kit.blending import residual_gram
-from kit.blending.estimate import Bootstrap, pooled
-from kit.blending.gram import ResidualGram
-from kit.blending.linear import Regression, of_gram
-from kit.blending.solvers import simplex
-from kit.predictions import list_sources, read_predictions
-from kit.project import Project
-from kit.workspace import Workspace
+from kit.blending.evaluation.intervals import Bootstrap, pooled
+from kit.blending.grams.residual_gram import ResidualGram
+from kit.blending.weights.linear import Regression, of_gram
+from kit.blending.weights.solvers import simplex
+from kit.core.workspace import Workspace
+from kit.data.predictions import list_sources, read_predictions
+from kit.data.project import Project
 
 
 def covering(project: Project, fold: int, names: list[str]) -> ResidualGram:

@@ -27,15 +27,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
-from tiny_diffusion import save_tiny
-from toy import Toy, make_toy_workspace
+from support.tiny_diffusion import save_tiny
+from support.toy import Toy, make_toy_workspace
 
-from kit.diffusion.jobs import Photos, layers_of, seed_of
-from kit.diffusion.prompts import templates_of
-from kit.diffusion.running import Options, make_samples
-from kit.diffusion.settings import NEGATIVE, Recipe, Settings
-from kit.diffusion.weights import find_model
-from kit.workspace import Workspace
+from kit.core.workspace import Workspace
+from kit.pretrained.diffusion.model import find_model
+from kit.pretrained.diffusion.plan import Photos, layers_of, seed_of
+from kit.pretrained.diffusion.sampler import Options, make_samples
+from kit.pretrained.diffusion.settings import NEGATIVE, Recipe, Settings
+from kit.pretrained.prompts import templates_of
 
 # --- speed ----------------------------------------------------------------------------------------------------------
 

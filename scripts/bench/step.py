@@ -30,12 +30,12 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).parent))
 from batches import DecodedPhotos, boxes_of
 
-from kit.datasets import TrainingPhotos
-from kit.experiments import Experiment, experiment
-from kit.project import Project
-from kit.training import new_state, processes_on
-from kit.training.trainer import Trainer
-from kit.workspace import Workspace
+from kit.core.workspace import Workspace
+from kit.data.project import Project
+from kit.learning.datasets import TrainingPhotos
+from kit.learning.experiments import Experiment, experiment
+from kit.learning.training import new_state, processes_on
+from kit.learning.training.trainer import Trainer
 
 
 class Level(nn.Module):

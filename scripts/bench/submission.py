@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 
 from kit.competitions.photo_reconstruction import PHOTO_RECONSTRUCTION, encode
-from kit.holes import Box, random_boxes, scored_pixels
-from kit.index import Index, Sample
-from kit.pack import Pack
-from kit.submission import check_submission, write_submission
-from kit.workspace import Workspace
+from kit.core.workspace import Workspace
+from kit.data.index import Index, Sample
+from kit.data.pack import Pack
+from kit.imaging.holes import Box, random_boxes, scored_pixels
+from kit.submission.write import check_submission, write_submission
 
 BOXES = (Box(58, 27), Box(100, 80))
 ROWS = 2 * 75 * 75 * 3

@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kit.datasets import TrainingPhotos
-from kit.experiments import Experiment, experiment
-from kit.fitting import base_fills
-from kit.inference import fold_rmse, prepare_inputs
-from kit.project import Project
-from kit.training import new_state, processes_on
-from kit.training.trainer import Trainer
-from kit.workspace import Workspace
+from kit.core.workspace import Workspace
+from kit.data.project import Project
+from kit.learning.datasets import TrainingPhotos
+from kit.learning.experiments import Experiment, experiment
+from kit.learning.inference import fold_rmse, prepare_inputs
+from kit.learning.training import new_state, processes_on
+from kit.learning.training.fit import base_fills
+from kit.learning.training.trainer import Trainer
 
 
 def curve(

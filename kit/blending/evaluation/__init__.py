@@ -1,0 +1,1 @@
+"""Honest scores: cross-fitting by fold, and intervals over photos."""

@@ -1,0 +1,158 @@
+"""How sure a score is. Knows squared errors by photo, and groups of near duplicates; knows no weights.
+
+The sample is photos, or groups of near duplicates, never pixels: intervals come from drawing whole groups with
+replacement.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kit.blending.grams.residual_gram import ResidualGram
+from kit.imaging.metrics import Estimate, draw_counts, interval
+
+DRAWS = 1000
+_DRAWS_AT_ONCE = 50  # counts of so many draws are in memory: it must not grow with draws times photos
+
+
+def pooled(gram: ResidualGram, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+    """`(K, K)`, the Gram of these rows together."""
+    return gram.products[rows].sum(axis=0)
+
+
+class Bootstrap:
+    """Resampled squared errors of several weightings on the same draws, so that their differences are paired."""
+
+    def __init__(
+        self,
+        sse: dict[str, np.ndarray],
+        counts: np.ndarray,
+        groups: np.ndarray,
+        *,
+        draws: int = DRAWS,
+        seed: int = 0,
+    ) -> None:
+        """
+        Args:
+            sse: for each name `(P,)` squared errors by photo.
+            counts: `(P,)` values behind each.
+            groups: `(P,)` int, near duplicates share a number and are drawn together.
+        """
+        self._columns = {name: column for column, name in enumerate(sse)}
+        statistics = np.column_stack([*sse.values(), counts.astype(np.float64)])
+        self._totals = statistics.sum(axis=0)
+        self._drawn = resampled_totals(statistics, groups, draws, seed)
+        self._groups = len(np.unique(groups))
+
+    def estimate(self, name: str) -> Estimate:
+        """Pooled RMSE with its 95 % percentile interval."""
+        return interval(self._rmse(self._totals, name), self._rmse(self._drawn, name), self._groups, least=0.0)
+
+    def difference(self, minuend: str, subtrahend: str) -> Estimate:
+        """RMSE of one less RMSE of the other, with the interval of the difference on the same draws."""
+        value, drawn = (
+            self._rmse(totals, minuend) - self._rmse(totals, subtrahend) for totals in (self._totals, self._drawn)
+        )
+        return interval(value, drawn, self._groups)
+
+    def _rmse(self, totals: np.ndarray, name: str) -> np.ndarray:
+        return np.asarray(np.sqrt(totals[..., self._columns[name]] / totals[..., -1]))
+
+
+def resampled_totals(statistics: np.ndarray, groups: np.ndarray, draws: int, seed: int) -> np.ndarray:
+    """`kit.imaging.metrics.resample_counts(groups, draws, seed) @ statistics`, without that matrix.
+
+    Args:
+        statistics: `(P, S)` float64.
+    """
+    _, inverse = np.unique(groups, return_inverse=True)
+    size = int(inverse.max()) + 1
+    by_group = np.zeros((size, statistics.shape[1]))
+    np.add.at(by_group, inverse, statistics)
+    rng = np.random.default_rng(seed)
+    totals = np.empty((draws, statistics.shape[1]))
+    for start in range(0, draws, _DRAWS_AT_ONCE):
+        counts = draw_counts(rng, size, min(_DRAWS_AT_ONCE, draws - start))
+        totals[start : start + len(counts)] = counts @ by_group
+    return totals
+
+
+def residual_correlation(gram: ResidualGram) -> np.ndarray:
+    """`(K, K)`, correlation of the members' residuals about their means; 0 for a member whose residual is constant."""
+    n = float(gram.counts.sum())
+    sums = gram.sums.sum(axis=0)
+    covariance = pooled(gram) / n - np.outer(sums, sums) / n**2
+    deviation = np.sqrt(np.maximum(np.diagonal(covariance), 0.0))
+    scale = np.outer(deviation, deviation)
+    tiny = 1e-12 * float(np.trace(pooled(gram))) / n / len(sums)
+    correlation = np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > tiny)
+    np.fill_diagonal(correlation, 1.0)
+    return np.clip(correlation, -1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """What score to expect on the leaderboard, and what is uncertain about it."""
+
+    photos: int
+    """Test photos."""
+    score: Estimate
+    """RMSE after clipping, with the 95 % interval in which the score of that many new photos falls."""
+    sampling: float
+    """Half of that interval if CV were known exactly: which photos the test has."""
+    estimation: float
+    """Half of the 95 % interval of CV itself: which photos the training has."""
+    extremes: Estimate
+    """What unknown extremes cost: RMSE less what it would be with the photos' true ones, with the interval as above."""
+
+
+def leaderboard(
+    sse: np.ndarray,
+    known: np.ndarray,
+    counts: np.ndarray,
+    groups: np.ndarray,
+    photos: int,
+    *,
+    seed: int = 0,
+    draws: int = DRAWS,
+) -> Leaderboard:
+    """Expect the score of `photos` new photos like these.
+
+    Each draw resamples the groups, which is how well these photos tell of all photos, and then so many photos from
+    what was drawn, which is what another test set would have been.
+
+    Args:
+        sse: `(P,)` squared errors by photo as a submission makes them.
+        known: `(P,)`, the same with true extremes.
+    """
+    statistics = np.column_stack([sse, known, counts.astype(np.float64)])
+    total = statistics.sum(axis=0)
+    rng = np.random.default_rng([seed, photos])
+    _, inverse, size = np.unique(groups, return_inverse=True, return_counts=True)
+    own, both, alone = np.empty((draws, 2)), np.empty((draws, 2)), np.empty(draws)
+    for draw in range(draws):
+        weight = np.bincount(rng.integers(0, len(size), len(size)), minlength=len(size))[inverse]
+        own[draw] = _two_scores(weight @ statistics)
+        upto = np.cumsum(weight)
+        another = np.searchsorted(upto, rng.integers(0, upto[-1], photos), side="right")
+        both[draw] = _two_scores(statistics[another].sum(axis=0))
+        alone[draw] = _two_scores(statistics[rng.integers(0, len(sse), photos)].sum(axis=0))[0]
+    value, value_known = _two_scores(total)
+    return Leaderboard(
+        photos,
+        interval(value, both[:, 0], len(size), least=0.0),
+        _half(alone),
+        _half(own[:, 0]),
+        interval(value - value_known, both[:, 0] - both[:, 1], len(size)),
+    )
+
+
+def _two_scores(totals: np.ndarray) -> np.ndarray:
+    return np.sqrt(totals[:2] / totals[2])
+
+
+def _half(drawn: np.ndarray) -> float:
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(high - low) / 2.0

@@ -1,0 +1,1 @@
+"""Residual Grams: one streaming pass over predictions, kept on disk."""

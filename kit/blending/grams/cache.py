@@ -1,0 +1,145 @@
+"""Grams on disk: read again when nothing has changed, and extended when a member has come. Prints nothing."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kit.blending.grams.bands import BANDS, band_gram
+from kit.blending.grams.residual_gram import ResidualGram, residual_gram
+from kit.core.storage import digest_bytes, digest_of, sweep, to_json, writing
+from kit.core.workspace import Workspace
+from kit.data.folds import Folds
+from kit.data.index import Index
+from kit.data.pack import Pack
+from kit.data.predictions import Predictions, read_predictions
+
+GRAM_VERSION = 3  # part of every cache key: raise it when the numbers change
+BANDS_VERSION = 1
+CACHE_BYTES = 1 << 30  # Grams kept on disk; the oldest go first
+# what a file that kit did not write, or not to its end, makes numpy and json raise
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
+_ARRAYS = ("photos", "by_region", "region_sums", "region_counts")
+
+
+def cached_gram(
+    workspace: Workspace,
+    index: Index,
+    folds: Folds,
+    pack: Pack,
+    sources: Sequence[str],
+    *,
+    partial: bool = False,
+    workers: int | None = None,
+) -> ResidualGram:
+    """The Gram of these sources' OOF predictions, from disk when this very one has been made before.
+
+    When one of some of them is there, one pass makes only the products with the others.
+
+    Raises:
+        KitError: see `kit.data.predictions.read_predictions` and `residual_gram`.
+    """
+    predictions = [read_predictions(workspace, index, folds, source, "oof", partial=partial) for source in sources]
+    folder, base = workspace.blends / ".cache", _base(index, folds, pack)
+    wanted = [_identity(one) for one in predictions]
+    path = folder / f"{digest_of([base, wanted])}.npz"
+    found = _read(path, wanted)
+    if found is not None:
+        return found
+    known = _best_part(folder, base, wanted)
+    if known is None:
+        gram = residual_gram(index, pack, predictions, workers=workers)
+    else:
+        order = [wanted.index(one) for one in known[0]]
+        order += [k for k in range(len(wanted)) if k not in order]
+        gram = residual_gram(index, pack, [predictions[k] for k in order], known=known[1], workers=workers)
+        gram = gram.of_members(np.argsort(order).tolist())
+    _write(path, gram, base, wanted)
+    return gram
+
+
+def cached_bands(
+    workspace: Workspace, index: Index, folds: Folds, pack: Pack, gram: ResidualGram, *, workers: int | None = None
+) -> ResidualGram:
+    """The Gram by bands (`kit.blending.grams.bands`) of the same members and photos, from disk when it is there.
+
+    Raises:
+        KitError: see `kit.data.predictions.read_predictions` and `band_gram`.
+    """
+    predictions = [read_predictions(workspace, index, folds, source, "oof", partial=True) for source in gram.members]
+    base = digest_of([BANDS_VERSION, BANDS, _base(index, folds, pack), digest_bytes(gram.photos.tobytes())])
+    wanted = [_identity(one) for one in predictions]
+    path = workspace.blends / ".cache" / f"{digest_of([base, wanted])}.npz"
+    found = _read(path, wanted)
+    if found is None:
+        found = band_gram(index, pack, predictions, gram.photos, workers=workers)
+        _write(path, found, base, wanted)
+    return found
+
+
+def _base(index: Index, folds: Folds, pack: Pack) -> str:
+    """Names what all members share."""
+    arrays = (pack.train_extremes, pack.train_estimated)
+    extremes = [digest_bytes(np.ascontiguousarray(array).tobytes()) for array in arrays]
+    return digest_of([GRAM_VERSION, index.digest, folds.digest, extremes])
+
+
+def _identity(one: Predictions) -> list[Any]:
+    """Names a member's very values; the files' times make a file changed by hand another one."""
+    files = [(part.path.name, part.path.stat()) for part in one.parts]
+    return [one.source, one.digest, [[name, stat.st_size, stat.st_mtime_ns] for name, stat in files]]
+
+
+def _read(path: Path, wanted: list[list[Any]]) -> ResidualGram | None:
+    """The cached Gram, or None when there is none or it is damaged: a cache is never worth an error."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if json.loads(str(stored["header"]))["members"] != wanted:
+                return None
+            photos, products, sums, counts = (stored[name] for name in _ARRAYS)
+    except _DAMAGE:
+        return None
+    P, K, R = len(photos), len(wanted), counts.shape[-1]
+    if products.shape != (P, R, K, K) or sums.shape != (P, R, K) or counts.shape != (P, R):
+        return None
+    names, digests = tuple(one[0] for one in wanted), tuple(one[1] for one in wanted)
+    return ResidualGram(names, digests, photos, products, sums, counts)
+
+
+def _best_part(folder: Path, base: str, wanted: list[list[Any]]) -> tuple[list[list[Any]], ResidualGram] | None:
+    """The Gram of as many of these members as there is one for; at least two, or no product is saved."""
+    best: tuple[list[list[Any]], Path] | None = None
+    for path in sorted(folder.glob("*.npz")):
+        members = _members_of(path, base)
+        if len(members) >= max(2, len(best[0]) + 1 if best else 0) and all(one in wanted for one in members):
+            best = members, path
+    if best is None:
+        return None
+    gram = _read(best[1], best[0])
+    return None if gram is None else (best[0], gram)
+
+
+def _members_of(path: Path, base: str) -> list[list[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            header = json.loads(str(stored["header"]))
+        return list(header["members"]) if header["base"] == base else []
+    except _DAMAGE:
+        return []
+
+
+def _write(path: Path, gram: ResidualGram, base: str, members: list[list[Any]]) -> None:
+    sweep(path.parent)
+    header = np.array(to_json({"base": base, "members": members}))
+    with writing(path) as file:
+        np.savez(file, header=header, **{name: getattr(gram, name) for name in _ARRAYS})
+    kept = 0
+    for other in sorted(path.parent.glob("*.npz"), key=lambda other: (other != path, -other.stat().st_mtime_ns)):
+        kept += other.stat().st_size
+        if kept > CACHE_BYTES and other != path:
+            other.unlink(missing_ok=True)

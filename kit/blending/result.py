@@ -1,0 +1,211 @@
+"""Grams to a blend: the ladder climbed, members judged, errors measured where they are. Knows no files.
+
+See `kit.blending.selection` for the gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kit.blending.evaluation.crossfit import Crossfit
+from kit.blending.evaluation.intervals import Bootstrap, Leaderboard, pooled
+from kit.blending.extremes import ExtremesRule
+from kit.blending.grams.residual_gram import ResidualGram
+from kit.blending.selection import Ladder, RungRow
+from kit.blending.weights.candidates import Designs, rung_named
+from kit.blending.weights.features import CHANNELS, Facts
+from kit.blending.weights.linear import Shrunk
+from kit.blending.weights.mixing import Recipe
+from kit.blending.weights.solvers import best_single, climb
+from kit.imaging.holes import RINGS
+from kit.imaging.metrics import Estimate
+
+
+@dataclass(frozen=True)
+class MemberRow:
+    """One member of a blend."""
+
+    name: str
+    oof: str
+    """Digest of its OOF predictions, from which the weights come."""
+    test: str
+    """Digest of its test predictions, which the weights are for."""
+    weight: float
+    """On average over all hidden values, where weights differ by region or photo."""
+    cv: Estimate
+    """Its own CV RMSE."""
+    without: Estimate | None
+    """Change of the fitted blend's nested CV RMSE when this member is left out; above 0: it helps. None if alone."""
+
+
+@dataclass(frozen=True)
+class SliceRow:
+    """The blend's error on a part of the hidden values."""
+
+    by: str
+    """distance, channel or class."""
+    name: str
+    share: float
+    """Of all hidden values."""
+    cv: Estimate
+    """Nested, after clipping."""
+
+
+@dataclass(frozen=True)
+class ExtremesRow:
+    """How a test photo's extremes are estimated."""
+
+    beyond: float
+    room: float
+    """See `kit.blending.extremes.ExtremesRule`; both 0: from the known pixels alone."""
+    gain: Estimate
+    """RMSE with the known pixels' extremes less that with the fitted rule, nested, paired; above 0: the rule helps."""
+    reason: str
+
+    @property
+    def rule(self) -> ExtremesRule:
+        """As a function."""
+        return ExtremesRule(self.beyond, self.room)
+
+
+@dataclass(frozen=True)
+class Blend:
+    """Weights for sources, and how good they are. RMSE in score space; CV unless said otherwise."""
+
+    name: str
+    competition: str
+    index: str
+    folds: str
+    """Digests of index and folds."""
+    seed: int
+    photos: int
+    groups: int
+    """Groups of near duplicates: the sample size."""
+    asked: str
+    """`auto`, or the rung that was asked for."""
+    rung: str
+    reason: str
+    """Why this rung, in one sentence."""
+    cv: Estimate
+    """Nested by fold: every photo scored by weights that never saw its fold; before clipping, like the sources' own."""
+    in_sample: float
+    """RMSE of the final weights on the photos that they were fitted on."""
+    best_single: str
+    best_single_cv: Estimate
+    """Nested as well: the source that was best on the other folds."""
+    gain: Estimate
+    """RMSE of the best single source less that of the blend, paired; above 0: the blend is better."""
+    leaderboard: Leaderboard
+    members: tuple[MemberRow, ...]
+    """By name; on rung `stack` the network comes last."""
+    fitted: str
+    """The rung of whose weights `members` tells what leaving one out changes."""
+    correlation: tuple[tuple[float, ...], ...]
+    """Of the members' residuals, in the order of `members`."""
+    ladder: tuple[RungRow, ...]
+    """Every rung, nested."""
+    trajectory: tuple[tuple[str, float], ...]
+    """The hill climb on all photos up to its best step: the source taken, and the RMSE then (in sample)."""
+    slices: tuple[SliceRow, ...]
+    extremes: ExtremesRow
+    recipe: Recipe
+    """What is done with the members' values."""
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weight of each member, on average."""
+        return {member.name: member.weight for member in self.members}
+
+
+def judge_members(
+    gram: ResidualGram,
+    designs: Designs,
+    ladder: Ladder,
+    group: np.ndarray,
+    weights: np.ndarray,
+    test_digests: Sequence[str],
+    seed: int,
+) -> tuple[str, tuple[MemberRow, ...]]:
+    """What each member is, weighs and is worth; and the rung whose weights that is about."""
+    fitted = fitted_rung(ladder)
+    K = len(gram.members)
+    without: list[Estimate | None] = [None] * K
+    if K > 1:
+        design = designs.of(rung_named(fitted))
+        solve = design.rung.solve
+        if isinstance(solve, Shrunk):  # shrunk alike with and without: what differs is the member alone
+            solve = solve.fixed(solve.penalties(design.regression.moments))
+        sse = {"all": design.regression.run(solve).sse}
+        for k in range(K):
+            others = [other for other in range(K) if other != k]
+            sse[str(k)] = design.regression.run(solve, others).sse
+        bootstrap = Bootstrap(sse, gram.counts, group, seed=seed)
+        without = [bootstrap.difference(str(k), "all") for k in range(K)]
+    rows = (
+        MemberRow(
+            name=gram.members[k],
+            oof=gram.digests[k],
+            test=test_digests[k],
+            weight=float(weights[k]),
+            cv=ladder.bootstrap.estimate(f"member {k}"),
+            without=without[k],
+        )
+        for k in range(K)
+    )
+    return fitted, tuple(rows)
+
+
+def fitted_rung(ladder: Ladder) -> str:
+    """The chosen rung; for a single source, of which nothing can be left out, the next one."""
+    return "simplex" if ladder.rung == "single" else ladder.rung
+
+
+def trajectory(gram: ResidualGram) -> tuple[tuple[str, float], ...]:
+    """The hill climb's picks up to its best step, with the RMSE after each, in sample."""
+    climbed = climb(pooled(gram))
+    steps = zip(climbed.picks[: climbed.best], climbed.errors[: climbed.best], strict=True)
+    return tuple((gram.members[pick], rmse_of(error, gram)) for pick, error in steps)
+
+
+def slices(found: Crossfit, facts: Facts, group: np.ndarray, seed: int) -> tuple[SliceRow, ...]:
+    """The blend's error by distance to the border, by channel, and by class."""
+    total = 3.0 * found.counts.sum()
+    rows = []
+
+    def add(by: str, name: str, sse: np.ndarray, counts: np.ndarray) -> None:
+        use = counts > 0
+        if use.any():
+            bootstrap = Bootstrap({name: sse[use]}, counts[use], group[use], seed=seed)
+            rows.append(SliceRow(by, name, float(counts.sum() / total), bootstrap.estimate(name)))
+
+    for ring, name in enumerate(ring_names()):
+        add("distance", name, found.clipped[:, ring].sum(axis=1), 3 * found.counts[:, ring])
+    for channel, name in enumerate(CHANNELS):
+        add("channel", name, found.clipped[:, :, channel].sum(axis=1), found.counts.sum(axis=1))
+    klass = np.array(facts.klass)
+    for name in sorted(set(facts.klass)):
+        of_class = klass == name
+        add("class", name or "none", found.clipped.sum(axis=(1, 2)), 3 * found.counts.sum(axis=1) * of_class)
+    return tuple(rows)
+
+
+def ring_names() -> list[str]:
+    """`1-2`, ..., `21+`: pixels to the nearest known one."""
+    nexts = [*RINGS[1:], 0]
+    return [
+        f"{low}+" if not high else (f"{low}" if high == low + 1 else f"{low}-{high - 1}")
+        for low, high in zip(RINGS, nexts, strict=True)
+    ]
+
+
+def rmse_of(squares: float, gram: ResidualGram) -> float:
+    """RMSE of a sum of squares over all of a Gram's values."""
+    return float(np.sqrt(max(squares, 0.0) / float(gram.counts.sum())))
+
+
+def best_member(gram: ResidualGram) -> str:
+    """The member with the least error on all photos."""
+    return gram.members[int(np.argmax(best_single(pooled(gram))))]

@@ -1,0 +1,141 @@
+"""The ladder and its gate: from the best single source to ever richer weights, a rung at a time. Pure: knows no files.
+
+A rung is taken only if, on photos that it was not fitted on, it beats the rung taken so far by a margin whose 95 %
+interval, over photos, excludes zero. Otherwise the simpler one stays, and the ladder says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kit.blending.evaluation.intervals import DRAWS, Bootstrap
+from kit.blending.weights.candidates import AUTO, STACK, STACK_RUNG, Design, Designs, Rung, rung_named
+from kit.blending.weights.linear import Nested
+from kit.blending.weights.mixing import Recipe
+from kit.imaging.metrics import Estimate
+
+MIN_GROUPS = 10  # a percentile interval from fewer photos is too narrow to admit anything by
+
+
+@dataclass(frozen=True)
+class RungRow:
+    """One rung, and what it scores on photos that it was not fitted on."""
+
+    rung: str
+    cv: Estimate
+    below: str
+    """The rung that it was compared with: the one taken so far."""
+    gain: Estimate
+    """RMSE of the rung below less its own, paired; above 0: it is better."""
+    taken: bool
+    """Whether the gate let it in."""
+    on_ladder: bool
+    """False for a rung that is shown for comparison only."""
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Every rung scored, and the one that was chosen."""
+
+    rung: str
+    reason: str
+    rows: tuple[RungRow, ...]
+    design: Design
+    nested: Nested
+    """Of the chosen rung."""
+    bootstrap: Bootstrap
+    """Of each rung by name, and of `member <k>`."""
+
+    def row(self, rung: str) -> RungRow:
+        """One rung's row."""
+        return next(row for row in self.rows if row.rung == rung)
+
+    def recipe(self) -> Recipe:
+        """The chosen rung fitted on all photos."""
+        return self.design.recipe(self.design.regression.fit(self.design.rung.solve))
+
+
+def climb_ladder(
+    designs: Designs,
+    sse: np.ndarray,
+    counts: np.ndarray,
+    group: np.ndarray,
+    *,
+    rungs: Sequence[Rung],
+    ask: str = AUTO,
+    stack: Designs | None = None,
+    seed: int = 0,
+    draws: int = DRAWS,
+) -> Ladder:
+    """Score every rung by nested cross-validation, then climb.
+
+    Args:
+        sse: `(P, K)`, each member's own squared errors, the stack's too.
+        counts: `(P,)`, values of each photo.
+        group: `(P,)` int, near duplicates share a number.
+        rungs: from the simplest on; the first is always there to fall back to.
+        ask: a rung to take whatever the gate says, or `auto`.
+        stack: the designs with a stacking network as one member more, when there is one.
+    """
+    made = {rung.name: designs.of(rung) for rung in rungs}
+    if stack is not None:
+        made[STACK] = stack.of(STACK_RUNG)
+    nested = {name: design.regression.run(design.rung.solve) for name, design in made.items()}
+    columns = {name: one.sse for name, one in nested.items()}
+    columns |= {f"member {k}": sse[:, k] for k in range(sse.shape[1])}
+    bootstrap = Bootstrap(columns, counts, group, draws=draws, seed=seed)
+    groups = len(np.unique(group))
+    rows = _climb(bootstrap, list(made), groups)
+    best = next(row.rung for row in reversed(rows) if row.taken)
+    rung = best if ask == AUTO else ask
+    reason = _reason(rows, rung, best, sse.shape[1], groups)
+    return Ladder(rung, reason, rows, made[rung], nested[rung], bootstrap)
+
+
+def _climb(bootstrap: Bootstrap, names: Sequence[str], groups: int) -> tuple[RungRow, ...]:
+    rows, current = [], names[0]
+    for name in names:
+        on_ladder = not rung_named(name).compared_only
+        gain = bootstrap.difference(current, name)
+        taken = name == names[0] or (on_ladder and groups >= MIN_GROUPS and gain.low > 0.0)
+        rows.append(RungRow(name, bootstrap.estimate(name), current, gain, taken, on_ladder))
+        if taken:
+            current = name
+    return tuple(rows)
+
+
+def _reason(rows: Sequence[RungRow], rung: str, best: str, members: int, groups: int) -> str:
+    row = next(row for row in rows if row.rung == rung)
+    if rung != best:
+        return f"Rung {rung} was asked for; by the gate it would be {best}."
+    if members == 1 and rung == rows[0].rung:
+        return "There is one source, so the blend is that source."
+    if groups < MIN_GROUPS:
+        return (
+            f"Only {groups} groups of photos: at least {MIN_GROUPS} are needed to tell whether weights beat the best "
+            "single source, so the blend is that source."
+        )
+    if rung == rows[0].rung:
+        top = max((row for row in rows if row.on_ladder and row.rung != rung), key=lambda row: row.gain.value)
+        return (
+            f"No weights are credibly better than the best single source on photos that they were not fitted on (the "
+            f"most promising, {top.rung}: {gain_text(top.gain)}, not above zero with 95 % confidence), so the blend is "
+            "that source."
+        )
+    text = f"{rung} gains {gain_text(row.gain)} over {row.below} on photos not fitted on, above zero"
+    later = [other.rung for other in rows[rows.index(row) + 1 :] if other.on_ladder]
+    if not later:
+        return f"{text}."
+    return f"{text}; {_listed(later)} {'gains' if len(later) == 1 else 'gain'} nothing credible over it."
+
+
+def gain_text(gain: Estimate) -> str:
+    """`+0.00051 [+0.00039, +0.00062]`."""
+    return f"{gain.value:+.5f} [{gain.low:+.5f}, {gain.high:+.5f}]"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

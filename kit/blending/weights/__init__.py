@@ -1,0 +1,1 @@
+"""Blend weights: models linear in photo features, their solvers, and how pixels are mixed by them."""

@@ -1,0 +1,142 @@
+"""What weights may depend on: functions of a photo and of a region of its hole. Knows no predictions.
+
+A weight is a sum over terms, `w_k(photo, region) = sum_j f_j(photo, region) v_jk` (feature-weighted linear stacking,
+Sill et al. 2009, arXiv:0911.0460). Every term is known for a test photo before anything is predicted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from kit.competitions import score_scale
+from kit.core.parallel import cores
+from kit.core.progress import track
+from kit.core.workspace import Split
+from kit.data.index import Index
+from kit.data.pack import Pack
+from kit.imaging.holes import RINGS
+
+ONE = "one"
+CHANNELS = ("red", "green", "blue")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What terms know of P photos."""
+
+    klass: tuple[str, ...]
+    """"" where the layout gives none."""
+    scored: np.ndarray
+    """`(P,)` int, scored pixels."""
+    contrast: np.ndarray
+    """`(P,)` float64, standard deviation of the known pixels in score space, the mean of the three channels."""
+
+    def __len__(self) -> int:
+        return len(self.klass)
+
+    def of(self, rows: np.ndarray) -> Facts:
+        """Those of some photos."""
+        klass = tuple(self.klass[row] for row in rows)
+        return Facts(klass, self.scored[rows], self.contrast[rows])
+
+
+def photo_facts(index: Index, pack: Pack, split: Split) -> Facts:
+    """The facts of all photos of a split, from what is known of them alone."""
+    photos = range(len(index.split(split)))
+    with ThreadPoolExecutor(cores()) as pool:
+        one = pool.map(lambda photo: facts_of(index, pack, split, photo), photos)
+        found = list(track(one, "Contrast", len(photos), "photos"))
+    return Facts(
+        tuple(one.klass[0] for one in found),
+        np.array([one.scored[0] for one in found], np.int64),
+        np.array([one.contrast[0] for one in found], np.float64),
+    )
+
+
+def facts_of(index: Index, pack: Pack, split: Split, photo: int) -> Facts:
+    """The facts of the photo at this position."""
+    sample = index.split(split)[photo]
+    known = (~sample.hole).astype(np.uint8)
+    deviation = cv2.meanStdDev(pack.image(split)[photo], mask=known)[1][:, 0] / 255.0
+    contrast = float((deviation * score_scale(*pack.estimated(split)[photo])).mean())
+    return Facts((sample.klass,), np.array([sample.scored], np.int64), np.array([contrast]))
+
+
+@dataclass(frozen=True)
+class Term:
+    """One function of photo and region: `(raw - centre) / scale`."""
+
+    name: str
+    centre: float = 0.0
+    scale: float = 1.0
+
+    def values(self, facts: Facts, regions: int) -> np.ndarray:
+        """`(P, R)` float64; region `3 * level + channel`, where a level is a ring or a band."""
+        raw = _raw(self.name, facts, regions)
+        return np.broadcast_to((raw - self.centre) / self.scale, (len(facts), regions))
+
+
+def _raw(name: str, facts: Facts, regions: int) -> np.ndarray:
+    """A term before it is centred, to be broadcast to `(P, R)`."""
+    kind, _, of = name.partition(":")
+    region = np.arange(regions)
+    if kind == ONE:
+        return np.ones((1, 1))
+    if kind == "region":
+        return (region == int(of)).astype(np.float64)[None]
+    if kind == "channel":
+        return (region % 3 == CHANNELS.index(of)).astype(np.float64)[None]
+    if kind == "depth":
+        return np.log2(_middle_of_rings())[region // 3][None]
+    if kind == "class":
+        # a photo of no known class is an average one
+        known = np.array([klass != "" for klass in facts.klass])
+        return np.where(known, np.array([klass == of for klass in facts.klass], np.float64), np.nan)[:, None]
+    if kind == "size":
+        return np.log2(facts.scored.astype(np.float64))[:, None]
+    if kind == "contrast":
+        return np.log(np.maximum(facts.contrast, 1e-3))[:, None]
+    raise ValueError(f"{name!r} is not a term")
+
+
+def _middle_of_rings() -> np.ndarray:
+    last = 2 * RINGS[-1] - RINGS[-2]
+    return (np.array(RINGS) + np.array([*RINGS[1:], last]) - 1) / 2.0
+
+
+def region_terms(regions: int) -> tuple[Term, ...]:
+    """One weight for all, and for each region its own deviation."""
+    return (Term(ONE), *(Term(f"region:{region}") for region in range(regions if regions > 1 else 0)))
+
+
+def feature_terms(facts: Facts, counts: np.ndarray) -> tuple[Term, ...]:
+    """Depth in the hole, channel, class, size of the hole and contrast of the photo, each with mean 0 and deviation 1.
+
+    Args:
+        counts: `(P, R)` values behind each photo and region: the weights of the mean.
+    """
+    regions = counts.shape[1]
+    names = [f"class:{klass}" for klass in sorted(set(facts.klass) - {""})] + ["size", "contrast"]
+    if regions > 1:
+        names += ["depth", *(f"channel:{channel}" for channel in CHANNELS)]
+    terms = [Term(ONE)]
+    for name in names:
+        raw = np.broadcast_to(_raw(name, facts, regions), counts.shape)
+        there = np.isfinite(raw) & (counts > 0)
+        if not there.any():
+            continue
+        mean = float(np.average(raw[there], weights=counts[there]))
+        deviation = float(np.sqrt(np.average((raw[there] - mean) ** 2, weights=counts[there])))
+        if deviation > 1e-6:
+            terms.append(Term(name, mean, deviation))
+    return tuple(terms)
+
+
+def term_values(terms: Sequence[Term], facts: Facts, regions: int) -> np.ndarray:
+    """`(P, R, J)` float64; 0, the average, where a term is not known."""
+    return np.nan_to_num(np.stack([term.values(facts, regions) for term in terms], axis=2))

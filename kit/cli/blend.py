@@ -1,0 +1,118 @@
+"""`kit sources`, `kit blend`: what there is, and the best of it together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kit.cli import app
+from kit.cli.options import JsonOption, SeedOption, project_of, typed
+
+if TYPE_CHECKING:
+    from kit.blending import Blend
+    from kit.core.workspace import Workspace
+    from kit.data.project import Project
+
+
+@app.command()
+def sources(context: typer.Context, as_json: JsonOption = False) -> None:
+    """List every source with its CV RMSE (95 % interval by photo), its cost and its digest.
+
+    \b
+    Examples:
+      kit sources
+      kit sources --json
+    """
+    from kit.blending import score_sources
+    from kit.cli.results import print_json, sources_table
+
+    project = project_of(context)
+    scores = score_sources(project.workspace, project.index, project.folds, project.pack)
+    if as_json:
+        print_json(scores)
+    else:
+        print(sources_table(scores))
+
+
+@app.command()
+def blend(
+    context: typer.Context,
+    sources: Annotated[list[str] | None, typer.Argument(help="Members. Default: every complete source.")] = None,
+    members: Annotated[list[str] | None, typer.Option("--members", help="The same, with commas between.")] = None,
+    rung: Annotated[
+        str, typer.Option("--rung", help="A rung by name, or auto: climb as far as the gate lets.")
+    ] = "auto",
+    stack: Annotated[
+        bool, typer.Option("--stack", help="Train a stacking network too, fold by fold (minutes).")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Train the stack again.")] = False,
+    name: Annotated[str | None, typer.Option("--name", help="Default: made from what goes in.")] = None,
+    plots: Annotated[str, typer.Option("--plots", help="Pictures of it in report/: png, svg or none.")] = "png",
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the weights that minimise RMSE, and how good they are on photos that they were not fitted on.
+
+    Each rung is taken only if its gain over the one below is credible: it is measured on folds that the weights were
+    not fitted on, and its 95 % interval, over photos, must exclude zero. If nothing is, the blend is the best source.
+
+    \b
+    The rungs:
+      single      the best source alone
+      mean        equal weights
+      simplex     the best positive weights, exactly
+      ridge       weights of any sign, shrunk toward equal ones
+      intercept   ridge, and a constant
+      features    weights linear in depth, channel, class, size and contrast
+      regions     weights for each ring and channel, shrunk to common ones
+      bands       weights for each band of frequencies and channel, shrunk to common ones
+      stack       regions, with a small network over the members as one member more (with --stack)
+      hill-climb  greedy selection, and bagged: for comparison with simplex
+    Examples:
+      kit blend
+      kit blend regress fractional harmonic --name first
+      kit blend --members regress,fractional --rung simplex
+      kit blend --stack --json
+    """
+    from kit.blending import chosen_members, left_out_sources, make_blend
+    from kit.cli.results import blend_report, print_json
+    from kit.errors import UsageError
+
+    if plots not in ("png", "svg", "none"):
+        raise UsageError(f"--plots is {plots!r}, not png, svg or none.")
+    named = [*(sources or []), *(part.strip() for part in ",".join(members or []).split(",") if part.strip())]
+    if members and not named:
+        raise UsageError("--members names no source. See what there is: kit sources")
+    if force and not stack:
+        raise UsageError("--force trains the stack again: it goes with --stack. A blend is always made anew.")
+    project = project_of(context)
+    parts = project.workspace, project.index, project.folds, project.pack
+    if stack:
+        _train_stack(project, chosen_members(*parts[:3], named), seed, force)
+    left_out = {} if named else left_out_sources(*parts[:3])
+    made = make_blend(*parts, named, name=name, rung=rung, seed=seed)
+    pictures = _plots(project.workspace, made, plots)
+    if as_json:
+        print_json(made)
+    else:
+        print(blend_report(made, project.workspace, pictures))
+        if left_out:
+            print(typed(f"Left out, not complete (kit sources says why): {', '.join(left_out)}"))
+
+
+def _train_stack(project: Project, members: list[str], seed: int, force: bool) -> None:
+    from kit.blending import nested_weights
+    from kit.learning.stacking import train_stack
+
+    parts = project.workspace, project.index, project.folds, project.pack
+    train_stack(*parts, members, nested_weights(*parts, members), seed=seed, force=force)
+
+
+def _plots(workspace: Workspace, made: Blend, kind: str) -> list[Path]:
+    if kind == "none":
+        return []
+    from kit.report.blend import plot_blend
+
+    return plot_blend(workspace, made, kind)

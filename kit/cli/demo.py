@@ -1,0 +1,119 @@
+"""`kit demo`: the chain on the built-in competition, in the order in which a user would type it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from kit.cli.results import interval
+from kit.cli.tables import table
+from kit.core.workspace import Workspace
+from kit.data.project import Project
+
+FOLDS = 2
+FIGURE_COLUMNS = 3
+
+
+def run_demo(folder: Path, *, seed: int = 0, force: bool = False) -> str:
+    """Run it in `folder` and return the closing table."""
+    from kit.blending import make_blend, score_sources
+    from kit.data.fetch import fetch
+    from kit.data.fill_sources import fills_named, make_fill_source
+    from kit.data.folds import ensure_folds
+    from kit.data.sample_competition import make_demo_archive
+
+    started = time.monotonic()
+    workspace = Workspace(folder)
+    _say("The built-in competition", "kit demo")
+    built = make_demo_archive(folder / "original", seed=seed)
+    _say("Unpack, index, pack", f"kit fetch --from {built.archive}")
+    fetch(workspace, source=built.archive, force=force or _is_other(workspace, seed))
+    project = Project(workspace)
+    _say("Folds", f"kit folds --k {FOLDS}")
+    ensure_folds(workspace, project.index, project.pack.train_target, k=FOLDS, seed=seed, force=force)
+    _say("Classical fills", "kit fill all")
+    for name in fills_named(["all"]):
+        make_fill_source(workspace, project.index, project.pack, name, force=force)
+    experiment = _train(project, seed, force)
+    _say("Blend", "kit blend")
+    blend = make_blend(workspace, project.index, project.folds, project.pack, seed=seed)
+    scores = score_sources(workspace, project.index, project.folds, project.pack)
+    _say("Submissions and grades", f"kit upload --dry-run; kit grade ... --truth {built.truth}")
+    graded = {score.name: _grade(project, score.name, built.truth) for score in scores}
+    graded[blend.name] = _grade(project, blend.name, built.truth)
+    _say("A picture", f"kit figure --truth {built.truth}")
+    picture = _figure(project, blend.name, experiment, built.truth)
+    weights = blend.weights
+    rows = [
+        [score.name, interval(score.score), f"{weights.get(score.name, 0.0):.3f}", f"{graded[score.name]:.4f}"]
+        for score in scores
+    ]
+    rows.append(["blend", interval(blend.cv), "", f"{graded[blend.name]:.4f}"])
+    return "\n".join(
+        [
+            table(["source", "CV RMSE [95 %]", "weight", "test RMSE"], rows),
+            blend.reason,
+            f"Submission: {workspace.submission(blend.name)}",
+            f"Picture:    {picture}",
+            f"Everything: {folder}   ({time.monotonic() - started:.0f} s)",
+            f"Go on with: kit --workspace {folder} train regress --fold all",
+        ]
+    )
+
+
+def _say(title: str, command: str) -> None:
+    print(f"== {title}   [{command}]", file=sys.stderr, flush=True)
+
+
+def _is_other(workspace: Workspace, seed: int) -> bool:
+    """Whether the folder holds the demo of another seed."""
+    from kit.core.storage import read_json
+    from kit.data.folds import read_folds
+    from kit.data.index import read_index
+    from kit.errors import KitError
+
+    try:
+        read_folds(workspace, read_index(workspace))
+        return bool(read_json(workspace.folds.with_suffix(".json"), made_by="kit folds").get("seed") != seed)
+    except KitError:
+        return True
+
+
+def _train(project: Project, seed: int, force: bool) -> str:
+    from kit.learning.experiments import demo_settings, experiment
+    from kit.learning.training.fit import fit_fold
+
+    settings = [*demo_settings(), f"seed={seed}"]
+    flags = " ".join(f"--set {setting}" for setting in settings)
+    _say("One pix2pix on two folds", f"kit train pix2pix --fold all {flags}")
+    chosen = experiment("pix2pix", settings)
+    for fold in range(FOLDS):
+        fit_fold(project, chosen, fold, device="cpu", force=force)
+    return chosen.name
+
+
+def _grade(project: Project, name: str, truth: Path) -> float:
+    from kit.submission.grade import grade_submission
+    from kit.submission.upload import prepare
+
+    prepared = prepare(project, name)
+    return grade_submission(prepared.path, truth, project.index, project.layout).score.value
+
+
+def _figure(project: Project, blend: str, experiment: str, truth: Path) -> Path:
+    from kit.report.figure import pick_photos, save_figure, side_by_side
+
+    image = side_by_side(
+        project.workspace,
+        project.index,
+        project.pack,
+        project.folds,
+        photos=[*pick_photos(project.index, "test", 4)],
+        columns=["harmonic", "fractional", experiment, blend],
+        split="test",
+        truth=truth,
+    )
+    path = project.workspace.report / "figure.png"
+    save_figure(path, image)
+    return path

@@ -1,0 +1,160 @@
+"""`kit import`, `kit export`: predictions that come from, or go to, somebody else."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kit.cli import app
+from kit.cli.options import ForceOption, project_of, typed
+
+if TYPE_CHECKING:
+    from kit.core.workspace import PredictionSplit
+    from kit.data.project import Project
+    from kit.exchange import Imported
+
+
+class Space(StrEnum):
+    """What the numbers measure."""
+
+    pixel = "pixel"
+    score = "score"
+
+
+class Channels(StrEnum):
+    """Which channel comes first."""
+
+    rgb = "rgb"
+    bgr = "bgr"
+
+
+@app.command("import")
+def import_(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="What to call the source.")],
+    oof: Annotated[Path | None, typer.Option("--oof", help="Predictions of all training photos, out of fold.")] = None,
+    test: Annotated[Path | None, typer.Option("--test", help="Predictions of all test photos.")] = None,
+    space: Annotated[
+        Space | None, typer.Option("--space", help="pixel, or score: stretched as in a submission (CSV's default).")
+    ] = None,
+    channels: Annotated[
+        Channels | None, typer.Option("--channels", help="Order of the channels. Default: rgb.")
+    ] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option("--scale", min=1e-3, max=1e6, help="What stands for white. Default: 1; whole numbers: 255."),
+    ] = None,
+    their_folds: Annotated[
+        Path | None, typer.Option("--folds", help="CSV of id,fold by which the OOF were made: compared with ours.")
+    ] = None,
+    force: ForceOption = False,
+) -> None:
+    """Make a source of predictions that something else has made: a team mate, a notebook, an older project.
+
+    OOF predictions must come from models that have not seen the photo they predict. Kit cannot know that: share
+    folds/<competition>.csv, and let everybody train by it. --oof and --test may also be given one after the other.
+
+    \b
+    A file may be
+      .npz           an array a photo, named by id or file name; or one array: oof, test, values, predictions, arr_0
+      .npy           hidden pixels (values, 3) or (photos, scored, 3), or whole pictures (photos, H, W, 3) or
+                     (photos, 3, H, W), in the order of data/<competition>/index.csv
+      .csv           rows of a submission, for training photos too; also .csv.gz, and .zip with one CSV
+      a folder       whole inpainted pictures, named like the photos, any picture format, class folders or none
+    Examples:
+      kit import anna --oof anna/oof.npz --test anna/test.npz
+      kit import notebook --test submission.csv
+      kit import notebook --oof oof.csv.gz
+      kit import diffusion --oof painted/train --test painted/test
+      kit import old --oof old.npy --scale 255 --channels bgr --force
+    """
+    from kit.errors import UsageError
+    from kit.exchange import compare_folds, import_part
+    from kit.exchange.importing import check_name, format_of
+    from kit.learning.experiments import EXPERIMENTS
+
+    given: list[tuple[PredictionSplit, Path]] = [*([("oof", oof)] if oof else []), *([("test", test)] if test else [])]  # type: ignore[list-item]
+    if not given:
+        raise UsageError(f"What is {name} to be made of? Give --oof FILE, --test FILE or both.")
+    project = project_of(context)
+    check_name(project.workspace, name, frozenset(EXPERIMENTS))
+    for _, path in given:  # before the first of them is imported
+        format_of(path.expanduser())
+    notes = compare_folds(project, their_folds.expanduser()) if their_folds else []
+    parts = []
+    for split, path in given:
+        options = {"space": space and space.value, "channels": channels and channels.value, "scale": scale}
+        parts.append(
+            import_part(project, name, split, path, force=force, reserved=frozenset(EXPERIMENTS), **options)  # type: ignore[arg-type]
+        )
+        _say(name, parts[-1])
+    for note in notes:
+        print(f"Note: {note}")
+    _judge(project, name, looked=any(part.made for part in parts))
+
+
+def _say(name: str, part: Imported) -> None:
+    which = f"{name}, {'OOF of' if part.split == 'oof' else 'test predictions of'} {part.photos} photos"
+    how = f" ({part.how})" if part.how else ""
+    print(f"{'Imported' if part.made else 'There already'}: {which} from {part.path}{how}")
+    for note in part.notes:
+        print(f"Note: {note}")
+    _warn(part.warnings)
+
+
+def _warn(warnings: list[str]) -> None:
+    for warning in warnings:
+        print(f"Warning: {warning}", file=sys.stderr)
+
+
+def _judge(project: Project, name: str, *, looked: bool) -> None:
+    """Say what looks wrong, what it scores, and what to type next."""
+    from kit.data.predictions import read_manifest
+    from kit.errors import KitError
+    from kit.exchange import doubts_about, doubts_about_score, own_score
+
+    if looked:
+        _warn(doubts_about(project, name))
+    there = {split: read_manifest(project.workspace, name, split, None) is not None for split in ("oof", "test")}  # type: ignore[arg-type]
+    try:
+        score = own_score(project, name) if there["oof"] else None
+    except KitError as error:  # the import itself is done
+        print(typed(f"Not scored: {error}"))
+        return
+    if score is not None:
+        _warn(doubts_about_score(name, score) if looked else [])
+        best = f"; best other source: {score.best} {score.best_cv}" if score.best else ""
+        print(f"CV RMSE {score.cv} ({score.photos} photos, if no model has seen the photo it predicts){best}")
+    absent = [split for split, is_there in there.items() if not is_there]
+    print(typed(f"Next: kit import {name} --{absent[0]} FILE" if absent else "Next: kit blend"))
+
+
+@app.command("export")
+def export(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A source.")],
+    out: Annotated[Path | None, typer.Option("--out", help="The file. Default: <name>.npz here.")] = None,
+    force: ForceOption = False,
+) -> None:
+    """Write a source's OOF and test predictions to one .npz for a team mate: an array a photo, named by its id.
+
+    The team mate types: kit import NAME --oof regress.npz --test regress.npz
+
+    \b
+    Examples:
+      kit export regress
+      kit export regress --out for-anna.npz
+    """
+    from kit.exchange import export_source
+
+    done = export_source(project_of(context), name, out or Path(f"{name}.npz"), force=force)
+    shown = " and ".join(
+        f"{count} {'training' if split == 'oof' else split} photos" for split, count in done.photos.items()
+    )
+    flags = " ".join(f"--{split} {done.path.name}" for split in done.photos)
+    print(f"Exported: {name}, {shown}, to {done.path} ({done.path.stat().st_size / 1e6:.0f} MB)")
+    print(f"Your team mate types: kit import NAME {flags}")

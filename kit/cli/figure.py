@@ -1,0 +1,90 @@
+"""`kit figure`, `kit demo`: things to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kit.cli import app
+from kit.cli.options import ForceOption, SeedOption, project_of
+from kit.core.workspace import Split, Workspace
+
+
+@app.command()
+def figure(
+    context: typer.Context,
+    columns: Annotated[
+        list[str] | None, typer.Argument(help="Sources and blends. Default: a few, and a blend.")
+    ] = None,
+    photo: Annotated[list[str] | None, typer.Option("--photo", help="Id or name; may be repeated.")] = None,
+    count: Annotated[int, typer.Option("--count", min=1, max=50, help="Photos to show when none is named.")] = 4,
+    truth: Annotated[Path | None, typer.Option("--truth", help="Show test photos, with these originals.")] = None,
+    test: Annotated[bool, typer.Option("--test", help="Show test photos.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Default: report/figure.png in the workspace.")] = None,
+) -> None:
+    """Draw hidden photo, sources, blend and truth side by side.
+
+    \b
+    Examples:
+      kit figure
+      kit figure harmonic fractional regress --count 6
+      kit figure --truth truth/ --out compare.png
+    """
+    from kit.report.figure import pick_photos, save_figure, side_by_side
+
+    project = project_of(context)
+    split: Split = "test" if test or truth is not None else "train"
+    shown = columns or _default_columns(project.workspace)
+    photos: list[int | str] = [*photo] if photo else [*pick_photos(project.index, split, count)]
+    path = out or project.workspace.report / "figure.png"
+    image = side_by_side(
+        project.workspace,
+        project.index,
+        project.pack,
+        project.folds,
+        photos=photos,
+        columns=shown,
+        split=split,
+        truth=truth,
+    )
+    save_figure(path, image)
+    print(f"Written: {path}")
+
+
+def _default_columns(workspace: Workspace) -> list[str]:
+    """The newest blend after its three heaviest members; without a blend, the first few sources."""
+    from kit.blending import read_blend
+    from kit.data.predictions import list_sources
+    from kit.errors import MissingStep
+
+    try:
+        blend = read_blend(workspace)
+    except MissingStep:
+        found = list_sources(workspace)[:4]
+        if not found:
+            raise MissingStep("There are no sources to show. Run: kit fill all") from None
+        return found
+    heaviest = sorted(blend.members, key=lambda row: (-row.weight, row.cv.value))[:3]
+    return [*(row.name for row in reversed(heaviest)), blend.name]
+
+
+@app.command()
+def demo(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Option("--folder", help="Where to build it.")] = Path("demo"),
+    seed: SeedOption = 0,
+    force: ForceOption = False,
+) -> None:
+    """Run the whole chain on a small built-in competition of real photos: no account, no network, no GPU.
+
+    \b
+    Examples:
+      kit demo
+      kit demo --folder try --seed 1
+    """
+    from kit.cli.demo import run_demo
+
+    root, _ = context.obj
+    print(run_demo(root / folder, seed=seed, force=force))

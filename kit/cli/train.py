@@ -1,0 +1,166 @@
+"""`kit train`, `kit predict`: models, fold by fold."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kit.cli import app
+from kit.cli.options import DeviceOption, FoldOption, ForceOption, project_of
+
+if TYPE_CHECKING:
+    from kit.data.project import Project
+    from kit.learning.experiments import Experiment
+
+
+@app.command()
+def train(
+    context: typer.Context,
+    experiments: Annotated[list[str] | None, typer.Argument(help="Experiments. Default: pix2pix.")] = None,
+    fold: FoldOption = [],  # noqa: B006  # Typer wants a plain list, and no one changes it
+    settings: Annotated[list[str], typer.Option("--set", help="field=value, may be repeated.")] = [],  # noqa: B006
+    rename: Annotated[str | None, typer.Option("--as", help="Store the source under this name.")] = None,
+    device: DeviceOption = "auto",
+    max_minutes: Annotated[
+        float | None,
+        typer.Option("--max-minutes", min=0.01, max=1e6, help="Plan for this long a fold; an epoch at least."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", help="As --set epochs=N.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="As --set seed=N.")] = None,
+    compiled: Annotated[bool, typer.Option("--compile", help="Run the generator through torch.compile.")] = False,
+    board: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard events beside log.csv.")] = False,
+    list_all: Annotated[bool, typer.Option("--list", help="List experiments and their settings.")] = False,
+    force: ForceOption = False,
+) -> None:
+    """Train on all folds but one, and predict that one and the test photos.
+
+    Killed at any moment and started again, it goes on where it was. What is done is skipped. A source goes on under its
+    name with the settings it has, also one made with --as: kit train NAME --fold 1.
+
+    \b
+    Examples:
+      kit train --list
+      kit train --fold 2                                  # pix2pix
+      kit train regress --fold all
+      kit train regress --fold all --set size=128 --set epochs=60 --as regress128
+      kit train regress bilstm partialconv --fold all     # fold by fold; what is done is skipped
+      kit train regress --fold 0 --epochs 60 --seed 1 --as regress-1
+      kit train pix2pix --fold 0 --set encoder=tu-resnet34 --set encoder_weights=resnet34.safetensors --as p2p34
+      torchrun --nproc-per-node 2 -m kit train pix2pix --fold 0   # two processes share each step
+      for k in 0 1 2 3 4; do kit train regress pix2pix --fold $k; done
+    """
+    from kit.errors import UsageError
+    from kit.learning.experiments import check_effect, chosen_experiment, describe_experiments
+
+    names = list(dict.fromkeys(experiments or ["pix2pix"]))
+    if list_all:
+        print(describe_experiments())
+        return
+    if not fold:
+        raise UsageError(f"Which fold of {', '.join(names)}? Run the same command with --fold 0, or --fold all.")
+    if rename is not None and len(names) > 1:
+        raise UsageError(f"--as {rename} names one source, but {len(names)} experiments are given.")
+    settings = [*settings, *_as_settings(settings, epochs=epochs, seed=seed)]
+    project = project_of(context)
+    chosen = [chosen_experiment(project.workspace, name, settings, rename=rename, force=force) for name in names]
+    check_effect(chosen, settings)
+    for one in chosen if not settings else []:
+        _say_its_own(one)
+    numbers = project.folds.chosen(fold)
+    for number in numbers:
+        for one in chosen:
+            options = {"max_minutes": max_minutes, "compiled": compiled, "board": board}
+            _train(project, one, number, device, numbers if force else [], options)
+
+
+def _as_settings(settings: list[str], **flags: int | None) -> list[str]:
+    from kit.errors import UsageError
+
+    given = [f"{name}={value}" for name, value in flags.items() if value is not None]
+    for flag in given:
+        name = flag.partition("=")[0]
+        others = [setting for setting in settings if setting.partition("=")[0] == name and setting != flag]
+        if others:
+            raise UsageError(f"--{flag.replace('=', ' ')} and --set {others[0]} contradict each other. Give one.")
+    return given
+
+
+def _say_its_own(one: Experiment) -> None:
+    """A source whose settings are not those of the catalog goes on with what it has, and says so."""
+    from kit.learning.experiments import EXPERIMENTS, settings_of
+
+    if one.name not in EXPERIMENTS or not _speaks():
+        return
+    usual = settings_of(EXPERIMENTS[one.name]())
+    if own := [setting for setting in settings_of(one) if setting not in usual]:
+        print(f"{one.name} goes on with the settings it has: {' '.join(own)}", file=sys.stderr)
+
+
+def _speaks() -> bool:
+    return os.environ.get("RANK", "0") == "0"  # torchrun starts several, of which one speaks
+
+
+def _train(
+    project: Project, one: Experiment, fold: int, device: str, replacing: list[int], options: dict[str, Any]
+) -> None:
+    from kit.learning.experiments import finished_fold
+
+    speaks, force = _speaks(), bool(replacing)
+    if not force and (done := finished_fold(project, one, fold)) is not None:
+        if speaks:
+            _say("There already", one, fold, done, project.workspace.run(one.name, fold))
+        return
+    from kit.learning.training import Options
+    from kit.learning.training.fit import fit_fold
+
+    if one.test_photos and speaks:
+        print("Training also on the known parts of the test photos (test_photos=true).", file=sys.stderr)
+    run = fit_fold(project, one, fold, device=device, options=Options(**options), force=force, replacing=replacing)
+    if run.main:
+        state = "There already" if run.skipped else "Trained"
+        numbers = {"fold_rmse": run.rmse, "fill_rmse": run.fill_rmse, "epochs": run.epochs, "seconds": run.seconds}
+        _say(state, one, fold, numbers, run.folder)
+
+
+def _say(state: str, one: Experiment, fold: int, run: dict[str, Any], folder: Path) -> None:
+    rmse, alone = run["fold_rmse"], run.get("fill_rmse", math.nan)
+    count = "1 epoch" if run["epochs"] == 1 else f"{run['epochs']} epochs"
+    beside = f" ({one.base} alone {alone:.4f})" if alone == alone else ""
+    print(
+        f"{state}: {one.name}, fold {fold}: fold RMSE {rmse:.4f}{beside} after {count}, {run['seconds']:.0f} s, "
+        f"in {folder}"
+    )
+    if state == "Trained" and rmse > alone and not one.adversarial_weight:
+        print(
+            f"Warning: {one.name} is worse than {one.base} alone, over which it learns: train longer, or with a lower "
+            f"--set learning_rate (now {one.learning_rate:g}), under another name: --as NAME",
+            file=sys.stderr,
+        )
+
+
+@app.command()
+def predict(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(help="A trained source.")],
+    fold: FoldOption = ["all"],  # noqa: B006
+    device: DeviceOption = "auto",
+    force: ForceOption = False,
+) -> None:
+    """Predict again from stored weights: the fold's photos and the test photos.
+
+    \b
+    Examples:
+      kit predict regress
+      kit predict regress --fold 2 --force
+    """
+    project = project_of(context)
+    from kit.learning.training.fit import predict_fold
+
+    for number in project.folds.chosen(fold):
+        made = predict_fold(project, source, number, device=device, force=force)
+        print(f"{'Predicted' if made else 'There already'}: {source}, fold {number}")

@@ -1,0 +1,1 @@
+"""Files, paths, locks, progress and threads: no word of photos."""

@@ -1,0 +1,133 @@
+"""`kit fetch`: an archive from Kaggle, from disk or from the demo, checked, indexed, packed, then put in place.
+
+Everything is built beside what is there and swapped in at the end, so a broken archive never replaces a good one.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from kit.competitions import Competition, competition
+from kit.core.archive import extract
+from kit.core.progress import byte_progress
+from kit.core.storage import disk_errors, only_one
+from kit.core.workspace import Workspace
+from kit.data.index import Index, read_index
+from kit.data.pack import build_pack, read_pack
+from kit.data.sample_competition import TRUTH, make_demo_archive
+from kit.errors import ArchiveError, KitError, UsageError
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What lies in the workspace now."""
+
+    index: Index
+    notes: tuple[str, ...]
+    already: bool = False
+    """Nothing was done: it was all there."""
+
+
+def fetch(workspace: Workspace, *, source: Path | None = None, sample: bool = False, force: bool = False) -> Fetched:
+    """Bring a competition's data into the workspace.
+
+    Args:
+        source: a zip or a folder in Kaggle's layout; None downloads through the official client.
+        sample: make the small built-in competition instead; needs no account and no network.
+        force: do it again although it is there.
+
+    Raises:
+        UsageError: two sources at once, or another competition is in this workspace.
+        ArchiveError, DataError: the archive cannot be used; what was there before is untouched.
+        RemoteError: the download was refused or failed.
+    """
+    layout = competition(workspace.slug)
+    if source is not None and sample:
+        raise UsageError("--from and --sample exclude each other: give one.")
+    _check_only_competition(workspace)
+    if not force:
+        there = _ready(workspace)
+        if there is not None:
+            return Fetched(there, (), already=True)
+    with only_one(workspace.data, "kit fetch"):
+        return _fetch(workspace, layout, source, sample)
+
+
+def _fetch(workspace: Workspace, layout: Competition, source: Path | None, sample: bool) -> Fetched:
+    staging = Workspace(workspace.data / "incoming", workspace.slug)
+    shutil.rmtree(staging.root, ignore_errors=True)
+    try:
+        with disk_errors(staging.root):
+            archive = _archive(workspace, staging, source, sample)
+            with byte_progress("Unpacking") as report:
+                extract(archive, staging.raw, progress=report)
+            index, notes = build_pack(staging, layout)
+            _check_not_empty(index, archive)
+            _swap_in(staging, workspace)
+            if sample:
+                _keep_truth(staging, workspace)
+    finally:
+        shutil.rmtree(staging.root, ignore_errors=True)
+    return Fetched(read_index(workspace), notes)
+
+
+def _archive(workspace: Workspace, staging: Workspace, source: Path | None, sample: bool) -> Path:
+    if sample:
+        return make_demo_archive(staging.downloads).archive
+    if source is not None:
+        return source.expanduser()
+    from kit.remote import Remote
+
+    with byte_progress(f"Downloading {workspace.slug}") as report:
+        return Remote(workspace.slug).download(workspace.downloads, progress=report)
+
+
+def _check_only_competition(workspace: Workspace) -> None:
+    # predictions, runs and blends are not kept apart by competition, so two would mix
+    others = [path.parent.name for path in workspace.root.glob("data/*/index.json")]
+    other = next((name for name in others if name != workspace.slug), None)
+    if other is not None:
+        raise UsageError(
+            f"{workspace.root} holds {other} already, and a workspace holds one competition. Use another folder: "
+            f"kit --workspace DIR fetch {workspace.slug}"
+        )
+
+
+def _check_not_empty(index: Index, archive: Path) -> None:
+    for split in ("train", "test"):
+        if not index.split(split):
+            raise ArchiveError(
+                f"{archive} holds no {split} photos. Give the competition's archive: kit fetch --from ZIP"
+            )
+
+
+def _ready(workspace: Workspace) -> Index | None:
+    try:
+        index = read_index(workspace)
+        read_pack(workspace, index)
+    except KitError:
+        return None
+    return index if workspace.raw.is_dir() else None
+
+
+def _keep_truth(staging: Workspace, workspace: Workspace) -> None:
+    """The sample's test photos, whole: what `kit grade --truth` wants."""
+    shutil.rmtree(truth_of(workspace), ignore_errors=True)
+    (staging.downloads / TRUTH).replace(truth_of(workspace))
+
+
+def truth_of(workspace: Workspace) -> Path:
+    """Where `kit fetch --sample` keeps the original test photos."""
+    return workspace.data / TRUTH
+
+
+def _swap_in(staging: Workspace, workspace: Workspace) -> None:
+    """Put raw, pack and index in place. A kill in between leaves an index that does not fit its pack: fetched again."""
+    workspace.index.with_suffix(".json").unlink(missing_ok=True)
+    for name in ("raw", "pack", "index.csv", "index.json"):
+        old, new = workspace.data / name, staging.data / name
+        if old.is_dir() and not old.is_symlink():
+            shutil.rmtree(old)
+        new.replace(old)

@@ -1,0 +1,146 @@
+"""The index of a competition: one row a photo, with holes, size, digest and perceptual hash. Knows no pixels' values.
+
+`index.csv` is a plain table, `index.json` its manifest (digest, raw folder, counts). Everything later names the index's
+digest; another index means other photos, and what was made from the old one is refused.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kit.core.storage import digest_bytes, read_json, write_json, write_text
+from kit.core.workspace import Split, Workspace
+from kit.errors import DamagedStore, MissingStep, UsageError
+from kit.imaging.holes import Box, boxes_from_text, hole_of, scored_count
+
+COLUMNS = ["id", "split", "klass", "name", "image", "target", "boxes", "height", "width", "digest", "phash"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One photo: a row of the index."""
+
+    id: str
+    klass: str
+    """Class name, "" where the layout gives none."""
+    name: str
+    """The name by which a submission calls it."""
+    image: str
+    """Path below raw/ of the photo with its holes."""
+    target: str
+    """Path below raw/ of the whole photo, "" in the test split."""
+    boxes: tuple[Box, ...]
+    height: int
+    width: int
+    digest: str
+    phash: str
+
+    @property
+    def hole(self) -> np.ndarray:
+        """Bool `(H, W)`, True = missing."""
+        return hole_of(self.boxes, self.height, self.width)
+
+    @property
+    def scored(self) -> int:
+        """Number of scored pixels."""
+        return scored_count(self.boxes)
+
+
+@dataclass(frozen=True)
+class Index:
+    """All photos, in the order of the file; each split in the order in which its pixels are stored and scored."""
+
+    train: tuple[Sample, ...]
+    test: tuple[Sample, ...]
+    digest: str
+
+    def split(self, split: Split) -> tuple[Sample, ...]:
+        """The photos of one split."""
+        return self.train if split == "train" else self.test
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """Class names, sorted."""
+        return sorted({sample.klass for sample in self.train})
+
+    @cached_property
+    def positions(self) -> dict[str, int]:
+        """Training photo id to its position."""
+        return {sample.id: position for position, sample in enumerate(self.train)}
+
+
+def write_index(workspace: Workspace, rows: pd.DataFrame, notes: Sequence[str] = ()) -> str:
+    """Write `index.csv` and its manifest; return the digest."""
+    text = rows[COLUMNS].to_csv(index=False, lineterminator="\n")
+    digest = digest_bytes(text.encode())
+    write_text(workspace.index, text)
+    write_json(
+        workspace.index.with_suffix(".json"),
+        {
+            "slug": workspace.slug,
+            "digest": digest,
+            "train": int((rows["split"] == "train").sum()),
+            "test": int((rows["split"] == "test").sum()),
+            "notes": list(notes),
+        },
+    )
+    return digest
+
+
+def read_index(workspace: Workspace) -> Index:
+    """Read the index of the workspace's competition.
+
+    Raises:
+        MissingStep: `kit fetch` has not been run here.
+        DamagedStore: the table was changed after it was written.
+    """
+    again = "kit fetch"
+    manifest = read_json(workspace.index.with_suffix(".json"), made_by=again)
+    try:
+        data = workspace.index.read_bytes()
+    except FileNotFoundError:
+        raise MissingStep(f"{workspace.index} is missing. Run: {again}") from None
+    if digest_bytes(data) != manifest.get("digest"):
+        raise DamagedStore(f"{workspace.index} was changed after kit wrote it. Make it again: {again} --force")
+    table = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False)
+    samples: dict[str, list[Sample]] = {"train": [], "test": []}
+    for row in table.to_dict("records"):
+        samples[row["split"]].append(
+            Sample(
+                id=row["id"],
+                klass=row["klass"],
+                name=row["name"],
+                image=row["image"],
+                target=row["target"],
+                boxes=boxes_from_text(row["boxes"]),
+                height=int(row["height"]),
+                width=int(row["width"]),
+                digest=row["digest"],
+                phash=row["phash"],
+            )
+        )
+    return Index(tuple(samples["train"]), tuple(samples["test"]), manifest["digest"])
+
+
+def open_workspace(root: Path, slug: str | None) -> Workspace:
+    """The workspace at `root`; without a slug, that of the only competition fetched there, else the default.
+
+    Raises:
+        UsageError: several competitions are there and none was named.
+    """
+    folder = root.expanduser()
+    if slug is not None:
+        return Workspace(folder, slug)
+    found = sorted(path.parent.name for path in folder.glob("data/*/index.json"))
+    if len(found) > 1:
+        raise UsageError(
+            f"{folder / 'data'} holds several competitions ({', '.join(found)}). Name one: --competition SLUG"
+        )
+    return Workspace(folder, found[0]) if found else Workspace(folder)

@@ -1,0 +1,48 @@
+"""What most commands open first: layout, index, pack and folds of one workspace. Computes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from kit.competitions import Competition, competition
+from kit.core.workspace import Workspace
+from kit.data.folds import Folds, read_folds
+from kit.data.index import Index, read_index
+from kit.data.pack import Pack, read_pack
+from kit.errors import MissingStep
+
+
+@dataclass(frozen=True)
+class Project:
+    """A workspace whose competition has been fetched; each part is read when it is first asked for."""
+
+    workspace: Workspace
+
+    @cached_property
+    def layout(self) -> Competition:
+        """Raises `UnknownName` for a slug without a layout."""
+        return competition(self.workspace.slug)
+
+    @cached_property
+    def index(self) -> Index:
+        """Raises `MissingStep` before `kit fetch`."""
+        return read_index(self.workspace)
+
+    @cached_property
+    def pack(self) -> Pack:
+        """Raises `MissingStep` before `kit fetch`."""
+        return read_pack(self.workspace, self.index)
+
+    @cached_property
+    def folds(self) -> Folds:
+        """Raises `MissingStep` before `kit folds`."""
+        return read_folds(self.workspace, self.index)
+
+    @property
+    def folds_if_any(self) -> Folds | None:
+        """The folds, or None before `kit folds`."""
+        try:
+            return self.folds
+        except MissingStep:
+            return None

@@ -1,0 +1,266 @@
+"""Predictions as rows of the competition's CSV, for its test photos or for training photos. Memory is bounded.
+
+Photos may come in any order, and the rows of one photo too; between them no other photo's. What comes before its turn
+waits in a file beside the source. What a row looks like is the layout's business.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kit.core.progress import track
+from kit.core.storage import disk_errors, temporary_sibling
+from kit.errors import PredictionsError, TableError
+from kit.exchange.values import Heard, Meaning, Photos, few, to_pixels
+from kit.submission.csv_rows import Blame, Rows, batches, open_rows
+
+BLAME = Blame(TableError, "Copy it again, or write two columns in UTF-8 as in the sample submission: id,value")
+_NONE = pa.array([], pa.string())
+
+
+def csv_values(path: Path, photos: Photos, meaning: Meaning, heard: Heard, waiting: Path) -> Iterator[np.ndarray]:
+    """For each photo `(n, 3)` RGB in pixel space.
+
+    Args:
+        waiting: a temporary file beside this path holds photos that come before their turn.
+
+    Raises:
+        TableError: not a CSV of two columns, or a value that is not a finite number.
+        PredictionsError: ids that are not those of the photos, photos missing or there twice.
+    """
+    heard.how = f"a submission's rows, {meaning.space} space"
+    with open_rows(path, BLAME) as rows, _Waiting(waiting, photos) as held:
+        _check_header(path, rows)
+        reader = _Reader(path, rows, photos, meaning, heard)
+        due = 0
+        for position, values in track(reader.photos(), f"Importing {path.name}", len(photos.samples), "photos"):
+            if position != due:
+                held.put(position, values)
+                continue
+            yield values
+            due += 1
+            while due in held:
+                yield held.get(due)
+                due += 1
+        reader.check_whole()
+        while due < len(photos.samples):
+            yield held.get(due)
+            due += 1
+
+
+def _check_header(path: Path, rows: Rows) -> None:
+    if len(rows.header) != 2:
+        found = ",".join(rows.header)[:80]
+        raise TableError(f"{path}, line 1: found {len(rows.header)} columns ({found!r}), expected 2. {BLAME.again}")
+    with contextlib.suppress(ValueError):
+        float(rows.header[1])
+        raise TableError(f"{path}, line 1: found the row {','.join(rows.header)!r}, expected a header: {BLAME.again}")
+
+
+class _Waiting:
+    """Values of photos whose turn has not come, float16 in a file that goes when all is done."""
+
+    def __init__(self, place: Path, photos: Photos) -> None:
+        self._path = temporary_sibling(place)
+        self._counts = photos.counts
+        self._starts = np.concatenate([[0], np.cumsum(photos.counts)])[:-1]
+        self._file: IO[bytes] | None = None
+        self._there: set[int] = set()
+
+    def __enter__(self) -> _Waiting:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._path.unlink(missing_ok=True)
+
+    def __contains__(self, position: int) -> bool:
+        return position in self._there
+
+    def put(self, position: int, values: np.ndarray) -> None:
+        with disk_errors(self._path):
+            if self._file is None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = self._path.open("w+b")
+            self._file.seek(int(self._starts[position]) * 6)
+            self._file.write(values.astype("<f2").tobytes())
+        self._there.add(position)
+
+    def get(self, position: int) -> np.ndarray:
+        assert self._file is not None
+        self._file.seek(int(self._starts[position]) * 6)
+        count = int(self._counts[position])
+        return np.frombuffer(self._file.read(count * 6), "<f2").reshape(count, 3)
+
+
+class _Reader:
+    """Rows to photos: which photo the next rows are of, and whether they are all there."""
+
+    def __init__(self, path: Path, rows: Rows, photos: Photos, meaning: Meaning, heard: Heard) -> None:
+        self.path, self.rows, self.all, self.meaning, self.heard = path, rows, photos, meaning, heard
+        self._ids, self._texts = _NONE, _NONE  # taken from `rows` and not used yet
+        self._read: dict[int, int] = {}  # photo's position to the line where its rows began
+        self._others = {sample.name: sample for sample in photos.others}
+        self._twins: list[str] = []
+        self._extra = 0
+        self._first_extra = ""
+
+    @property
+    def line(self) -> int:
+        """Line of the next row."""
+        return self.rows.line - len(self._ids)
+
+    def photos(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Position and values of each photo, in the order of the file."""
+        while self._fill(1):
+            first = str(self._ids[0])
+            name = _name_of(first, self.all.named)
+            if name is None:
+                self._pass_over(first)
+                continue
+            unread = [position for position in self.all.named[name] if position not in self._read]
+            if not unread:
+                raise self._twice(name)
+            yield self._photo(unread)
+
+    def _photo(self, unread: list[int]) -> tuple[int, np.ndarray]:
+        line = self.line
+        ids, texts = self._take(3 * max(int(self.all.counts[position]) for position in unread))
+        fitting = [
+            (position, order) for position in unread if (order := _order(ids, self._expected(position))) is not None
+        ]
+        if not fitting:
+            raise self._unfit(ids, line, unread[0])
+        position, order = fitting[0]
+        if len(fitting) > 1:  # the same name and the same boxes: only their order tells them apart
+            self._twins.append(self.all.samples[position].name)
+        self._read[position] = line
+        values = np.empty(len(ids))
+        values[order] = _numbers(self.path, line, texts)
+        rgb = self.all.layout.decode(values)
+        return position, to_pixels(rgb, self.all, position, self.meaning, str(self.path))
+
+    def _expected(self, position: int) -> pa.Array:
+        sample = self.all.samples[position]
+        lines = self.all.layout.encode(sample.name, sample.boxes, np.zeros((sample.scored, 3)))
+        return pa.concat_arrays([part.column(0) for part in batches(self.path, io.BytesIO(lines), BLAME)])
+
+    def _fill(self, count: int) -> bool:
+        missing = count - len(self._ids)
+        if missing > 0:
+            ids, texts = self.rows.take(missing)
+            self._ids, self._texts = pa.concat_arrays([self._ids, ids]), pa.concat_arrays([self._texts, texts])
+        return len(self._ids) >= count
+
+    def _take(self, count: int) -> tuple[pa.Array, pa.Array]:
+        self._fill(count)
+        ids, texts = self._ids.slice(0, count), self._texts.slice(0, count)
+        self._ids, self._texts = self._ids.slice(count), self._texts.slice(count)
+        return ids, texts
+
+    def _pass_over(self, first: str) -> None:
+        """Rows of a photo of the other split are left out whole, others one by one."""
+        self._first_extra = self._first_extra or first
+        other = _name_of(first, self._others)
+        ids, _ = self._take(3 * self._others[other].scored if other else 1)
+        self._extra += len(ids)
+
+    def check_whole(self) -> None:
+        """At the end of the file: every photo has been there. Raises `PredictionsError`."""
+        missing = [sample.id for place, sample in enumerate(self.all.samples) if place not in self._read]
+        if missing:
+            other = f"; {self._extra} rows are of other photos, first {self._first_extra!r}" if self._extra else ""
+            raise PredictionsError(
+                f"{self.path} lacks {len(missing)} of the {len(self.all.samples)} {self.all.kind} photos: "
+                f"{few(missing)}{other}."
+            )
+        if self._extra:
+            self.heard.notes.append(
+                f"{self.path}: {self._extra} rows are of no {self.all.kind} photo and were left, first "
+                f"{self._first_extra!r}."
+            )
+        if self._twins:
+            self.heard.notes.append(
+                f"{self.path}: photos of one name with the same boxes were taken in the order of the index: "
+                f"{few(sorted(set(self._twins)))}."
+            )
+
+    def _twice(self, name: str) -> PredictionsError:
+        lines = [str(self._read[position]) for position in self.all.named[name]]
+        there = "twice" if len(lines) == 1 else f"more than the {len(lines)} times that the index has it"
+        return PredictionsError(
+            f"{self.path}, line {self.line}: the photo {name!r} is there {there} (its rows began in line "
+            f"{' and '.join(lines)})."
+        )
+
+    def _unfit(self, ids: pa.Array, line: int, position: int) -> PredictionsError:
+        """Say what is wrong with rows that are not exactly those of a photo."""
+        sample, expected = self.all.samples[position], self._expected(position)
+        if len(ids) < len(expected):
+            return PredictionsError(
+                f"{self.path} ends at line {line + len(ids) - 1}, after {len(ids)} of the {len(expected)} rows of "
+                f"{sample.id}."
+            )
+        strange = pc.index_in(ids, value_set=expected).to_numpy(zero_copy_only=False)
+        unknown = np.flatnonzero(np.isnan(strange.astype(np.float64)))
+        _, firsts = np.unique(np.where(np.isnan(strange.astype(np.float64)), -1, strange), return_index=True)
+        again = np.setdiff1d(np.arange(len(ids)), np.concatenate([firsts, unknown]))
+        if len(again) and (not len(unknown) or again[0] < unknown[0]):
+            return PredictionsError(
+                f"{self.path}, line {line + int(again[0])}: the id {str(ids[int(again[0])])!r} is there twice."
+            )
+        place = int(unknown[0])
+        many = len(self.all.named[sample.name])
+        which = f"any of the {many} photos called {sample.name!r}" if many > 1 else sample.id
+        return PredictionsError(
+            f"{self.path}, line {line + place}: found the id {str(ids[place])!r} among the rows of {sample.name!r}, "
+            f"but it is none of {which} (one would be {str(expected[min(place, len(expected) - 1)])!r})."
+        )
+
+
+def _name_of(row: str, names: object) -> str | None:
+    """The longest of these names that a row's id begins with."""
+    return next((row[:end] for end in range(len(row), 0, -1) if row[:end] in names), None)  # type: ignore[operator]
+
+
+def _order(ids: pa.Array, expected: pa.Array) -> np.ndarray | slice | None:
+    """Where each of these ids stands among the expected ones; None when they are not the same ids, each once."""
+    if len(ids) != len(expected):
+        return None
+    if ids.equals(expected):
+        return slice(None)
+    places = pc.index_in(ids, value_set=expected)
+    if places.null_count:
+        return None
+    order: np.ndarray = places.to_numpy(zero_copy_only=False)
+    return order if np.bincount(order, minlength=len(order)).max() == 1 else None
+
+
+def _numbers(path: Path, line: int, texts: pa.Array) -> np.ndarray:
+    try:
+        values: np.ndarray = pc.cast(texts, pa.float64()).to_numpy(zero_copy_only=False)
+    except pa.ArrowInvalid:
+        values = np.array([_number(text) for text in texts.to_pylist()])
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        place = int(bad[0])
+        raise TableError(
+            f"{path}, line {line + place}: found the value {str(texts[place])[:40]!r}, not a finite number."
+        )
+    return values
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")

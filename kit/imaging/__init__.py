@@ -1,0 +1,1 @@
+"""Pixels: images, holes, metrics and classical fills. Knows no competition and no stored file."""

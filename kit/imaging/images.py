@@ -1,0 +1,94 @@
+"""Pictures as arrays: load, save, resize, composite. Knows nothing of competitions.
+
+Everywhere in the kit a photo is uint8 RGB `(H, W, 3)`. OpenCV's BGR ends in this module.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from kit.core.storage import writing
+from kit.errors import ImageError
+
+IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp")
+
+# OpenCV decodes what is left of a cut file and only prints a warning; the end marks tell before it is too late
+_END_MARKS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}
+
+
+def load_image(path: Path) -> np.ndarray:
+    """Load a picture as uint8 RGB `(H, W, 3)`; grey becomes three equal channels, alpha is dropped.
+
+    Raises:
+        ImageError: the file is missing, empty, truncated, or not a picture.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ImageError(f"{path} is missing. Run: kit fetch") from None
+    except IsADirectoryError:
+        raise ImageError(f"{path} is a folder, not a picture.") from None
+    return decode_image(data, path)
+
+
+def decode_image(data: bytes, path: Path) -> np.ndarray:
+    """Decode the bytes of a picture; `path` is only for messages. See `load_image`."""
+    if not data:
+        raise ImageError(f"{path} is empty (0 bytes). Fetch it again: kit fetch --force")
+    end = _END_MARKS.get(data[:2])
+    if end is not None and end not in data[-4096:]:
+        raise ImageError(
+            f"{path} is truncated: its {len(data)} bytes lack the end mark. Fetch it again: kit fetch --force"
+        )
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise ImageError(
+            f"{path} is not a picture that OpenCV can read ({len(data)} bytes). Fetch it again: kit fetch --force"
+        )
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def save_image(path: Path, image: np.ndarray, *, jpeg_quality: int = 95) -> None:
+    """Save uint8 RGB `(H, W, 3)`; the suffix says the format.
+
+    Raises:
+        ImageError: OpenCV cannot write that suffix.
+        KitError: no room, or no permission.
+    """
+    options = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality] if path.suffix.lower() in (".jpg", ".jpeg") else []
+    try:
+        _, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    except cv2.error:
+        raise ImageError(f"{path}: cannot write {path.suffix!r}. Use one of {', '.join(IMAGE_SUFFIXES)}.") from None
+    with writing(path) as file:
+        file.write(data.tobytes())
+
+
+def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize `(H, W)` or `(H, W, C)` of any dtype: by area when smaller, bicubic when larger."""
+    if image.shape[:2] == (height, width):
+        return image
+    shrinks = height <= image.shape[0] and width <= image.shape[1]
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+
+
+def to_uint8(values: np.ndarray) -> np.ndarray:
+    """Float [0, 1] to uint8, rounded and clipped."""
+    return np.clip(np.rint(values * 255.0), 0, 255).astype(np.uint8)
+
+
+def composite(predicted: np.ndarray, image: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """`predicted` inside the hole, `image` elsewhere, bit for bit.
+
+    Args:
+        predicted: `(H, W, 3)`, any dtype that `image` has.
+        image: `(H, W, 3)`.
+        hole: bool `(H, W)`, True = missing.
+    """
+    return np.where(hole[..., None], predicted, image)

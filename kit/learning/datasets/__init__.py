@@ -1,0 +1,19 @@
+"""From the pack to what a network sees, by tensor operations alone. Knows no network.
+
+`photos.py` makes a training's batches, `augment.py` and `boxes.py` change and hide, `inputs.py` stacks the channels.
+"""
+
+from kit.learning.datasets.batches import Batch, PartlyKnown, Process, TrainingPhotos
+from kit.learning.datasets.boxes import coverage, coverage_of
+from kit.learning.datasets.inputs import INPUT_CHANNELS, network_input
+
+__all__ = [
+    "INPUT_CHANNELS",
+    "Batch",
+    "PartlyKnown",
+    "Process",
+    "TrainingPhotos",
+    "coverage",
+    "coverage_of",
+    "network_input",
+]

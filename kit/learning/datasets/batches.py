@@ -1,0 +1,205 @@
+"""Training batches by tensor operations alone.
+
+Photos are held once, on the training's device, resized to twice the working size. Every draw is a function of
+(seed, epoch, photo) or of (seed, epoch, place in the epoch) for the box layouts, never of worker or rank, so a resumed
+training needs only the epoch's number, and several processes together see the batches that one would see.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from kit.errors import UsageError
+from kit.imaging.holes import Box, hole_of, random_boxes
+from kit.imaging.images import resize
+from kit.learning.datasets.augment import DRAWS, augment
+from kit.learning.datasets.base_fill import SpectralFill
+from kit.learning.datasets.boxes import as_tensor, bleed, coverage, coverage_of, windows_of
+from kit.learning.experiments import Experiment
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a training step sees, at working size S."""
+
+    filled: torch.Tensor
+    """`(N, 3, S, S)` float32 in [0, 1]: the photo, the base fill inside the holes."""
+    hole: torch.Tensor
+    """`(N, 1, S, S)` float32: the share of each pixel that is hidden."""
+    target: torch.Tensor
+    """`(N, 3, S, S)` float32 in [0, 1]: the whole photo."""
+    weight: torch.Tensor
+    """`(N, 1, S, S)` float32: the share that is hidden and whose truth is known, what losses count. The hole itself,
+    but for test photos."""
+    about: torch.Tensor
+    """`(N, D)` float32: what the network is told of each photo; D is 0 where it is told nothing."""
+
+    @property
+    def told(self) -> tuple[torch.Tensor, ...]:
+        """What a network gets besides pixels."""
+        return (self.about,) if self.about.shape[1] else ()
+
+
+@dataclass(frozen=True)
+class Process:
+    """Which of how many training processes this one is."""
+
+    rank: int = 0
+    count: int = 1
+
+
+def uniforms(seed: int, epoch: int, stream: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Uniform numbers in [0, 1) that depend on the arguments alone (Philox: Salmon et al. 2011)."""
+    return _generator(seed, (epoch << 8) | stream).random(shape, np.float32)
+
+
+def _generator(*key: int) -> np.random.Generator:
+    # numpy makes floats of a list in which one number needs 64 bits, and forgets the lowest of them
+    return np.random.Generator(np.random.Philox(key=np.array(key, np.uint64)))
+
+
+def order_of_epoch(seed: int, epoch: int, count: int) -> np.ndarray:
+    """The order in which an epoch visits `count` photos."""
+    return np.argsort(uniforms(seed, epoch, 1, (count,)), kind="stable")
+
+
+def load_photos(targets: np.ndarray, positions: np.ndarray, side: int) -> torch.Tensor:
+    """The photos at these positions, `(n, 3, side, side)` uint8, by area."""
+    photos = np.empty((len(positions), 3, side, side), np.uint8)
+    for place, position in enumerate(positions):
+        photos[place] = resize(np.asarray(targets[position]), side, side).transpose(2, 0, 1)
+    return torch.from_numpy(photos)
+
+
+@dataclass(frozen=True)
+class PartlyKnown:
+    """Photos of which some pixels are not known to anyone here: the test photos."""
+
+    images: np.ndarray
+    """`(n, H, W, 3)` uint8; what is under the holes is not looked at."""
+    boxes: list[tuple[Box, ...]]
+
+
+class TrainingPhotos:
+    """The photos that one fold's model may see, and the batches made of them."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        targets: np.ndarray,
+        positions: np.ndarray,
+        boxes: tuple[Box, ...],
+        *,
+        partly: PartlyKnown | None = None,
+        about: torch.Tensor | None = None,
+        device: torch.device | str = "cpu",
+        process: Process = Process(),
+    ) -> None:
+        """
+        Args:
+            targets: `(N, H, W, 3)` uint8, all whole training photos.
+            positions: which of them this model may see.
+            boxes: the competition's box sizes; fresh ones are of the same size and number.
+            partly: photos to be trained on besides, on what is known of them.
+            about: `(n, D)`, what is told of each photo at `positions`, then of those of `partly`; mirrored, cropped or
+                with other boxes, a photo keeps it.
+            device: where photos are kept and batches made.
+            process: which of the training's processes this is; they share each step's photos.
+
+        Raises:
+            UsageError: fewer photos than processes.
+        """
+        self.experiment = experiment
+        self.positions = positions
+        self.boxes = boxes * experiment.box_copies
+        self.full: tuple[int, int] = targets.shape[1:3]
+        self.process = process
+        # twice the size, so that a crop of half the side still has a pixel for every pixel
+        side = min(2 * experiment.size, min(self.full))
+        photos = load_photos(targets, positions, side)
+        self.whole = len(photos)
+        self.hidden: torch.Tensor | None = None
+        if partly is not None:
+            photos = torch.cat([photos, load_photos(_greyed(partly), np.arange(len(partly.boxes)), side)])
+            covered = [coverage(of_photo, self.full, side)[0] for of_photo in partly.boxes]
+            self.hidden = torch.cat([torch.zeros(self.whole, 1, side, side), torch.stack(covered)]).to(device)
+        if len(photos) < process.count:
+            raise UsageError(f"{len(photos)} training photos are too few for {process.count} processes.")
+        self.photos = photos.to(device)
+        self.about = (torch.zeros(len(photos), 0) if about is None else about).to(device)
+        # a DCGAN looks at whole photos alone: the cheapest fill will do
+        self.base = SpectralFill("mean" if experiment.method == "dcgan" else experiment.base)
+
+    def __len__(self) -> int:
+        """Steps in an epoch; the last, smaller one is left out unless it is the only one."""
+        return max(1, len(self.photos) // self._in_a_step)
+
+    @property
+    def passes(self) -> int:
+        """Batches of this process in a step."""
+        return max(1, min(self.experiment.accumulate, len(self.photos) // self.process.count))
+
+    @property
+    def _in_a_step(self) -> int:
+        return self.experiment.batch_size * self.experiment.accumulate * self.process.count
+
+    def begin_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draws by photo and the order of an epoch."""
+        seed = self.experiment.seed
+        draws = uniforms(seed, epoch, 0, (int(self.positions.max()) + 1, DRAWS))[self.positions]
+        if self.hidden is not None:
+            draws = np.concatenate([draws, uniforms(seed, epoch, 2, (len(self.photos) - self.whole, DRAWS))])
+        return draws, order_of_epoch(seed, epoch, len(self.photos))
+
+    def batch(self, epoch: int, step: int, draws: np.ndarray, order: np.ndarray, number: int = 0) -> Batch:
+        """A batch of one step; `draws` and `order` are the epoch's (`begin_epoch`), `number` is that of the pass."""
+        places = self._places(step, number)
+        chosen, device = order[places], self.photos.device
+        drawn = torch.from_numpy(draws[chosen]).to(device, non_blocking=True)
+        number_of = torch.from_numpy(chosen).to(device)
+        target, hidden = self._augmented(number_of, drawn)
+        layouts = [place // self.experiment.photos_per_layout for place in range(places.start, places.stop)]
+        fresh = {layout: self._boxes(epoch, layout) for layout in dict.fromkeys(layouts)}
+        boxes = [fresh[layout] for layout in layouts]
+        numbers = as_tensor(boxes, device)
+        hole = weight = coverage_of(numbers, self.full, self.experiment.size)
+        groups = [layouts.count(layout) for layout in fresh]
+        if hidden is not None:
+            unknown = hidden > 0
+            hole, weight = torch.where(unknown, 1.0, hole), torch.where(unknown, 0.0, weight)
+            groups = [1] * len(layouts)
+        windows = windows_of(boxes, self.full, self.experiment.size, device)._replace(complete=hidden is None)
+        filled = self.base(target, hole, groups=groups, windows=windows)
+        if self.experiment.bleed:
+            filled = bleed(filled, numbers, self.full, self.experiment.bleed)
+        return Batch(filled, hole, target, weight, self.about[number_of])
+
+    def _places(self, step: int, number: int) -> slice:
+        """Which places in the epoch's order this pass of this process takes."""
+        parts = self.passes * self.process.count
+        size = min(self.experiment.batch_size, len(self.photos) // parts)
+        first = step * self._in_a_step + (number * self.process.count + self.process.rank) * size
+        return slice(first, first + size)
+
+    def _augmented(self, index: torch.Tensor, draws: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        photos = self.photos[index].float().div_(255)
+        if self.hidden is None:
+            return augment(photos, draws, self.experiment), None
+        both = augment(torch.cat([photos, self.hidden[index]], 1), draws, self.experiment)
+        return both[:, :3], both[:, 3:]
+
+    def _boxes(self, epoch: int, layout: int) -> list[Box]:
+        """Fresh boxes of one layout, a function of (seed, epoch, place in the epoch)."""
+        rng = _generator(self.experiment.seed, (1 << 63) | (epoch << 32) | layout)
+        return random_boxes(rng, self.boxes, *self.full)
+
+
+def _greyed(partly: PartlyKnown) -> np.ndarray:
+    """Photos with grey in the holes: what was painted there shall not come out of a resize."""
+    images = np.array(partly.images)
+    for image, boxes in zip(images, partly.boxes, strict=True):
+        image[hole_of(boxes, *image.shape[:2])] = 128
+    return images

@@ -1,0 +1,181 @@
+"""The experiments: one function each."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import itertools
+import textwrap
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+from kit.learning.experiments.settings import CHOICES, Experiment
+
+# Adam, its rate and the linear fall are those of Isola et al. 2017 and Zhu et al. 2017; nothing is averaged or clipped
+_AS_GANS_ARE_TRAINED: dict[str, Any] = {
+    "mse_weight": 0.0,
+    "adversarial_weight": 1.0,
+    "optimizer": "adam",
+    "learning_rate": 2e-4,
+    "schedule": "linear",
+    "beta1": 0.5,
+    "weight_decay": 0.0,
+    "warmup": 0.0,
+    "ema": 0.0,
+    "clip": 0.0,
+}
+
+
+def regress() -> Experiment:
+    """The RMSE-optimal one: squared error on hole pixels, a residual over the fractional fill, no discriminator."""
+    return Experiment("regress", standardise=True)
+
+
+def regress_imagenet() -> Experiment:
+    """As regress, on an EfficientNet-Lite0 that has seen ImageNet (weights from the hub), light decoder, 128 px."""
+    return Experiment(
+        "regress-imagenet",
+        architecture="light",
+        encoder="tu-tf_efficientnet_lite0",
+        encoder_weights="imagenet",
+        encoder_rate=0.3,
+        frozen=2,
+        decoder_channels=(128, 128, 96, 48),
+        size=128,
+        batch_size=16,
+        epochs=12,
+        weight_decay=0.02,
+        validations=4,
+    )
+
+
+def pix2pix() -> Experiment:
+    """Isola et al. 2017 on a timm encoder: PatchGAN, adversarial + 100 L1, a residual over the fractional fill."""
+    return Experiment(
+        "pix2pix",
+        mse_weight=0.0,
+        l1_weight=100.0,
+        adversarial_weight=1.0,
+        batch_size=16,
+        epochs=8,
+        learning_rate=2e-4,
+        beta1=0.5,
+        weight_decay=0.0,
+        discriminator_width=32,
+        ema=0.995,
+        clip=100.0,
+    )
+
+
+def pix2pix_paper() -> Experiment:
+    """Isola et al. 2017 as in the paper: U-Net 256, 70x70 PatchGAN, adversarial + 100 L1, Adam, batches of one."""
+    return Experiment(
+        "pix2pix-paper",
+        architecture="paper-unet",
+        width=64,
+        dropout=0.5,
+        size=256,
+        base="mean",
+        l1_weight=100.0,
+        batch_size=1,
+        epochs=200,
+        crop=0.9,
+        jitter=0.0,
+        photos_per_layout=1,
+        **_AS_GANS_ARE_TRAINED,
+    )
+
+
+def cyclegan() -> Experiment:
+    """Zhu et al. 2017: masked and whole photos unpaired, two ways, least squares, cycle and identity losses, a pool."""
+    return Experiment(
+        "cyclegan",
+        method="cyclegan",
+        architecture="resnet",
+        width=32,
+        blocks=6,
+        dropout=0.0,
+        base="mean",
+        adversary="lsgan",
+        discriminator_norm="instance",
+        batch_size=4,
+        epochs=100,
+        jitter=0.0,
+        **_AS_GANS_ARE_TRAINED,
+    )
+
+
+def dcgan() -> Experiment:
+    """Radford et al. 2016 on whole photos; z is searched for each masked photo (Yeh et al. 2017) and blended in."""
+    return Experiment(
+        "dcgan",
+        method="dcgan",
+        architecture="dcgan",
+        width=32,
+        base="fractional",
+        batch_size=32,
+        epochs=100,
+        validations=1,
+        crop=0.8,
+        jitter=0.1,
+        **_AS_GANS_ARE_TRAINED,
+    )
+
+
+def bilstm() -> Experiment:
+    """Bidirectional LSTMs sweep rows and columns (ReNet, Visin et al. 2015), a residual over the fractional fill."""
+    return Experiment("bilstm", architecture="bilstm", width=64, blocks=2, dropout=0.0)
+
+
+def partialconv() -> Experiment:
+    """Partial convolutions (Liu et al. 2018) that see known pixels alone, a residual over the fractional fill."""
+    return Experiment("partialconv", architecture="partialconv", width=32, blocks=5, dropout=0.0)
+
+
+_ALL = (pix2pix, pix2pix_paper, regress, regress_imagenet, cyclegan, dcgan, bilstm, partialconv)
+EXPERIMENTS: dict[str, Callable[[], Experiment]] = {function.__name__.replace("_", "-"): function for function in _ALL}
+
+
+def demo_settings() -> list[str]:
+    """Settings with which `kit demo` trains in a minute on two cores."""
+    return ["epochs=12", "batch_size=8", "decoder_channels=64,32,32,16", "learning_rate=0.001"]
+
+
+def describe_experiments() -> str:
+    """Every experiment with its summary and what it sets, then every setting with its default."""
+    plain = Experiment("plain")
+    names = [field.name for field in fields(Experiment) if field.name != "name"]
+    lines = []
+    for name, function in EXPERIMENTS.items():
+        made = function()
+        own = [key for key in names if getattr(made, key) != getattr(plain, key)]
+        lines.append(f"{name}: {(function.__doc__ or '').splitlines()[0]}")
+        sets = " ".join(f"{key}={as_text(getattr(made, key))}" for key in own)
+        lines += textwrap.wrap(sets, 110, initial_indent=" " * 4, subsequent_indent=" " * 4, break_on_hyphens=False)
+    lines.append("\nSettings (--set field=value) and their defaults, where an experiment has not its own:")
+    explained = explanations()
+    for name in names:
+        lines.append(f"  {name}={as_text(getattr(plain, name))}")
+        lines += textwrap.wrap(explained[name], 110, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return "\n".join(lines)
+
+
+def explanations() -> dict[str, str]:
+    """What each setting is, as `Experiment` says below its field, and which values it can have where they are few."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(Experiment))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    found = {}
+    for field, text in itertools.pairwise(body.body):
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+            assert isinstance(field.target, ast.Name)
+            found[field.target.id] = " ".join(str(text.value.value).split())
+    for name, choices in CHOICES.items():
+        if not all(str(choice) in found[name] for choice in choices):
+            found[name] += f" One of {', '.join(map(str, choices))}."
+    return found
+
+
+def as_text(value: Any) -> str:
+    """A setting's value as it is typed."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value).lower()

@@ -1,0 +1,117 @@
+"""Whether a fold is done, told without torch: `kit train A B C --fold all` passes over what is there in a blink."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kit.core.storage import digest_file, digest_of, read_json
+from kit.errors import StoreError
+from kit.learning.experiments.settings import Experiment
+
+if TYPE_CHECKING:  # the store needs pandas, of which `kit train --list` knows nothing
+    from kit.data.folds import Folds
+    from kit.data.index import Index
+    from kit.data.project import Project
+
+ENGINE = 3  # raised when the same settings would train to other weights than before
+
+
+def run_stamp(index: Index, folds: Folds, experiment: Experiment) -> dict[str, Any]:
+    """What a training depends on; another stamp in the same folder is refused."""
+    return {
+        "experiment": experiment.fields,
+        "index": index.digest,
+        "folds": folds.digest,
+        "engine": ENGINE,
+        "encoder_weights": digest_of_weights(experiment),
+    }
+
+
+def differences(found: dict[str, Any], stamp: dict[str, Any]) -> list[str]:
+    """What of a folder's stamp is not as in this one; a weights file that has gone since is not missed."""
+    if stamp["encoder_weights"] is None:
+        found = {**found, "encoder_weights": None}
+    if digest_of(found) == digest_of(stamp):
+        return []
+    names = _different(found.get("experiment"), stamp["experiment"])
+    others = {"index": "index", "folds": "folds", "engine": "version of kit", "encoder_weights": "encoder weights"}
+    names += [text for name, text in others.items() if found.get(name) != stamp[name]]
+    return list(dict.fromkeys(names)) or ["version of kit"]
+
+
+def different_settings(found: Any, experiment: Experiment) -> list[str]:
+    """Which settings of a stored experiment are not those of this one."""
+    return _different(found, experiment.fields)
+
+
+def _different(found: Any, wanted: dict[str, Any]) -> list[str]:
+    found = found if isinstance(found, dict) else {}
+    names = [name for name in {**wanted, **found} if digest_of(found.get(name)) != digest_of(wanted.get(name))]
+    return names if len(names) <= 6 else ["settings"]
+
+
+def set_aside(folder: Path) -> Path:
+    """Where a run that is being replaced waits for the new one. While it is there, predictions are the old one's."""
+    return folder.with_name(f".{folder.name}.replaced")
+
+
+def outdated(found: dict[str, Any], index: Index, folds: Folds, experiment: Experiment) -> list[str]:
+    """What of a finished training's stamp is not as it is now. Which version of kit trained it does not matter, and
+    encoder weights are in the model."""
+    stamp = {**run_stamp(index, folds, experiment), "engine": found.get("engine"), "encoder_weights": None}
+    return differences(found, stamp)
+
+
+def recipe_of(experiment: Experiment) -> dict[str, Any]:
+    """What makes a trained source's predictions; the same for all folds."""
+    return {"kind": "experiment", "experiment": experiment.fields}
+
+
+def digest_of_weights(experiment: Experiment) -> str | None:
+    """Of the file from which the encoder starts; None where there is no file, or none any more."""
+    try:
+        return digest_file(Path(experiment.encoder_weights))
+    except (OSError, ValueError):
+        return None
+
+
+def other_weights(project: Project, experiment: Experiment, fold: int) -> bool:
+    """Whether this fold's training started from another file than the one that is now at its encoder weights' path."""
+    digest = digest_of_weights(experiment)
+    path = project.workspace.run(experiment.name, fold) / "experiment.json"
+    if digest is None or not path.is_file():
+        return False
+    return read_json(path, made_by=_again(experiment, fold)).get("encoder_weights") != digest
+
+
+def _again(experiment: Experiment, fold: int) -> str:
+    return f"kit train {experiment.name} --fold {fold} --force"
+
+
+def finished_fold(project: Project, experiment: Experiment, fold: int) -> dict[str, Any] | None:
+    """What `run.json` says of a fold whose training and predictions are there, or None."""
+    from kit.data.fill_sources import SPLITS
+    from kit.data.predictions import is_done
+
+    folder = project.workspace.run(experiment.name, fold)
+    path, recipe = folder / "run.json", recipe_of(experiment)
+    if not all((folder / name).is_file() for name in ("run.json", "model.safetensors", "experiment.json")):
+        return None
+    if set_aside(folder).is_dir():
+        return None
+    try:
+        stamp = read_json(folder / "experiment.json", made_by=_again(experiment, fold))
+        found = read_json(path, made_by=_again(experiment, fold))
+    except StoreError:
+        return None  # which is said where it is trained
+    if other_weights(project, experiment, fold) or outdated(stamp, project.index, project.folds, experiment):
+        return None  # likewise
+    for split in SPLITS:
+        if not is_done(
+            project.workspace, project.index, experiment.name, split, recipe, folds=project.folds, fold=fold
+        ):
+            return None
+    numbers = [found.get(key) for key in ("fold_rmse", "epochs", "seconds")]
+    return found if all(isinstance(number, int | float) and math.isfinite(number) for number in numbers) else None

@@ -1,0 +1,126 @@
+"""From a generator to hidden pixels at full size. Knows photos, fills and tensors; no optimizer.
+
+The photo with its base fill is brought to the network's size, the network's residual is brought back and added to the
+fill: the fill keeps its sharp edge at the known pixels whatever the network's size is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from kit.competitions import to_score_space
+from kit.data.index import Sample
+from kit.data.predictions import Predictions
+from kit.imaging.holes import scored_pixels
+from kit.learning.datasets import coverage, network_input
+from kit.learning.experiments import Experiment
+
+CHUNK = 32  # photos predicted at once
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Photos of one split prepared at the network's size; full-size fills stay on disk."""
+
+    samples: Sequence[Sample]
+    positions: np.ndarray
+    """Position of each in its split."""
+    filled: torch.Tensor
+    """`(n, 3, S, S)` float32."""
+    hole: torch.Tensor
+    """`(n, 1, S, S)` float32, the share of each pixel that is hidden."""
+    fill: Predictions
+    about: torch.Tensor | None = None
+    """`(n, D)` float32: what the network is told of each photo, if anything."""
+
+
+def prepare_inputs(
+    experiment: Experiment,
+    images: np.ndarray,
+    samples: Sequence[Sample],
+    positions: np.ndarray,
+    fill: Predictions,
+    about: torch.Tensor | None = None,
+) -> Inputs:
+    """Bring photos with their base fill to the network's size.
+
+    Args:
+        images: `(N, H, W, 3)` uint8 of the whole split; what is under the holes is not looked at.
+        samples: all photos of the split.
+        positions: which of them.
+        fill: the base fill's predictions of this split.
+        about: `(N, D)`, what is told of each photo of the split (`kit.learning.conditions`).
+    """
+    size = experiment.size
+    filled = torch.empty(len(positions), 3, size, size)
+    holes = torch.empty(len(positions), 1, size, size)
+    for place, position in enumerate(positions):
+        sample = samples[position]
+        photo = np.asarray(images[position]).astype(np.float32) / 255
+        photo[scored_pixels(sample.boxes)] = fill.values(position)
+        tensor = torch.from_numpy(photo.transpose(2, 0, 1))[None]
+        filled[place] = F.interpolate(tensor, size=(size, size), mode="area")[0]
+        holes[place] = coverage(sample.boxes, (sample.height, sample.width), size)[0]
+    chosen = None if about is None else about[positions]
+    return Inputs([samples[position] for position in positions], positions, filled, holes, fill, chosen)
+
+
+@torch.no_grad()
+def residuals(
+    generator: nn.Module,
+    experiment: Experiment,
+    filled: torch.Tensor,
+    hole: torch.Tensor,
+    about: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """The network's residual `(n, 3, S, S)`, averaged over the mirrored view if it was trained with mirrored photos."""
+    told = () if about is None else (about,)
+    generator.eval()
+    residual = generator(network_input(filled, hole), *told)
+    if experiment.mirrored:
+        residual = residual + generator(network_input(filled.flip(3), hole.flip(3)), *told).flip(3)
+        residual = residual / 2
+    return residual.float()
+
+
+def predict(generator: nn.Module, experiment: Experiment, inputs: Inputs, device: torch.device) -> Iterator[np.ndarray]:
+    """The hidden pixels of each photo in order, `(n, 3)` float32 RGB in [0, 1]."""
+    for start in range(0, len(inputs.samples), CHUNK):
+        piece = slice(start, start + CHUNK)
+        seen = [inputs.filled[piece].to(device), inputs.hole[piece].to(device)]
+        seen += [] if inputs.about is None else [inputs.about[piece].to(device)]
+        residual = residuals(generator, experiment, *seen).cpu()
+        for offset, sample in enumerate(inputs.samples[piece]):
+            full = F.interpolate(residual[offset : offset + 1], size=(sample.height, sample.width), mode="bilinear")[0]
+            rows, columns = scored_pixels(sample.boxes)
+            values = full.numpy()[:, rows, columns].T + inputs.fill.values(int(inputs.positions[start + offset]))
+            yield np.clip(values, 0.0, 1.0)
+
+
+def fold_rmse(generator: nn.Module, experiment: Experiment, inputs: Inputs, pack: Any, device: torch.device) -> float:
+    """RMSE in score space over these training photos, the photos' extremes estimated as they are in the test split."""
+    return _rmse(predict(generator, experiment, inputs, device), inputs, pack)
+
+
+def fill_rmse(inputs: Inputs, pack: Any) -> float:
+    """`fold_rmse` of the base fill alone."""
+    return _rmse((inputs.fill.values(int(position)) for position in inputs.positions), inputs, pack)
+
+
+def _rmse(predicted: Iterable[np.ndarray], inputs: Inputs, pack: Any) -> float:
+    total, count = 0.0, 0
+    for position, sample, values in zip(inputs.positions, inputs.samples, predicted, strict=True):
+        truth = np.asarray(pack.train_target[position])[scored_pixels(sample.boxes)] / 255.0
+        error = to_score_space(values, pack.train_estimated[position]) - to_score_space(
+            truth, pack.train_extremes[position]
+        )
+        total += float(np.vdot(error, error))
+        count += error.size
+    return float(np.sqrt(total / max(count, 1)))

@@ -1,0 +1,263 @@
+"""One fold's network: trained on the photos of all other folds, resumed after a kill. Knows no member by name."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from kit.core.progress import progress
+from kit.errors import TrainingError
+from kit.imaging.holes import scored_pixels
+from kit.learning.datasets.batches import order_of_epoch, uniforms
+from kit.learning.stacking.inputs import Split, sum_of, truth_of, views_of
+from kit.learning.stacking.network import StackNetwork, Views
+from kit.learning.stacking.settings import StackSettings
+from kit.learning.training.checkpoints import load_checkpoint, save_checkpoint
+from kit.learning.training.optim import update_average
+
+CHUNK = 32  # photos predicted at once
+
+
+@dataclass
+class _State:
+    """All that changes while training."""
+
+    model: nn.Module
+    average: nn.Module
+    optimizer: torch.optim.Optimizer
+    epoch: int = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "epoch": self.epoch,
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch = state["epoch"]
+
+
+def new_network(members: int, settings: StackSettings, seed: int, device: torch.device) -> nn.Module:
+    """The network before the first step; the same for the same arguments."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = StackNetwork(members, settings)
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def train_network(
+    split: Split,
+    positions: np.ndarray,
+    base: np.ndarray,
+    *,
+    settings: StackSettings,
+    seed: int,
+    device: torch.device,
+    folder: Path,
+    title: str,
+) -> nn.Module:
+    """Train on these photos alone; checkpoints go to `folder`, and are resumed from there.
+
+    Args:
+        split: the training photos.
+        positions: `(n,)` int, which of them the network may see.
+        base: `(K,)`, weights of the linear blend under it.
+
+    Raises:
+        TrainingError: the loss is no longer finite.
+    """
+    state = _state(len(base), settings, seed, device, folder)
+    steps = math.ceil(len(positions) / settings.batch_size)
+    weights = torch.from_numpy(base.astype(np.float32)).to(device)
+    generators = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(generators), progress(title, settings.epochs * steps, "steps") as bar:
+        bar.start_at(state.epoch * steps)
+        while state.epoch < settings.epochs:
+            loss = _epoch(state, split, positions, weights, settings, seed, bar.update)
+            _check(loss, state, title)
+            state.epoch += 1
+            save_checkpoint(folder, state.epoch, state.state_dict())
+    return state.average
+
+
+def _state(members: int, settings: StackSettings, seed: int, device: torch.device, folder: Path) -> _State:
+    """As it was left, or new."""
+    model = new_network(members, settings, seed, device)
+    groups = [
+        {"params": [one for one in model.parameters() if one.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [one for one in model.parameters() if one.ndim <= 1], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+    state = _State(model, copy.deepcopy(model).requires_grad_(False), optimizer)
+    if (saved := load_checkpoint(folder, device)) is not None:
+        state.load_state_dict(saved)
+    return state
+
+
+def _epoch(
+    state: _State,
+    split: Split,
+    positions: np.ndarray,
+    base: torch.Tensor,
+    settings: StackSettings,
+    seed: int,
+    tell: Callable[[], None],
+) -> float:
+    """One pass over the photos; their mean loss. All that is random is a function of (seed, epoch, photo or step)."""
+    steps = math.ceil(len(positions) / settings.batch_size)
+    total = torch.zeros((), device=base.device)
+    draws = uniforms(seed, state.epoch, 0, (int(positions.max()) + 1, 2 + len(base)))
+    order = positions[order_of_epoch(seed, state.epoch, len(positions))]
+    for step in range(steps):
+        photos = order[step * settings.batch_size : (step + 1) * settings.batch_size]
+        made = state.epoch * steps + step
+        torch.manual_seed(seed * 1_000_003 + made)  # of dropout
+        _set_rate(state.optimizer, settings, made / (settings.epochs * steps))
+        total += _step(state, split, photos, base, draws[photos], settings, made) * len(photos)
+        tell()
+    return float(total) / len(positions)
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, settings: StackSettings, share: float) -> None:
+    """Warm up over a twentieth of the steps, then a half cosine to zero."""
+    rate = settings.learning_rate * min(1.0, (share + 1e-3) / 0.05) * 0.5 * (1 + math.cos(math.pi * share))
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def _step(
+    state: _State,
+    split: Split,
+    photos: np.ndarray,
+    base: torch.Tensor,
+    draws: np.ndarray,
+    settings: StackSettings,
+    made: int,
+) -> torch.Tensor:
+    """One step; the loss, not yet read."""
+    stored = split.read(photos).to(device=base.device, non_blocking=True)
+    scale = torch.from_numpy(split.scale[photos].astype(np.float32)).to(base.device)
+    drawn = torch.from_numpy(draws).to(base.device)
+    state.model.train()
+    loss = stack_loss(state.model, stored, base, scale, drawn, settings)
+    loss.backward()
+    nn.utils.clip_grad_norm_(state.model.parameters(), settings.clip)
+    state.optimizer.step()
+    state.optimizer.zero_grad(set_to_none=True)
+    update_average(state.average, state.model, settings.ema, made)
+    return loss.detach()
+
+
+def stack_loss(
+    network: nn.Module,
+    stored: torch.Tensor,
+    base: torch.Tensor,
+    scale: torch.Tensor,
+    draws: torch.Tensor,
+    settings: StackSettings,
+) -> torch.Tensor:
+    """Mean over photos of each photo's mean squared error in score space, over scored pixels.
+
+    Args:
+        stored: `(N, C, S, S)` float32, see `kit.learning.stacking.inputs`.
+        base: `(K,)`.
+        scale: `(N, 3)`, by how much score space stretches each channel.
+        draws: `(N, 2 + K)` uniforms: mirror, order of the channels, and which members look like the blend.
+    """
+    if settings.flip:
+        stored = torch.where(draws[:, 0, None, None, None] < 0.5, stored.flip(-1), stored)
+    if settings.permute:
+        stored, scale = _permuted(stored, scale, draws[:, 1], len(base))
+    views = views_of(stored, base)
+    count, truth = truth_of(stored, len(base))
+    # the mean over what is hidden of a pixel, not over the pixel
+    wanted = (truth - views.blend) / views.hole.clamp(min=1e-3)
+    seen = views
+    if settings.member_dropout:
+        kept = (draws[:, 2:] >= settings.member_dropout).to(stored.dtype)[:, :, None, None, None]
+        seen = Views(views.blend, views.deviations * kept, views.hole, views.distance)
+    residual = residual_of(network(seen), views)
+    error = (residual - wanted).square() * count * scale.square()[:, :, None, None]
+    return (error.sum((1, 2, 3)) / (3 * count.sum((1, 2, 3)).clamp(min=1e-6))).mean()
+
+
+_ORDERS = torch.tensor([[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]])
+
+
+def _permuted(
+    stored: torch.Tensor, scale: torch.Tensor, draws: torch.Tensor, members: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Red, green and blue of each photo in one of their six orders."""
+    order = _ORDERS.to(stored.device)[(draws * 6).long()]
+    after = 3 * members + 3
+    groups = [3 * group + order for group in range(members + 1)]
+    rest = torch.arange(after, after + 3, device=stored.device).expand(len(order), -1)
+    index = torch.cat([*groups, rest, after + 3 + order], 1)
+    photos = torch.arange(len(stored), device=stored.device)[:, None]
+    return stored[photos, index], scale.gather(1, order)
+
+
+def residual_of(output: torch.Tensor, views: Views) -> torch.Tensor:
+    """What a network's output adds to the linear blend, `(N, 3, S, S)`.
+
+    Weights that vary over the photo act on the deviations as they are here, not at full size: their fine grain would
+    be weighted by what was learnt of the smooth part, and scored worse when it was tried.
+    """
+    output = F.interpolate(output, size=views.blend.shape[2:], mode="bilinear")
+    if output.shape[1] == 3:
+        return output
+    deviations = views.deviations / views.hole.clamp(min=1e-3)[:, None]
+    return output[:, :3] + (output[:, 3:, None] * deviations).sum(1)
+
+
+def _check(loss: float, state: _State, title: str) -> None:
+    norm = torch.stack([one.detach().float().norm() for one in state.model.parameters()]).sum()
+    if not (math.isfinite(loss) and math.isfinite(float(norm))):
+        raise TrainingError(
+            f"{title}: the loss is no longer finite in epoch {state.epoch + 1} ({loss:g}). Nothing was stored. Leave "
+            f"out the member that has gone wrong, or blend without a stack: kit blend"
+        )
+
+
+@torch.no_grad()
+def predict(
+    network: nn.Module, split: Split, positions: np.ndarray, base: np.ndarray, *, settings: StackSettings, title: str
+) -> Iterator[np.ndarray]:
+    """The scored pixels of these photos in order, `(n, 3)` float32: linear blend and residual at full size."""
+    network.eval()
+    device = next(network.parameters()).device
+    weights = torch.from_numpy(base.astype(np.float32)).to(device)
+    with progress(title, len(positions), "photos") as bar:
+        for start in range(0, len(positions), CHUNK):
+            photos = positions[start : start + CHUNK]
+            views = views_of(split.read(photos).to(device), weights)
+            output = network(views)
+            if settings.flip:
+                mirrored = torch.ones(len(photos), dtype=torch.bool, device=device)
+                output = (output + network(views.flipped(mirrored)).flip(-1)) / 2
+            residuals = settings.shrink * residual_of(output.float(), views).cpu()
+            for photo, residual in zip(photos, residuals, strict=True):
+                yield _at_full_size(split, int(photo), residual, base)
+                bar.update()
+
+
+def _at_full_size(split: Split, photo: int, residual: torch.Tensor, base: np.ndarray) -> np.ndarray:
+    sample = split.samples[photo]
+    rows, columns = scored_pixels(sample.boxes)
+    full = F.interpolate(residual[None], size=(sample.height, sample.width), mode="bilinear")[0].numpy()
+    blend = sum_of([one.values(photo) for one in split.members], base)
+    return np.clip(blend + full[:, rows, columns].T, 0.0, 1.0).astype(np.float32)

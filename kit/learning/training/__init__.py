@@ -1,0 +1,26 @@
+"""Training: one experiment on one fold, resumed exactly.
+
+`engine.py` runs epochs, `trainer.py` steps, `methods/` teach; `state.py` is what changes, `runs.py` the folder it lives
+in, `processes.py` the device and fellow processes, `guards.py` says when it has gone wrong.
+"""
+
+from kit.learning.training.distributed import Processes, device_named, processes_on, started_by_torchrun
+from kit.learning.training.engine import Options, train_fold, try_out
+from kit.learning.training.optim import learning_rate
+from kit.learning.training.run_folder import Run, load_generator
+from kit.learning.training.state import State, new_state
+
+__all__ = [
+    "Options",
+    "Processes",
+    "Run",
+    "State",
+    "device_named",
+    "learning_rate",
+    "load_generator",
+    "new_state",
+    "processes_on",
+    "started_by_torchrun",
+    "train_fold",
+    "try_out",
+]

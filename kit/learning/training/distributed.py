@@ -1,0 +1,127 @@
+"""One process, or several that torchrun or `accelerate launch` started. Knows no experiment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import nn
+
+from kit.errors import TrainingError
+from kit.learning.datasets import Process
+from kit.learning.models.layers.sync_batch_norm import synchronise
+
+PATIENCE = timedelta(hours=12)
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes of a training and the device of this one."""
+
+    device: torch.device
+    rank: int = 0
+    count: int = 1
+    accelerator: Any = field(default=None, repr=False)
+
+    @property
+    def main(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.rank == 0
+
+    @property
+    def here(self) -> Process:
+        """For `TrainingPhotos`."""
+        return Process(self.rank, self.count)
+
+    def prepare(self, module: nn.Module) -> nn.Module:
+        """Let a network's batch norm see the batches of all processes."""
+        return module if self.count == 1 else synchronise(module)
+
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Give every process the mean of all processes' gradients.
+
+        Once a step and by hand: `DistributedDataParallel` would do it in every pass, and wants every parameter to take
+        part in the loss, which those of an encoder's unused levels do not.
+        """
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        if self.count == 1 or not gradients:
+            return
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        torch.distributed.all_reduce(flat)
+        flat /= self.count
+        for gradient, mean in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+            gradient.copy_(mean.view(gradient.shape))
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.count > 1:
+            self.accelerator.wait_for_everyone()
+
+    def mean(self, values: torch.Tensor) -> torch.Tensor:
+        """The mean over all processes, of a tensor on any device."""
+        return values if self.count == 1 else self.accelerator.reduce(values.to(self.device), "mean").cpu()
+
+    def from_main(self, value: float) -> float:
+        """What the main process has."""
+        if self.count == 1:
+            return value
+        shared = torch.tensor([value], dtype=torch.float64, device=self.device)
+        torch.distributed.broadcast(shared, 0)
+        return float(shared)
+
+
+def started_by_torchrun() -> bool:
+    """Whether other processes train with this one.
+
+    Raises:
+        TrainingError: the environment says so, but not where they are.
+    """
+    count = os.environ.get("WORLD_SIZE", "1")
+    way_out = "Start processes with torchrun, or train in one: unset WORLD_SIZE"
+    if not count.isdecimal():
+        raise TrainingError(f"WORLD_SIZE={count} in the environment is no number of processes. {way_out}")
+    if int(count) <= 1:
+        return False
+    lacking = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
+    if lacking:
+        raise TrainingError(f"WORLD_SIZE={count} in the environment, but {lacking[0]} is not set. {way_out}")
+    rank = os.environ["RANK"]
+    if not rank.isdecimal() or int(rank) >= int(count):
+        raise TrainingError(f"RANK={rank} in the environment, but WORLD_SIZE={count}. {way_out}")
+    return True
+
+
+def processes_on(device: str) -> Processes:
+    """Join the other processes, if there are any, and take a device: `auto`, `cpu`, `cuda`, ...
+
+    Raises:
+        TrainingError: there is no such device.
+    """
+    if not started_by_torchrun():
+        return Processes(device_named(device))
+    from accelerate import Accelerator, InitProcessGroupKwargs
+
+    # the others wait while the main process fills, measures and predicts
+    patient = InitProcessGroupKwargs(timeout=PATIENCE)
+    cpu = device == "cpu" or not torch.cuda.is_available()
+    accelerator = Accelerator(cpu=cpu, mixed_precision="no", kwargs_handlers=[patient])
+    return Processes(accelerator.device, accelerator.process_index, accelerator.num_processes, accelerator)
+
+
+def device_named(name: str) -> torch.device:
+    """`auto`, `cpu`, `cuda` ... to a device. Raises `TrainingError` when it is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, ImportError, AttributeError) as error:
+        reason = str(error).splitlines()[0].split(". ")[0][:100]
+        raise TrainingError(
+            f"--device {name} cannot be used here ({reason}). Use --device cpu or --device auto."
+        ) from None
+    return device

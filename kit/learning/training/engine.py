@@ -1,0 +1,291 @@
+"""One experiment on one fold: epochs, checkpoints, measurements. Knows no competition and no blend.
+
+A run killed at any moment and started again ends with the same bytes (on the CPU with the same number of threads): all
+randomness is a function of (seed, epoch, step), and the checkpoint holds everything else. Nothing in a step waits for
+the device; losses are read once an epoch.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kit.core.progress import progress
+from kit.core.workspace import Workspace
+from kit.data.folds import Folds
+from kit.data.index import Index
+from kit.data.pack import Pack
+from kit.data.predictions import Predictions
+from kit.errors import KitError, TrainingError, UsageError
+from kit.learning.conditions import Conditions, conditions_of
+from kit.learning.datasets import PartlyKnown, TrainingPhotos
+from kit.learning.experiments import Experiment, run_stamp, settings_of
+from kit.learning.inference import fill_rmse, fold_rmse, prepare_inputs
+from kit.learning.training.checkpoints import drop_checkpoints, load_checkpoint, save_checkpoint
+from kit.learning.training.distributed import Processes
+from kit.learning.training.guards import check_finite, check_spread
+from kit.learning.training.methods import METHODS
+from kit.learning.training.run_folder import Run, claim, finish, finished, unclaim, write_log
+from kit.learning.training.state import State, new_state
+from kit.learning.training.tensorboard import Board
+from kit.learning.training.trainer import SECOND_STREAM, Trainer
+
+CHECKPOINT_SECONDS = 20.0  # a kill costs at most one epoch or this much, whichever is longer
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a training is run, as opposed to what is trained."""
+
+    max_minutes: float | None = None
+    compiled: bool = False
+    board: bool = False
+
+
+def try_out(experiment: Experiment, photos: int) -> None:
+    """Build the networks and pass a few pixels through: settings that do not fit fail before anything is written.
+
+    Raises:
+        UsageError: the networks cannot be built, or not work at this size or on so few photos.
+        TrainingError: the encoder's weights cannot be had.
+    """
+    count = min(2, experiment.batch_size, photos)  # batch norm wants more than one value a channel
+    picture = torch.zeros(count, 3, experiment.size, experiment.size)
+    try:
+        state = new_state(experiment, torch.device("cpu"))
+        for network in state.networks.values():
+            network.train()
+        with torch.no_grad():
+            shape = METHODS[experiment.method].try_out(experiment, state.networks, picture)
+    except (RuntimeError, ValueError, TypeError, AssertionError, LookupError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0][:150]
+        raise _does_not_fit(experiment, reason.rstrip(".")) from None
+    if shape != picture.shape:
+        raise _does_not_fit(experiment, f"the network gives {tuple(shape)} for {tuple(picture.shape)}")
+
+
+def _does_not_fit(experiment: Experiment, reason: str) -> UsageError:
+    parts = ["encoder", "architecture", "decoder_channels", "width", "blocks", "size", "batch_size"]
+    parts += ["discriminator_layers", "discriminator_norm"] if experiment.adversarial_weight else []
+    chosen = " ".join(setting for setting in settings_of(experiment) if setting.partition("=")[0] in parts)
+    return UsageError(
+        f"{experiment.name} cannot be trained with {chosen}: {reason}. Change one with --set field=value."
+    )
+
+
+def train_fold(
+    workspace: Workspace,
+    index: Index,
+    pack: Pack,
+    folds: Folds,
+    experiment: Experiment,
+    fold: int,
+    fill: Predictions,
+    *,
+    processes: Processes,
+    options: Options = Options(),
+) -> Run:
+    """Train one fold to the end, resuming what is there, and leave `model.safetensors`, `log.csv`, `run.json`.
+
+    Args:
+        fill: OOF predictions of the experiment's base fill.
+
+    Raises:
+        Mismatch: the folder holds a training with other settings or other folds.
+        TrainingError: the loss is no longer finite, the generator has collapsed, or the device's memory is too small.
+    """
+    folder = workspace.run(experiment.name, fold)
+    if processes.main:
+        claim(folder, run_stamp(index, folds, experiment), experiment, fold)
+    processes.wait()
+    if (done := finished(folder, experiment, fold)) is not None:
+        if processes.main:
+            drop_checkpoints(folder)  # they are still there after a kill in between
+        return done
+    try:
+        told = conditions_of(workspace, index, pack, folds, experiment, fold, processes.device)
+        photos = _photos(index, pack, folds, experiment, fold, processes, told)
+        about = told.train if told else None
+        inputs = prepare_inputs(experiment, pack.train_image, index.train, folds.valid_positions(fold), fill, about)
+        state = _state(folder, experiment, processes)
+        trainer = Trainer(experiment, state, processes, compiled=options.compiled)
+        device = processes.device
+        measure: Callable[[], float] = lambda: fold_rmse(state.average, experiment, inputs, pack, device)  # noqa: E731
+        _Fold(trainer, photos, measure, folder, fold, options).train()
+    except torch.OutOfMemoryError:
+        unclaim(folder)
+        raise _does_not_fit_into(processes.device, experiment) from None
+    except KitError:
+        unclaim(folder)
+        raise
+    alone = processes.from_main(fill_rmse(inputs, pack) if processes.main else 0.0)
+    return finish(folder, experiment, state, processes, len(photos.photos) // len(photos), alone)
+
+
+def _photos(
+    index: Index,
+    pack: Pack,
+    folds: Folds,
+    experiment: Experiment,
+    fold: int,
+    processes: Processes,
+    told: Conditions | None,
+) -> TrainingPhotos:
+    seen = folds.train_positions(fold)
+    about = (
+        None if told is None else torch.cat([told.train[seen], told.test[: len(index.test) * experiment.test_photos]])
+    )
+    test = PartlyKnown(pack.test_image, [sample.boxes for sample in index.test])
+    return TrainingPhotos(
+        experiment,
+        pack.train_target,
+        seen,
+        index.train[0].boxes,
+        partly=test if experiment.test_photos else None,
+        about=about,
+        device=processes.device,
+        process=processes.here,
+    )
+
+
+def _state(folder: Path, experiment: Experiment, processes: Processes) -> State:
+    """As it was left, or new."""
+    saved = load_checkpoint(folder, processes.device)
+    state = new_state(experiment, processes.device, pretrained=saved is None)
+    if saved is not None:
+        state.load_state_dict(saved)
+    processes.wait()  # none writes before all have read
+    return state
+
+
+def _does_not_fit_into(device: torch.device, experiment: Experiment) -> TrainingError:
+    return TrainingError(
+        f"{experiment.name} does not fit into the memory of {device}. Train smaller batches, as many photos a "
+        f"step: --set batch_size={max(1, experiment.batch_size // 2)} --set accumulate={2 * experiment.accumulate}"
+    )
+
+
+@dataclass
+class _Fold:
+    """The epochs of one fold."""
+
+    trainer: Trainer
+    photos: TrainingPhotos
+    measure: Callable[[], float]
+    folder: Path
+    fold: int
+    options: Options
+    saved: float = -math.inf
+    """When the last checkpoint was written: the first epoch's is written at once."""
+
+    @property
+    def state(self) -> State:
+        return self.trainer.state
+
+    def train(self) -> None:
+        """Until the plan is done or patience has run out."""
+        experiment, state, main = self.trainer.experiment, self.state, self.trainer.processes.main
+        title = f"Training {experiment.name}, fold {self.fold}" if main else ""
+        with Board(self.folder, state.step, enabled=self.options.board and main) as board:
+            if not main:
+                self._epochs(board, _Silent())
+                return
+            with progress(title, state.planned * len(self.photos), "steps") as bar:
+                bar.start_at(state.step)
+                self._epochs(board, bar)
+
+    def _epochs(self, board: Board, bar: Any) -> None:
+        state, processes = self.state, self.trainer.processes
+        while state.epoch < state.planned:
+            started = time.monotonic()
+            row = self._epoch(bar)
+            state.epoch += 1
+            if self._measures_now():
+                self._measured(row, bar)
+            state.log.append(row)
+            board.write(state.step, row)
+            state.seconds = processes.from_main(state.seconds + time.monotonic() - started)
+            self._plan(bar)
+            self._save()
+
+    def _epoch(self, bar: Any) -> dict[str, float]:
+        trainer, state, photos = self.trainer, self.state, self.photos
+        experiment, steps = trainer.experiment, self.state.planned * len(photos)
+        draws = [photos.begin_epoch(state.epoch + SECOND_STREAM * stream) for stream in range(trainer.method.streams)]
+        sums: dict[str, torch.Tensor] = {}
+        started, first = time.monotonic(), state.step
+        for _ in range(len(photos)):
+            for name, loss in trainer.step(photos, draws, steps).items():
+                sums[name] = sums.get(name, 0.0) + loss
+            speed = (state.step - first) * (len(photos.photos) // len(photos)) / max(1e-9, time.monotonic() - started)
+            bar.update(1, f"{speed:.0f} photos/s{self._last_measured()}")
+        names = sorted(sums)
+        means = trainer.processes.mean(torch.stack([sums[name].float() for name in names]).cpu() / len(photos))
+        losses = dict(zip(names, means.tolist(), strict=True))
+        # the last step's loss was finite before the step: a checkpoint must not hold what it broke
+        check_finite(experiment, state.epoch + 1, {**losses, "weights": _norm(state)})
+        check_spread(experiment, state.epoch + 1, state.step, losses)
+        rate = next(iter(state.optimizers.values())).param_groups[-1]["lr"]
+        return {"epoch": state.epoch + 1, "learning_rate": rate, **losses}
+
+    def _last_measured(self) -> str:
+        measured = [row["fold_rmse"] for row in self.state.log if "fold_rmse" in row]
+        return f", fold RMSE {measured[-1]:.4f}" if measured else ""
+
+    def _measures_now(self) -> bool:
+        state, every = self.state, max(1, self.state.planned // self.trainer.experiment.validations)
+        planning = self.options.max_minutes is not None and state.epoch == 1
+        return state.epoch >= state.planned or planning or state.epoch % every == 0
+
+    def _measured(self, row: dict[str, float], bar: Any) -> None:
+        experiment, state, processes = self.trainer.experiment, self.state, self.trainer.processes
+        rmse = row["fold_rmse"] = processes.from_main(self.measure() if processes.main else 0.0)
+        check_finite(experiment, state.epoch, row)
+        bar.update(0, f"fold RMSE {rmse:.4f}")
+        if not experiment.patience:
+            return
+        if state.best is None or rmse < state.best["rmse"]:
+            weights = {name: value.detach().clone() for name, value in state.average.state_dict().items()}
+            state.best, state.stale = {"rmse": rmse, "epoch": state.epoch, "weights": weights}, 0
+        else:
+            state.stale += 1
+
+    def _plan(self, bar: Any) -> None:
+        """Stretch the schedule over what the time allows, after the first epoch; stop when patience has run out."""
+        state, patience = self.state, self.trainer.experiment.patience
+        if self.options.max_minutes is not None and state.epoch == 1:
+            allowed = int(self.options.max_minutes * 60 / state.seconds)
+            state.planned = max(1, min(state.planned, allowed))
+        if patience and state.stale >= patience:
+            state.planned = state.epoch
+        bar.total = state.planned * len(self.photos)
+
+    def _save(self) -> None:
+        if not self.trainer.processes.main:
+            return
+        if self.state.epoch >= self.state.planned or time.monotonic() - self.saved > CHECKPOINT_SECONDS:
+            save_checkpoint(self.folder, self.state.epoch, self.state.state_dict())
+            write_log(self.folder, self.state.log)
+            self.saved = time.monotonic()
+
+
+class _Silent:
+    """The bar of processes that say nothing."""
+
+    total = 0
+
+    def update(self, advance: int = 1, note: str = "") -> None:
+        """Nothing."""
+
+
+def _norm(state: State) -> float:
+    values = [*state.average.buffers()]
+    for network in state.networks.values():
+        values += network.parameters()
+    return float(torch.stack([value.detach().norm() for value in values if value.is_floating_point()]).sum())

@@ -1,0 +1,234 @@
+"""`kit train` and `kit predict`: base fill, training and predictions of one fold, each step skipped when it is done."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from kit.core.progress import track
+from kit.core.storage import digest_of, read_json
+from kit.core.workspace import PredictionSplit, checked_name
+from kit.data.fill_sources import SPLITS, make_fill_source
+from kit.data.predictions import (
+    Predictions,
+    fold_part,
+    is_done,
+    photo_split,
+    read_manifest,
+    read_predictions,
+    write_part,
+)
+from kit.data.project import Project
+from kit.errors import KitError, Mismatch, UnknownName, UsageError
+from kit.imaging.fills import FILLS
+from kit.learning.conditions import conditions_of
+from kit.learning.experiments import Experiment, different_settings, other_weights, outdated, recipe_of, set_aside
+from kit.learning.inference import Inputs, predict, prepare_inputs
+from kit.learning.training import (
+    Options,
+    Processes,
+    Run,
+    load_generator,
+    processes_on,
+    train_fold,
+    try_out,
+)
+from kit.learning.training.checkpoints import drop_checkpoints, list_checkpoints
+
+
+def fit_fold(
+    project: Project,
+    experiment: Experiment,
+    fold: int,
+    *,
+    device: str = "auto",
+    options: Options = Options(),
+    force: bool = False,
+    replacing: Collection[int] = (),
+) -> Run:
+    """Train one fold, or go on where it stopped, and predict its photos and the test photos.
+
+    Under torchrun all processes train, and the main one alone writes and predicts.
+
+    Args:
+        force: replace what is there of this fold, once the new training is done.
+        replacing: folds that the caller is about to train alike, one after the other: what is there of them may differ.
+
+    Raises:
+        UsageError: the name is that of a fill.
+        Mismatch: the store holds another training under this name.
+        TrainingError: see `kit.learning.training.train_fold`.
+    """
+    processes = processes_on(device)
+    _check_name(project, experiment)
+    _check_same_recipe(project, experiment, [other for other in range(project.folds.k) if other != fold], replacing)
+    folder = project.workspace.run(experiment.name, fold)
+    if force or not ((folder / "run.json").is_file() or list_checkpoints(folder)):
+        try_out(experiment, len(project.folds.train_positions(fold)))
+    parts = (project.workspace, project.index, project.pack, project.folds)
+    if processes.main:
+        base_fills(project, experiment)
+        conditions_of(*parts, experiment, fold, processes.device)
+        if force:
+            _set_aside(folder)
+    processes.wait()
+    try:
+        fill = base_fills(project, experiment)["oof"]
+        run = train_fold(*parts, experiment, fold, fill, processes=processes, options=options)
+    except KitError:
+        if processes.main:
+            _bring_back(folder)
+        raise
+    predicted = processes.main and _predict(project, experiment.name, fold, processes)
+    processes.wait()
+    return dataclasses.replace(run, skipped=run.skipped and not predicted, main=processes.main)
+
+
+def base_fills(project: Project, experiment: Experiment) -> dict[PredictionSplit, Predictions]:
+    """The base fill's predictions of both splits, computed now if they are not there."""
+    make_fill_source(project.workspace, project.index, project.pack, experiment.base)
+    return {split: read_predictions(project.workspace, project.index, None, experiment.base, split) for split in SPLITS}
+
+
+def predict_fold(project: Project, name: str, fold: int, *, device: str = "auto", force: bool = False) -> bool:
+    """Predict a trained fold's photos and the test photos; False when both were there.
+
+    Raises:
+        MissingStep: the fold has not been trained.
+        Mismatch: it was trained for another index or other folds.
+    """
+    _check_trained(project, name)
+    return _predict(project, name, fold, processes_on(device), force=force)
+
+
+def _predict(project: Project, name: str, fold: int, processes: Processes, *, force: bool = False) -> bool:
+    place = processes.device
+    experiment, generator = load_generator(project.workspace, name, fold, place)
+    _settle(project, name, fold)
+    _check_trained_here(project, experiment, fold)
+    recipe = recipe_of(experiment)
+    made = False
+    for split in SPLITS:
+        if not force and is_done(project.workspace, project.index, name, split, recipe, folds=project.folds, fold=fold):
+            continue
+        _write(project, experiment, generator, fold, split, place)
+        made = True
+    return made
+
+
+def _write(
+    project: Project,
+    experiment: Experiment,
+    generator: nn.Module,
+    fold: int,
+    split: PredictionSplit,
+    place: torch.device,
+) -> None:
+    name = experiment.name
+    samples = project.index.split(photo_split(split))
+    positions = project.folds.valid_positions(fold) if split == "oof" else np.arange(len(samples))
+    fill = base_fills(project, experiment)[split]
+    parts = (project.workspace, project.index, project.pack, project.folds)
+    told = conditions_of(*parts, experiment, fold, place)
+    about = None if told is None else told.train if split == "oof" else told.test
+    trained = read_json(project.workspace.run(name, fold) / "run.json", made_by=f"kit train {name} --fold {fold}")
+    before = float(trained.get("seconds", 0.0)) if split == "oof" else 0.0  # the training's time is counted once
+    started = time.perf_counter()
+
+    def values() -> Iterator[np.ndarray]:
+        images = project.pack.image(photo_split(split))
+        inputs: Inputs = prepare_inputs(experiment, images, samples, positions, fill, about)
+        title = f"Predicting {name}, fold {fold} ({split})"
+        yield from track(predict(generator, experiment, inputs, place), title, len(positions), "photos")
+
+    write_part(
+        project.workspace,
+        project.index,
+        name,
+        split,
+        values(),
+        made_by=f"kit predict {name} --fold {fold}",
+        recipe=recipe_of(experiment),
+        folds=project.folds,
+        fold=fold,
+        seconds=lambda: before + time.perf_counter() - started,
+    )
+
+
+def _check_trained_here(project: Project, experiment: Experiment, fold: int) -> None:
+    again = f"kit train {experiment.name} --fold {fold} --force"
+    found = read_json(project.workspace.run(experiment.name, fold) / "experiment.json", made_by=again)
+    if others := outdated(found, project.index, project.folds, experiment):
+        raise Mismatch(f"Fold {fold} of {experiment.name} was trained with other {', '.join(others)}. Run: {again}")
+
+
+def _check_trained(project: Project, name: str) -> None:
+    checked_name("The source", name)
+    if name in FILLS:
+        raise UsageError(f"{name} is a fill, and is not trained. Run: kit fill {name} --force")
+    known = sorted(path.parent.parent.name for path in project.workspace.runs.glob("*/fold_*/experiment.json"))
+    if name not in known:
+        raise UnknownName("trained source", name, set(known))
+
+
+def _check_name(project: Project, experiment: Experiment) -> None:
+    if experiment.name in FILLS or read_manifest(project.workspace, experiment.name, "oof", None) is not None:
+        raise UsageError(
+            f"{experiment.name} is the name of a source that no fold was trained for. Store this one under another "
+            "name with --as NAME."
+        )
+    if project.workspace.blend(experiment.name).is_file():
+        raise UsageError(f"{experiment.name} is the name of a blend. Store this source under another name: --as NAME")
+
+
+def _check_same_recipe(
+    project: Project, experiment: Experiment, others: Collection[int], replacing: Collection[int]
+) -> None:
+    """Other folds of this source must have been made alike, or be about to be: they will be read as one."""
+    for other in others:
+        manifest = None if other in replacing else read_manifest(project.workspace, experiment.name, "oof", other)
+        if manifest is None or manifest["folds"] != project.folds.digest:
+            continue
+        alike = digest_of(manifest["recipe"]) == digest_of(recipe_of(experiment))
+        if not alike or other_weights(project, experiment, other):
+            names = [] if alike else different_settings(manifest["recipe"].get("experiment"), experiment)
+            raise Mismatch(
+                f"Fold {other} of {experiment.name} was trained with other {', '.join(names) or 'encoder weights'}. Go "
+                f"on with its own: kit train {experiment.name} --fold K; or store this one under another name with "
+                f"--as NAME, or train all alike: the same command with --fold all --force"
+            )
+
+
+def _set_aside(folder: Path) -> None:
+    """`--force`: what is there of a fold stays until the new training is done."""
+    drop_checkpoints(folder)
+    if (folder / "run.json").is_file():
+        shutil.rmtree(set_aside(folder), ignore_errors=True)
+        folder.rename(set_aside(folder))
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _bring_back(folder: Path) -> None:
+    """A new training that has come to nothing leaves the old one in its place."""
+    if set_aside(folder).is_dir() and not list_checkpoints(folder) and not (folder / "run.json").is_file():
+        shutil.rmtree(folder, ignore_errors=True)
+        set_aside(folder).rename(folder)
+
+
+def _settle(project: Project, name: str, fold: int) -> None:
+    """Once a new training is done: its fold's predictions are the old one's, and both go, manifests first."""
+    folder = project.workspace.run(name, fold)
+    if not set_aside(folder).is_dir():
+        return
+    for split in SPLITS:
+        for suffix in (".json", ".npy"):
+            (project.workspace.source(name, split) / f"{fold_part(fold)}{suffix}").unlink(missing_ok=True)
+    shutil.rmtree(set_aside(folder), ignore_errors=True)

@@ -1,0 +1,42 @@
+"""A training that has gone wrong is said, and the last good checkpoint is kept."""
+
+from __future__ import annotations
+
+import math
+
+from kit.errors import TrainingError
+from kit.learning.experiments import Experiment
+
+COLLAPSED = 0.02  # generated photos that differ by less than this share of what real ones differ by are one photo
+FIRST_STEPS = 300  # a generator begins as a constant and may take so long to leave it
+
+
+def check_finite(experiment: Experiment, epoch: int, values: dict[str, float]) -> None:
+    """Raise `TrainingError` when one of the values is not a number."""
+    wrong = [name for name, value in values.items() if not math.isfinite(value)]
+    if wrong:
+        raise TrainingError(
+            f"{experiment.name}: {wrong[0]} is no longer finite in epoch {epoch}. The last good checkpoint is kept. "
+            f"{_gentler(experiment)}"
+        )
+
+
+def check_spread(experiment: Experiment, epoch: int, step: int, values: dict[str, float]) -> None:
+    """Raise `TrainingError` when generated photos have all become one.
+
+    Args:
+        values: `spread` and `real_spread`, the mean over pixels of the standard deviation over the photos of a batch,
+            of generated and of real photos; nothing is checked without them.
+    """
+    spread, real = values.get("spread"), values.get("real_spread")
+    if spread is None or real is None or step < FIRST_STEPS or spread >= COLLAPSED * real:
+        return
+    raise TrainingError(
+        f"{experiment.name}: the generator has collapsed in epoch {epoch}: its photos differ by {spread:.5f}, "
+        f"real ones by {real:.5f}. The last good checkpoint is kept. {_gentler(experiment)}"
+    )
+
+
+def _gentler(experiment: Experiment) -> str:
+    rate = f"--set learning_rate={experiment.learning_rate / 4:g}"
+    return f"Train gentler under another name: kit train ... --as NAME {rate}"

@@ -1,0 +1,159 @@
+"""The folder of one fold's training: who owns it, what it was, and the weights that came out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save
+from torch import nn
+
+from kit.core.storage import digest_file, read_json, write_json, write_text, writing
+from kit.core.workspace import Workspace
+from kit.errors import DamagedStore, KitError, Mismatch, MissingStep, UsageError
+from kit.learning.experiments import Experiment, differences, experiment_from
+from kit.learning.models import build_generator
+from kit.learning.training.checkpoints import drop_checkpoints, list_checkpoints
+from kit.learning.training.distributed import Processes
+from kit.learning.training.state import State
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where one fold's training lives, and what it was."""
+
+    folder: Path
+    seconds: float
+    epochs: int
+    rmse: float
+    fill_rmse: float = math.nan
+    """Of the base fill alone on the same photos; not known of runs of earlier versions."""
+    skipped: bool = False
+    main: bool = True
+    """Whether this process is the one that wrote it."""
+
+
+def again(experiment: Experiment, fold: int) -> str:
+    """The command that trains anew."""
+    return f"kit train {experiment.name} --fold {fold} --force"
+
+
+def claim(folder: Path, stamp: dict[str, Any], experiment: Experiment, fold: int) -> None:
+    """Make the folder this training's. Raises `Mismatch` when it is another's."""
+    path = folder / "experiment.json"
+    if path.is_file():
+        found = read_json(path, made_by=again(experiment, fold))
+        if (folder / "run.json").is_file():  # which version of kit finished it does not matter
+            stamp = {**stamp, "engine": found.get("engine")}
+        if others := differences(found, stamp):
+            goes_on = (
+                f"Go on with its own: kit train {experiment.name} --fold {fold}; or store"
+                if (set(others) <= stamp["experiment"].keys())
+                else "Store"
+            )
+            raise Mismatch(
+                f"{folder} holds a training with other {', '.join(others)}. {goes_on} this one under another name "
+                f"with --as NAME, or replace it: the same command with --force"
+            )
+        return
+    write_json(path, stamp)
+
+
+def unclaim(folder: Path) -> None:
+    """Give up a folder in which nothing has been reached, so that other settings can have it."""
+    if not list_checkpoints(folder):
+        (folder / "experiment.json").unlink(missing_ok=True)
+
+
+def finished(folder: Path, experiment: Experiment, fold: int) -> Run | None:
+    """The run, if it came to its end."""
+    path = folder / "run.json"
+    if not (path.is_file() and (folder / "model.safetensors").is_file()):
+        return None
+    done = read_json(path, made_by=again(experiment, fold))
+    try:
+        seconds, epochs, rmse = float(done["seconds"]), int(done["epochs"]), float(done["fold_rmse"])
+        run = Run(folder, seconds, epochs, rmse, float(done.get("fill_rmse", math.nan)), skipped=True)
+        if not (math.isfinite(run.seconds) and math.isfinite(run.rmse)):
+            raise ValueError("a number that is not finite")
+        return run
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        text = f"{path} is not what kit wrote ({error!r}). Train again: {again(experiment, fold)}"
+        raise DamagedStore(text) from None
+
+
+def finish(
+    folder: Path, experiment: Experiment, state: State, processes: Processes, photos_per_step: int, fill_rmse: float
+) -> Run:
+    """Write the averaged weights, then `run.json` as the sign that they are whole, then drop the checkpoints."""
+    best = state.best if experiment.patience else None
+    weights = best["weights"] if best else state.average.state_dict()
+    rmse = best["rmse"] if best else state.log[-1]["fold_rmse"]
+    if processes.main:
+        weights = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+        with writing(folder / "model.safetensors") as file:
+            file.write(save(weights))
+        write_log(folder, state.log)
+        write_json(
+            folder / "run.json",
+            {
+                "epochs": state.epoch,
+                "best_epoch": best["epoch"] if best else state.epoch,
+                "steps": state.step,
+                "seconds": round(state.seconds, 2),
+                "photos_per_second": round(state.step * photos_per_step / max(state.seconds, 1e-9), 2),
+                "fold_rmse": rmse,
+                "fill_rmse": fill_rmse,
+                "processes": processes.count,
+                "device": str(processes.device),
+                "weights": digest_file(folder / "model.safetensors"),
+            },
+        )
+        drop_checkpoints(folder)
+    processes.wait()
+    return Run(folder, state.seconds, state.epoch, rmse, fill_rmse)
+
+
+def write_log(folder: Path, log: list[dict[str, float]]) -> None:
+    """`log.csv`: one row an epoch."""
+    columns = list(dict.fromkeys(name for row in log for name in row))
+    lines = [",".join(columns)]
+    lines += [",".join(f"{row[name]:.8g}" if name in row else "" for name in columns) for row in log]
+    write_text(folder / "log.csv", "\n".join(lines) + "\n")
+
+
+def load_generator(workspace: Workspace, name: str, fold: int, device: torch.device) -> tuple[Experiment, nn.Module]:
+    """The trained generator of one fold, for prediction.
+
+    Raises:
+        MissingStep: it has not been trained to the end.
+        DamagedStore: its weights are not those of its experiment.
+    """
+    folder = workspace.run(name, fold)
+    command = f"kit train {name} --fold {fold}"
+    if not (folder / "run.json").is_file():
+        raise MissingStep(f"Fold {fold} of {name} has not been trained to the end. Run: {command}")
+    stamp = read_json(folder / "experiment.json", made_by=f"{command}, with the --set that it was trained with")
+    try:
+        experiment = experiment_from(stamp)
+    except (KeyError, TypeError, ValueError, UsageError):
+        path = folder / "experiment.json"
+        text = f"{path} does not hold an experiment of this version. Train again: {command} --force"
+        raise DamagedStore(text) from None
+    generator = build_generator(experiment, pretrained=False)
+    path = folder / "model.safetensors"
+    try:
+        written = read_json(folder / "run.json", made_by=f"{command} --force").get("weights")
+        if written is not None and written != digest_file(path):
+            raise ValueError("its digest is not that of what was written")
+        generator.load_state_dict(load_file(path))
+    except KitError:
+        raise
+    except Exception as error:  # safetensors and torch each have their own family for damaged or foreign files
+        reason = str(error).splitlines()[0][:120]
+        raise DamagedStore(f"{path} cannot be loaded ({reason}). Train again: {command} --force") from None
+    generator.requires_grad_(False)
+    return experiment, generator.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,0 +1,1 @@
+"""Networks trained elsewhere: the hub, encoder weights, prompts, CLIP and Stable Diffusion."""

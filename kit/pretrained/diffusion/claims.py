@@ -1,0 +1,64 @@
+"""Which samples a process of this machine is at work on, so that no other makes them too. Knows keys alone.
+
+A claim is a lock on one byte of a file, at a place made from the sample's key. Locks die with their process: a kill
+leaves no claim behind. Where a file system has no locks, two processes may make the same sample; the cache takes both.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+
+from kit.core.storage import disk_errors
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
+
+class Claims:
+    """The claims of this process; use as a context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "claims"
+        self._file: int | None = None
+
+    def __enter__(self) -> Claims:
+        if fcntl is not None:
+            with disk_errors(self._path):
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            os.close(self._file)  # gives all claims back
+            self._file = None
+
+    def claim(self, key: bytes) -> bool:
+        """Take a sample; False when another process has it."""
+        if self._file is None or fcntl is None:
+            return True
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _place(key))
+        except (BlockingIOError, PermissionError):  # POSIX allows either for a lock that is taken
+            return False
+        except OSError:  # a file system without locks
+            return True
+        return True
+
+    def release(self, key: bytes) -> None:
+        """Give a sample back, once it is in the cache."""
+        if self._file is not None and fcntl is not None:
+            try:
+                fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _place(key))
+            except OSError:  # a file system without locks
+                return
+
+
+def _place(key: bytes) -> int:
+    return int.from_bytes(key[:7], "big")

@@ -1,0 +1,59 @@
+"""Cached samples measured on training photos: the m-curve, and what each prompt is worth. Knows the stores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kit.competitions import to_score_space
+from kit.core.progress import track
+from kit.data.project import Project
+from kit.errors import UsageError
+from kit.imaging.holes import cut_boxes
+from kit.imaging.metrics import Estimate, rmse_by_photo
+from kit.pretrained.diffusion.curve import Curve, pair_terms
+from kit.pretrained.diffusion.samples import Samples, templates_in
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Samples against the truth, in score space, extremes estimated as they are for test photos."""
+
+    curve: Curve
+    prompts: dict[str, Estimate]
+    """RMSE of a single sample of each template."""
+
+
+def measure_samples(project: Project, samples: Samples) -> Measured:
+    """Read every sample of the training photos once.
+
+    Raises:
+        UsageError: fewer than two samples of each photo.
+    """
+    if len(samples.layers) < 2:
+        raise UsageError(
+            f"A curve takes two samples of each photo, and the cache has {len(samples.layers)} whole layers of them. "
+            "Draw more: kit sd --samples 2"
+        )
+    places, templates = samples.photos.positions("oof"), templates_in(samples.layers)
+    which = np.array([templates.index(layer.template) for layer in samples.layers])
+    terms, squares = np.zeros((len(places), 2)), np.zeros((len(places), len(templates)))
+    for row, place in enumerate(track(places, "Measuring samples", len(places), "photos")):
+        predicted = to_score_space(samples.values("oof", place), project.pack.train_estimated[place])
+        errors = predicted - truth_of(project, place)
+        terms[row] = pair_terms(errors)
+        each = np.einsum("mnc,mnc->m", errors, errors)
+        squares[row] = [each[which == number].mean() for number in range(len(templates))]
+    counts = np.array([3 * project.index.train[place].scored for place in places])
+    folds = project.folds_if_any
+    groups = np.arange(len(places)) if folds is None else folds.group[places]
+    prompts = {template: rmse_by_photo(squares[:, place], counts, groups) for place, template in enumerate(templates)}
+    return Measured(Curve(len(samples.layers), len(places), terms[:, 0], terms[:, 1], counts, groups), prompts)
+
+
+def truth_of(project: Project, place: int) -> np.ndarray:
+    """The scored pixels of a training photo, `(n, 3)` float64 in score space."""
+    sample, pack = project.index.train[place], project.pack
+    truth = cut_boxes(np.asarray(pack.train_target[place]), sample.boxes) / 255.0
+    return to_score_space(truth, pack.train_extremes[place])

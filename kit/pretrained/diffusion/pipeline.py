@@ -1,0 +1,266 @@
+"""A diffusers inpainting pipeline: loaded, its prompts encoded once, called on batches. Knows no photo store, no files.
+
+Everything about a picture that is random comes from a generator of its own, on the CPU whatever the device is. Batches
+are filled up to one size: kernels are chosen by shape, so a picture's bits depend on the size of its batch and on
+nothing else in it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from kit.errors import TrainingError, UsageError
+from kit.pretrained.diffusion.model import Model
+from kit.pretrained.diffusion.settings import SCHEDULERS, Settings
+
+_ENCODED = {
+    2: ("prompt_embeds", "negative_prompt_embeds"),  # SD 1 and 2
+    4: ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds"),  # XL, SD 3
+}
+"""What `encode_prompt` returns, by how much; pipelines that return something else get prompts as texts."""
+
+
+@dataclass
+class Painter:
+    """A loaded pipeline with settings."""
+
+    pipeline: Any
+    settings: Settings
+    device: torch.device
+    _encoded: dict[str, tuple[torch.Tensor | None, ...]] = field(default_factory=dict)
+
+    @property
+    def cell(self) -> int:
+        """Pixels of a cell of the grid on which the model sees the mask."""
+        scale = int(getattr(self.pipeline, "vae_scale_factor", 8))
+        return 2 * scale if not hasattr(self.pipeline, "unet") else scale  # transformers take patches of 2x2 latents
+
+    def paint(
+        self, pictures: np.ndarray, masks: np.ndarray, prompts: Sequence[str], seeds: Sequence[int], batch: int
+    ) -> np.ndarray:
+        """Paint at most `batch` pictures; the batch is filled up with the last one.
+
+        Args:
+            pictures: `(n, S, S, 3)` float32 in [0, 1].
+            masks: `(n, S, S)` bool, True = to be painted.
+            prompts, seeds: n of each.
+
+        Returns:
+            `(n, S, S, 3)` float32 in [0, 1], or NaN where half precision gave out.
+        """
+        places = [min(place, len(prompts) - 1) for place in range(batch)]
+        generators = [torch.Generator("cpu").manual_seed(seeds[place]) for place in places]
+        arguments: dict[str, Any] = {
+            "image": torch.from_numpy(pictures[places]).permute(0, 3, 1, 2).contiguous(),
+            "mask_image": torch.from_numpy(masks[places]).to(torch.float32)[:, None],
+            "height": self.settings.size,
+            "width": self.settings.size,
+            "strength": self.settings.strength,
+            "num_inference_steps": self.settings.steps,
+            "guidance_scale": self.settings.guidance,
+            "generator": generators,
+            "output_type": "pt",
+            **self._prompts([prompts[place] for place in places]),
+        }
+        try:
+            with torch.inference_mode():
+                painted = self.pipeline(**arguments).images
+        except (RuntimeError, ValueError, TypeError) as error:
+            if is_out_of_memory(error):
+                raise
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:150]
+            name = type(self.pipeline).__name__
+            raise TrainingError(f"{name} fails ({reason}). Its parts do not fit: name another --model.") from error
+        return painted[: len(prompts)].float().permute(0, 2, 3, 1).cpu().numpy()
+
+    def _prompts(self, prompts: Sequence[str]) -> dict[str, Any]:
+        """Encoded prompts as the pipeline's own arguments, each distinct one encoded once."""
+        guided = self.settings.guidance > 1
+        encoded = [self._encode(prompt, guided) for prompt in prompts]
+        names = _ENCODED.get(len(encoded[0]))
+        if names is None:
+            texts: dict[str, Any] = {"prompt": list(prompts)}
+            if "negative_prompt" in inspect.signature(self.pipeline.__call__).parameters:
+                texts["negative_prompt"] = [self.settings.negative] * len(prompts)
+            return texts
+        columns = zip(names, zip(*encoded, strict=True), strict=True)
+        return {name: torch.cat(column) for name, column in columns if column[0] is not None}
+
+    def _encode(self, prompt: str, guided: bool) -> tuple[torch.Tensor | None, ...]:
+        if prompt not in self._encoded:
+            self._encoded[prompt] = self._encode_now(prompt, guided)
+        return self._encoded[prompt]
+
+    def _encode_now(self, prompt: str, guided: bool) -> tuple[torch.Tensor | None, ...]:
+        self._warn_of_length(prompt)
+        encode = getattr(self.pipeline, "encode_prompt", None)
+        if encode is None:
+            return ()
+        known = inspect.signature(encode).parameters
+        arguments = {
+            "prompt": prompt,
+            "prompt_2": None,
+            "prompt_3": None,
+            "device": getattr(self.pipeline, "_execution_device", self.device),
+            "num_images_per_prompt": 1,
+            "do_classifier_free_guidance": guided,
+            "negative_prompt": self.settings.negative,
+        }
+        if "negative_prompt" not in known:
+            return ()
+        with torch.inference_mode():
+            found = encode(**{name: value for name, value in arguments.items() if name in known})
+        return tuple(found) if isinstance(found, tuple) and len(found) in _ENCODED else ()
+
+    def _warn_of_length(self, prompt: str) -> None:
+        tokenizer = getattr(self.pipeline, "tokenizer", None)
+        most = getattr(tokenizer, "model_max_length", None)
+        if tokenizer is not None and isinstance(most, int) and len(tokenizer(prompt).input_ids) > most:
+            print(f"Warning: the model reads the first {most} tokens of {prompt!r} alone.", file=sys.stderr, flush=True)
+
+
+def dtype_on(name: str, device: torch.device) -> str:
+    """`auto` spelled out: half precision where it is fast."""
+    return name if name != "auto" else "float32" if device.type == "cpu" else "float16"
+
+
+def load_painter(model: Model, settings: Settings, device: torch.device, *, low_memory: bool = False) -> Painter:
+    """Load a pipeline onto a device.
+
+    Args:
+        low_memory: keep on a GPU only the part at work, and encode and decode picture by picture, in tiles when large.
+
+    Raises:
+        UsageError: it cannot inpaint, or not with these settings.
+        TrainingError: its files do not fit together, or no memory is left.
+    """
+    from diffusers import AutoPipelineForInpainting
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    for logging in (diffusers_logging, transformers_logging):
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+    nothing = dict.fromkeys(model.left_out)
+    if "safety_checker" in nothing:
+        nothing["requires_safety_checker"] = False
+    dtype = getattr(torch, dtype_on(settings.dtype, device))
+    try:
+        pipeline = AutoPipelineForInpainting.from_pretrained(
+            model.folder, dtype=dtype, variant=model.variant, use_safetensors=True, local_files_only=True, **nothing
+        )
+    except ValueError as error:
+        if "AutoPipeline can't find" not in str(error):
+            raise _unfit(model, error) from error
+        raise UsageError(
+            f"--model {model.label} is a {model.kind}, which cannot inpaint. Name an inpainting model, or a text-to-"
+            "image one that diffusers can inpaint with (Stable Diffusion 1, 2, XL, 3, Flux, Kandinsky, ...)."
+        ) from None
+    except Exception as error:  # a damaged file makes json, safetensors, tokenizers, ... raise errors of their own
+        if is_out_of_memory(error):
+            raise TrainingError(f"{model.label} does not fit into memory. Try: kit sd --dtype float16") from None
+        raise _unfit(model, error) from error
+    _check_weights(pipeline, model)
+    pipeline.set_progress_bar_config(disable=True)
+    _set_scheduler(pipeline, settings.scheduler)
+    painter = Painter(pipeline, settings, device)
+    _check(painter, model)
+    _place(pipeline, device, low_memory)
+    return painter
+
+
+def _check_weights(pipeline: Any, model: Model) -> None:
+    """Refuse files that lack tensors: diffusers would leave those empty, and transformers make them up."""
+    from safetensors import safe_open
+
+    for part, module in pipeline.components.items():
+        if not isinstance(module, torch.nn.Module):
+            continue
+        there = 0
+        for path in model.weights(part):
+            with safe_open(path, "pt") as file:
+                there += len(file.keys())
+        wanted = len(list(module.parameters()))
+        if there < wanted or any(parameter.is_meta for parameter in module.parameters()):
+            raise TrainingError(
+                f"--model {model.label}: the weights of {part} in {model.folder} are not whole ({there} tensors of "
+                f"{wanted}). Copy it again, whole."
+            )
+
+
+def _unfit(model: Model, error: Exception) -> TrainingError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+    return TrainingError(f"--model {model.label}: {model.folder} cannot be loaded ({reason}). Copy it again, whole.")
+
+
+def _set_scheduler(pipeline: Any, name: str) -> None:
+    if name == "default":
+        return
+    import diffusers
+
+    kind = getattr(diffusers, SCHEDULERS[name])
+    fit = pipeline.scheduler.compatibles
+    if kind not in fit:
+        names = [short for short, full in SCHEDULERS.items() if full in {one.__name__ for one in fit}]
+        raise UsageError(
+            f"--scheduler {name} does not fit this model's {type(pipeline.scheduler).__name__}. Known to fit: "
+            f"{', '.join(['default', *names])}."
+        )
+    pipeline.scheduler = kind.from_config(pipeline.scheduler.config)
+
+
+def _check(painter: Painter, model: Model) -> None:
+    size, step = painter.settings.size, painter.cell
+    if size % step:
+        near = max(step, round(size / step) * step)
+        raise UsageError(f"--size {size}: {model.label} takes multiples of {step}. Use --size {near}.")
+    if "mask_image" not in inspect.signature(painter.pipeline.__call__).parameters:
+        raise UsageError(f"--model {model.label}: {type(painter.pipeline).__name__} takes no mask. Name another model.")
+
+
+def _place(pipeline: Any, device: torch.device, low_memory: bool) -> None:
+    for switch in ("enable_slicing", "enable_tiling") if low_memory else ():
+        if hasattr(getattr(pipeline, "vae", None), switch):
+            getattr(pipeline.vae, switch)()
+    try:
+        if low_memory and device.type != "cpu":
+            # attention needs no slicing: torch's own never holds the whole matrix
+            pipeline.enable_model_cpu_offload(device=device)
+            return
+        pipeline.to(device)
+    except torch.OutOfMemoryError:
+        raise TrainingError(f"The model does not fit into the memory of {device}. Try: kit sd --low-memory") from None
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = False  # a kernel chosen by the clock gives other bits in another process
+        for name in ("unet", "vae"):
+            if hasattr(pipeline, name):
+                getattr(pipeline, name).to(memory_format=torch.channels_last)
+
+
+_MEMORY = ("out of memory", "can't allocate memory", "ALLOC_FAILED")  # of torch, its CPU allocator, cuBLAS and cuDNN
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _MEMORY)
+
+
+def device_of(name: str) -> torch.device:
+    """`auto`, `cpu`, `cuda:1` ... to a device; under torchrun `auto` and `cuda` mean this process's own GPU."""
+    from kit.learning.training.distributed import device_named
+
+    device = device_named(name)
+    rank = os.environ.get("LOCAL_RANK", "")
+    if device.type == "cuda" and device.index is None and rank.isdecimal():
+        return torch.device("cuda", int(rank) % torch.cuda.device_count())
+    return device

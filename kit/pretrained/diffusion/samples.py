@@ -1,0 +1,72 @@
+"""Cached samples of a photo as predictions. Knows the cache and how a sample's colours are matched."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kit.core.workspace import PredictionSplit
+from kit.errors import DamagedStore
+from kit.pretrained.diffusion.plan import Job, Layer, Photos
+from kit.pretrained.diffusion.preprocess import shifted
+from kit.pretrained.diffusion.sample_store import Cache
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Some layers of some photos, all of them in the cache."""
+
+    cache: Cache
+    photos: Photos
+    layers: tuple[Layer, ...]
+    matched: bool = True
+    """Move each box's colours by what the model got wrong around it."""
+
+    def values(self, split: PredictionSplit, position: int) -> np.ndarray:
+        """`(layers, n, 3)` float32 RGB in [0, 1] of one photo's scored pixels.
+
+        Raises:
+            DamagedStore: a sample cannot be read, or is of another hole.
+        """
+        return np.stack([self._values(self.photos.job(split, position, layer)) for layer in self.layers])
+
+    def _values(self, job: Job) -> np.ndarray:
+        record, boxes = self.cache.read(job.key), job.photo.boxes
+        if record.values.shape != (job.photo.scored, 3) or record.shifts.shape != (len(boxes), 3):
+            raise DamagedStore(
+                f"{self.cache.entries[job.key].path} holds {len(record.values)} pixels of {job.photo.id}, which has "
+                f"{job.photo.scored} hidden ones. Delete that file, then run: kit sd"
+            )
+        return shifted(record.values, record.shifts if self.matched else np.zeros_like(record.shifts), boxes)
+
+    def digest(self, split: PredictionSplit) -> str:
+        """Names these very samples, without reading them."""
+        sha = hashlib.sha256()
+        for job in self._jobs(split):
+            sha.update(self.cache.entries[job.key].checksum)
+        return sha.hexdigest()[:16]
+
+    def seconds(self, split: PredictionSplit) -> float:
+        """Computing time that went into them."""
+        return sum(self.cache.entries[job.key].seconds for job in self._jobs(split))
+
+    def _jobs(self, split: PredictionSplit) -> list[Job]:
+        return [self.photos.job(split, place, layer) for layer in self.layers for place in self.photos.positions(split)]
+
+
+def mean_and_spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation over samples: `(samples, n, 3)` to two float32 `(n, 3)`.
+
+    The deviation is the unbiased estimate's root; 0 where there is a single sample.
+    """
+    mean = values.mean(axis=0, dtype=np.float64)
+    spread = values.std(axis=0, dtype=np.float64, ddof=1) if len(values) > 1 else np.zeros_like(mean)
+    return mean.astype(np.float32), spread.astype(np.float32)
+
+
+def templates_in(layers: Sequence[Layer]) -> list[str]:
+    """The templates of these layers, in order, each once."""
+    return list(dict.fromkeys(layer.template for layer in layers))

@@ -1,0 +1,141 @@
+"""The source `NAME-shrunk`: fitted on the photos of other folds, written fold by fold. Knows the stores."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import Any
+
+import numpy as np
+
+from kit.competitions import score_scale, to_score_space
+from kit.core.progress import track
+from kit.core.workspace import PredictionSplit
+from kit.data.fill_sources import make_fill_source
+from kit.data.predictions import (
+    Predictions,
+    fold_part,
+    is_done,
+    list_sources,
+    photo_split,
+    read_predictions,
+    write_part,
+)
+from kit.data.project import Project
+from kit.imaging.fills import FILLS
+from kit.pretrained.diffusion.measure import truth_of
+from kit.pretrained.diffusion.shrink_to_fill import Shrink, Sums, best_shrink, blurred, photo_sums
+from kit.pretrained.diffusion.sources import check_free
+
+DEFAULT_FILL = "fractional"
+
+
+@dataclass(frozen=True)
+class Shrinker:
+    """Fits and writes `NAME-shrunk` from `NAME-mean`."""
+
+    project: Project
+    name: str
+    command: str
+    force: bool = False
+
+    def write(self) -> list[tuple[int, Shrink, bool]]:
+        """Each fold's blur and weight, and whether its parts were written now.
+
+        Raises:
+            MissingStep: no folds yet, or a split of `NAME-mean` is not there.
+        """
+        project, mean = self.project, f"{self.name}-mean"
+        folds = project.folds
+        check_free(project.workspace, f"{self.name}-shrunk")
+        fills = self._fills()
+        means = {split: self._read(mean, split) for split in ("oof", "test")}
+        shrinks = self._fit(fills, means["oof"])
+        found = []
+        for fold, shrink in enumerate(shrinks):
+            fresh = False
+            for split in ("oof", "test"):
+                recipe = self._recipe(shrink, fills, means, split)
+                if not self.force and is_done(
+                    project.workspace, project.index, f"{self.name}-shrunk", split, recipe, folds=folds, fold=fold
+                ):
+                    continue
+                self._write(fold, shrink, split, recipe, means[split])
+                fresh = True
+            found.append((fold, shrink, fresh))
+        return found
+
+    def _read(self, name: str, split: Any) -> Predictions:
+        project = self.project
+        return read_predictions(project.workspace, project.index, project.folds, name, split)
+
+    def _fills(self) -> dict[str, Predictions]:
+        """OOF predictions of the classical fills that are there; one is made if there is none."""
+        project = self.project
+        there = [name for name in FILLS if name in list_sources(project.workspace)]
+        if not there:
+            make_fill_source(project.workspace, project.index, project.pack, DEFAULT_FILL)
+            there = [DEFAULT_FILL]
+        return {name: self._read(name, "oof") for name in there}
+
+    def _fit(self, fills: dict[str, Predictions], mean: Predictions) -> list[Shrink]:
+        """For each fold, from the photos of the others: the best fill, and over it the best blur and weight."""
+        folds, photos = self.project.folds, len(self.project.index.train)
+        truths = range(photos)
+        errors = {name: np.zeros(photos) for name in fills}
+        for place in track(truths, "Comparing fills", photos, "photos"):
+            truth, estimated = truth_of(self.project, place), self.project.pack.train_estimated[place]
+            for name, fill in fills.items():
+                error = to_score_space(fill.values(place), estimated) - truth
+                errors[name][place] = np.vdot(error, error)
+        others = [folds.train_positions(fold) for fold in range(folds.k)]
+        best = [min(fills, key=lambda name: errors[name][places].sum()) for places in others]
+        sums = {name: self._sums(name, fills[name], mean) for name in dict.fromkeys(best)}
+        return [
+            best_shrink(name, reduce(add, [sums[name][place] for place in places]))
+            for name, places in zip(best, others, strict=True)
+        ]
+
+    def _sums(self, name: str, fill: Predictions, mean: Predictions) -> list[Sums]:
+        project, found = self.project, []
+        for place in track(range(len(project.index.train)), f"Fitting over {name}", len(project.index.train), "photos"):
+            sample, estimated = project.index.train[place], project.pack.train_estimated[place]
+            base = fill.values(place)
+            smooth = blurred(mean.values(place) - base, sample.boxes, sample.height, sample.width)
+            missing = truth_of(project, place) - to_score_space(base, estimated)
+            found.append(photo_sums(smooth, missing, score_scale(*estimated)))
+        return found
+
+    def _recipe(
+        self, shrink: Shrink, fills: dict[str, Predictions], means: dict[str, Predictions], split: str
+    ) -> dict[str, Any]:
+        # alike in all folds, which are read as one: what was fitted follows from it
+        return {
+            "kind": "diffusion",
+            "what": "shrunk",
+            "oof": means["oof"].digest,
+            "mean": means[split].digest,
+            "fills": {name: fill.digest for name, fill in fills.items()},
+            "folds": self.project.folds.digest,
+        }
+
+    def _write(
+        self, fold: int, shrink: Shrink, split: PredictionSplit, recipe: dict[str, Any], mean: Predictions
+    ) -> None:
+        project, name = self.project, f"{self.name}-shrunk"
+        samples = project.index.split(photo_split(split))
+        places = project.folds.valid_positions(fold) if split == "oof" else np.arange(len(samples))
+        fill, started = self._read(shrink.fill, split), time.perf_counter()
+
+        def values() -> Iterator[np.ndarray]:
+            for place in track(places, f"Writing {name}, {fold_part(fold)} ({split})", len(places), "photos"):
+                sample = samples[place]
+                yield shrink(mean.values(place), fill.values(place), sample.boxes, sample.height, sample.width)
+
+        write_part(
+            project.workspace, project.index, name, split, values(), made_by=self.command, recipe=recipe,
+            folds=project.folds, fold=fold, seconds=lambda: time.perf_counter() - started,
+        )  # fmt: skip

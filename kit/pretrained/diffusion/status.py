@@ -1,0 +1,60 @@
+"""What of the wanted samples is there, and how long the rest will take. Knows the cache; no torch."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kit.pretrained.diffusion.plan import Layer, Photos, Shard
+from kit.pretrained.diffusion.sample_store import RETRIED, Cache
+
+
+@dataclass(frozen=True)
+class LayerState:
+    """How much of one layer is there."""
+
+    prompt: str
+    sample: int
+    there: int
+    missing: int
+
+
+@dataclass(frozen=True)
+class CacheState:
+    """What `kit sd --status` tells."""
+
+    layers: tuple[LayerState, ...]
+    hits: int
+    missing: int
+    seconds_each: float | None
+    """Median of the samples that are there; None when there is none."""
+    seconds_left: float | None
+    """Of one process like those that made them."""
+    retried: int
+    """Made in float32, because half precision gave no picture."""
+    damaged: int
+    """Records that cannot be read, and will be made again."""
+    size: int
+    """Bytes on the disk."""
+
+
+def cache_state(cache: Cache, photos: Photos, layers: Sequence[Layer], shard: Shard | None = None) -> CacheState:
+    """Count the samples of these layers."""
+    states = []
+    for layer in layers:
+        present = [job.key in cache for job in photos.jobs([layer], shard)]
+        states.append(LayerState(layer.template, layer.sample, sum(present), len(present) - sum(present)))
+    entries = cache.entries.values()
+    each = statistics.median(entry.seconds for entry in entries) if entries else None
+    missing = sum(state.missing for state in states)
+    return CacheState(
+        layers=tuple(states),
+        hits=sum(state.there for state in states),
+        missing=missing,
+        seconds_each=each,
+        seconds_left=0.0 if not missing else None if each is None else missing * each,
+        retried=sum(bool(entry.flags & RETRIED) for entry in entries),
+        damaged=cache.damaged,
+        size=sum(path.stat().st_size for path in cache.folder.glob("*.bin")),
+    )

@@ -1,0 +1,1 @@
+"""Rows of a submission: write, check, grade, note in the ledger, upload."""

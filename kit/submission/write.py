@@ -1,0 +1,216 @@
+"""A submission: written, zipped, and checked against the sample. Knows no model and no network.
+
+Everything streams photo by photo or block by block: memory does not grow with the number of photos. What a row looks
+like is the layout's business (`kit.competitions`); this module only compares rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kit.competitions import Competition, sample_path, to_score_space
+from kit.core.progress import byte_progress, progress
+from kit.core.storage import digest_file, sweep, writing
+from kit.core.workspace import Workspace
+from kit.data.index import Index
+from kit.data.pack import Pack
+from kit.errors import KitError, PredictionsError, SubmissionError, TableError
+from kit.submission.csv_rows import AGAIN, FETCH, SAMPLE, first_difference, numbers, open_rows, wrong_value
+
+
+@dataclass(frozen=True)
+class SubmissionFile:
+    """A submission on disk."""
+
+    path: Path
+    rows: int
+    digest: str
+
+
+def write_submission(
+    workspace: Workspace, index: Index, pack: Pack, layout: Competition, values: Iterable[np.ndarray], name: str
+) -> SubmissionFile:
+    """Write `submissions/<name>.csv`, whole or not at all.
+
+    Args:
+        values: for each test photo in index order `(n, 3)` RGB in [0, 1]; taken to score space here by the extremes
+            that were estimated from the known pixels.
+
+    Raises:
+        PredictionsError: values that are not finite, or not one `(n, 3)` array for each test photo.
+        ArchiveError: the sample, which gives the header, is missing.
+    """
+    path = workspace.submission(name)
+    header = layout.header(workspace.raw)
+    sha = hashlib.sha256()
+    rows = 0
+    sweep(path.parent)
+    with writing(path) as file:
+        for position, chunk in enumerate(_checked(values, index, name)):
+            sample = index.test[position]
+            lines = layout.encode(sample.name, sample.boxes, to_score_space(chunk, pack.test_estimated[position]))
+            data = header + lines if position == 0 else lines
+            sha.update(data)
+            file.write(data)
+            rows += lines.count(b"\n")
+    return SubmissionFile(path, rows, sha.hexdigest()[:16])
+
+
+def _checked(values: Iterable[np.ndarray], index: Index, name: str) -> Iterator[np.ndarray]:
+    count = 0
+    with progress("Writing the submission", len(index.test), "photos") as bar:
+        for count, chunk in enumerate(values, 1):
+            if count > len(index.test):
+                raise PredictionsError(f"{name}: values for more than the {len(index.test)} test photos.")
+            sample = index.test[count - 1]
+            if chunk.shape != (sample.scored, 3):
+                raise PredictionsError(
+                    f"{name}: {sample.id} needs values of shape {(sample.scored, 3)}, got {tuple(chunk.shape)}."
+                )
+            if not np.isfinite(chunk).all():
+                bad = int((~np.isfinite(chunk)).sum())
+                raise PredictionsError(f"{name}: {bad} of the {chunk.size} values of {sample.id} are not finite.")
+            yield chunk
+            bar.update()
+    if count != len(index.test):
+        raise PredictionsError(f"{name}: values for {count} photos, but there are {len(index.test)} test photos.")
+
+
+def zip_submission(path: Path) -> Path:
+    """Write `<path>.zip` with this one CSV in it; the same bytes give the same bytes.
+
+    For competitions that cap the size of an upload: Kaggle takes a zip that holds one CSV.
+    """
+    target = path.with_name(f"{path.name}.zip")
+    info = zipfile.ZipInfo(path.name, (1980, 1, 1, 0, 0, 0))
+    info.external_attr = 0o644 << 16
+    info.compress_type = zipfile.ZIP_DEFLATED
+    with (
+        writing(target) as file,
+        zipfile.ZipFile(file, "w", compresslevel=6) as archive,
+        archive.open(info, "w", force_zip64=True) as member,
+        path.open("rb") as source,
+        byte_progress("Zipping") as report,
+    ):
+        while block := source.read(1 << 20):
+            member.write(block)
+            report(source.tell(), path.stat().st_size)
+    return target
+
+
+@dataclass(frozen=True)
+class Check:
+    """A submission that has passed: what is in it."""
+
+    path: Path
+    rows: int
+    lowest: float
+    highest: float
+    digest: str
+
+
+def check_submission(path: Path, sample: Path) -> Check:
+    """Compare `path` (also `.csv.gz`, or a `.zip` with one CSV) with the sample submission, row by row.
+
+    Header, ids, their order and number must be the sample's, every value a number in [0, 1].
+
+    Raises:
+        SubmissionError: the first thing that is wrong: line, what was found, what was expected.
+        TableError: the sample itself cannot be read.
+    """
+    with open_rows(sample, SAMPLE) as expected, open_rows(path) as found, _line_progress(sample) as report:
+        if found.header != expected.header:
+            raise SubmissionError(
+                f"{path}, line 1: found the header {','.join(found.header)[:80]!r}, expected "
+                f"{','.join(expected.header)!r} as in {sample}. {AGAIN}"
+            )
+        total, lowest, highest = 0, np.inf, -np.inf
+        while True:
+            expected_ids, _ = expected.take_block()
+            if not len(expected_ids):
+                break
+            ids, texts = found.take(len(expected_ids))
+            first = found.line - len(ids)
+            wrong = first_difference(ids, expected_ids)
+            if wrong is not None:
+                raise _wrong_id(path, sample, first + wrong, str(ids[wrong]), str(expected_ids[wrong]))
+            if len(ids) < len(expected_ids):
+                raise _too_short(path, sample, total + len(ids), str(expected_ids[len(ids)]))
+            values = numbers(found, texts)
+            outside = np.flatnonzero((values < 0) | (values > 1))
+            if len(outside):
+                place = int(outside[0])
+                raise wrong_value(path, first + place, str(texts[place]), "a value in [0, 1]")
+            total += len(ids)
+            lowest, highest = min(lowest, float(values.min())), max(highest, float(values.max()))
+            report(total)
+        extra, _ = found.take(1)
+        if len(extra):
+            raise _too_long(path, found.line - 1, str(extra[0]), total)
+    if not total:
+        raise TableError(f"{sample} has no rows. {FETCH}")
+    return Check(path, total, lowest, highest, digest_file(path))
+
+
+@contextlib.contextmanager
+def _line_progress(sample: Path) -> Iterator[Callable[[int], None]]:
+    """Report rows of a file whose number of rows is not known beforehand, against an estimate from its size."""
+    rows = max(1, sample.stat().st_size // 38) if sample.is_file() else 1
+    with progress("Checking", rows, "rows") as bar:
+        yield lambda done: bar.update(min(done, rows) - bar.done)
+
+
+def _lines_of(path: Path, wanted: list[str], most: int = 2) -> dict[str, list[int]]:
+    """In which lines of a file these ids stand, at most `most` lines each; a second pass, made only for a message."""
+    lines: dict[str, list[int]] = {one: [] for one in wanted}
+    with contextlib.suppress(KitError), open_rows(path) as rows:
+        while len(block := rows.take_block()[0]):
+            first = rows.line - len(block)
+            for one, places in lines.items():
+                hits = np.flatnonzero(pc.equal(block, one).to_numpy(zero_copy_only=False))
+                places += [first + int(hit) for hit in hits[: most - len(places)]]
+    return lines
+
+
+def _wrong_id(path: Path, sample: Path, line: int, found: str, expected: str) -> SubmissionError:
+    here, asked = _lines_of(path, [found, expected]), _lines_of(sample, [found])
+    if not asked[found]:
+        reason = f"{found!r} is not in the sample"
+    elif len(here[found]) > 1:
+        reason = f"{found!r} is there twice, in lines {here[found][0]} and {here[found][1]}"
+    elif not here[expected]:
+        reason = f"{expected!r} is missing"
+    else:
+        reason = f"the rows are not in the sample's order, which has {found!r} in line {asked[found][0]}"
+    return SubmissionError(f"{path}, line {line}: found the id {found!r}, expected {expected!r}: {reason}. {AGAIN}")
+
+
+def _too_short(path: Path, sample: Path, rows: int, expected: str) -> SubmissionError:
+    with open_rows(sample, SAMPLE) as all_rows:
+        wanted = sum(len(block) for block in iter(lambda: all_rows.take_block()[0], pa.array([], pa.string())))
+    return SubmissionError(
+        f"{path}, line {rows + 2}: found the end of the file after {rows} rows, expected {wanted}: {expected!r} is "
+        f"missing. {AGAIN}"
+    )
+
+
+def _too_long(path: Path, line: int, found: str, total: int) -> SubmissionError:
+    lines = _lines_of(path, [found])[found]
+    reason = f" (it is there twice, in lines {lines[0]} and {lines[1]})" if len(lines) > 1 else ""
+    return SubmissionError(
+        f"{path}, line {line}: found the id {found!r}{reason}, expected the end after {total} rows. {AGAIN}"
+    )
+
+
+def sample_of(workspace: Workspace, layout: Competition) -> Path:
+    """The competition's sample submission. Raises `ArchiveError` when it has not been fetched."""
+    return sample_path(workspace.raw, layout.sample)

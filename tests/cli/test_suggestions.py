@@ -1,0 +1,86 @@
+"""Suggested commands can be typed as they stand, and what two processes or edited files may do."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.toy import Toy, make_toy_workspace, write_toy_source
+
+from kit.blending import make_blend, read_blend
+from kit.cli.options import remember_workspace, typed
+from kit.core.storage import only_one, write_json
+from kit.core.workspace import Workspace
+from kit.data.predictions import is_done, read_manifest
+from kit.errors import DamagedStore, StoreError
+from kit.learning.experiments import Experiment, stored_experiment
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Toy:
+    made = make_toy_workspace(tmp_path / "w")
+    for seed, name in enumerate(("good", "other")):
+        write_toy_source(made, name, 0.1, seed)
+    return made
+
+
+@pytest.mark.parametrize("folder", ["try", "two words", "o'clock"])
+def test_suggested_commands_reach_the_same_workspace(folder: str) -> None:
+    remember_workspace(Path(folder), None, by_environment=False)
+    try:
+        message = typed("There are no sources. Run: kit fill all")
+        command = message.split("Run: ")[1]
+        assert shlex.split(command) == ["kit", "-w", folder, "fill", "all"]
+    finally:
+        remember_workspace(Path(), None, by_environment=False)
+    assert typed("Run: kit fill all") == "Run: kit fill all"
+
+
+@pytest.mark.parametrize("weight", [-3.5, float("nan"), 2.0])
+def test_a_blend_whose_weights_were_edited_is_refused(toy: Toy, weight: float) -> None:
+    made = make_blend(toy.workspace, toy.index, toy.folds, toy.pack, name="edited")
+    path = toy.workspace.blend("edited")
+    fields = json.loads(path.read_text())
+    fields["members"][0]["weight"] = weight
+    path.write_text(json.dumps(fields))
+    with pytest.raises(DamagedStore, match=r"edited\.json is not a blend that kit wrote"):
+        read_blend(toy.workspace, made.name)
+
+
+def test_a_second_process_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    with (
+        only_one(tmp_path / "here", "kit fetch"),
+        pytest.raises(StoreError, match="Another `kit fetch` is running"),
+        only_one(tmp_path / "here", "kit fetch"),
+    ):
+        pass
+    with only_one(tmp_path / "here", "kit fetch"):
+        assert not (tmp_path / "here").exists()
+
+
+def test_a_cut_part_is_not_taken_for_done(toy: Toy) -> None:
+    manifest = read_manifest(toy.workspace, "good", "oof", None)
+    assert manifest is not None
+    assert is_done(toy.workspace, toy.index, "good", "oof", manifest["recipe"])
+    path = toy.workspace.source("good", "oof") / "all.npy"
+    path.write_bytes(path.read_bytes()[:-6])
+    assert not is_done(toy.workspace, toy.index, "good", "oof", manifest["recipe"])
+
+
+def test_a_source_made_under_another_name_goes_on_with_its_own_settings(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    assert stored_experiment(workspace, "mine") is None
+    mine = Experiment("mine", architecture="bilstm", width=48, patience=2, epochs=3, decoder_channels=(32, 16))
+    write_json(workspace.run("mine", 1) / "experiment.json", {"experiment": mine, "index": "", "folds": ""})
+    assert stored_experiment(workspace, "mine") == mine
+    write_json(workspace.run("mine", 1) / "experiment.json", {"experiment": 3})
+    with pytest.raises(DamagedStore, match="holds no experiment"):
+        stored_experiment(workspace, "mine")
+
+
+def test_weights_stay_a_partition_of_one(toy: Toy) -> None:
+    made = make_blend(toy.workspace, toy.index, toy.folds, toy.pack)
+    assert np.isclose(sum(made.weights.values()), 1.0)

@@ -1,0 +1,81 @@
+"""Progress speaks on standard error only: a line now and then, or a bar on a terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+from kit.core import progress as module
+from kit.core.progress import Progress, byte_progress, progress, track
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time in its only element."""
+    now = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_short_work_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(track(range(5), "Counting", 5)) == [0, 1, 2, 3, 4]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_long_work_says_how_far_it_is_and_how_long_it_takes(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in track(range(100), "Filling", 100, "photos"):
+        clock[0] += 1.0
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert out == "" and lines[0] == "Filling: 10/100 photos, 1:30 left"
+    assert len(lines) == 11 and lines[-1] == "Filling: 100/100 photos  done in 1:40"
+
+
+def test_a_resumed_job_counts_only_what_is_left(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("Training", 1000, "steps") as bar:
+        bar.start_at(900)
+        clock[0] = 10.0
+        bar.update(10, "loss 0.5")
+    assert capsys.readouterr().err.splitlines()[0] == "Training: 910/1000 steps, 1:30 left  loss 0.5"
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (3599, "59:59"), (3661, "1:01:01")])
+def test_times_are_short(seconds: float, text: str) -> None:
+    assert module._seconds(seconds) == text
+
+
+def test_an_error_in_the_work_comes_out_and_closes_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = []
+    monkeypatch.setattr(Progress, "close", lambda self: closed.append(self.description))
+    with pytest.raises(RuntimeError):
+        for number in track(range(3), "Failing", 3):
+            if number:
+                raise RuntimeError
+    assert closed == ["Failing"]
+
+
+def test_bytes_are_shown_in_mebibytes(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with byte_progress("Downloading") as report:
+        report(0, 100 << 20)
+        clock[0] = 20.0
+        report(50 << 20, 100 << 20)
+    assert capsys.readouterr().err.splitlines()[0] == "Downloading: 50/100 MiB, 0:20 left"
+    with byte_progress("Nothing to do"):
+        pass
+    assert capsys.readouterr().err == ""
+
+
+def test_on_a_terminal_there_is_a_bar_with_notes_and_a_total_that_may_shrink(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module.sys.stderr, "isatty", lambda: True, raising=False)
+    with progress("Training", 100, "steps") as bar:
+        assert bar._bar is not None
+        bar.total = 50
+        bar.update(25, "loss 0.25")
+        task = bar._bar.tasks[0]
+        assert (task.completed, task.total, task.fields["note"]) == (25, 50, "loss 0.25")
+        bar.start_at(30)
+        assert task.completed == 30
+    assert capsys.readouterr().out == ""

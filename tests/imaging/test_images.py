@@ -1,0 +1,104 @@
+"""Pictures in and out: RGB everywhere, whole or refused, known pixels untouched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kit.errors import ImageError
+from kit.imaging.holes import Box, hole_of
+from kit.imaging.images import composite, decode_image, load_image, resize, save_image, to_uint8
+
+RNG = np.random.default_rng(0)
+PHOTO = cv2.resize(RNG.integers(0, 256, (8, 10, 3)).astype(np.uint8), (50, 40), interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".PNG"])
+def test_a_lossless_picture_comes_back_bit_for_bit_in_rgb(tmp_path: Path, suffix: str) -> None:
+    save_image(tmp_path / f"a{suffix}", PHOTO)
+    np.testing.assert_array_equal(load_image(tmp_path / f"a{suffix}"), PHOTO)
+    bgr = cv2.imread(str(tmp_path / f"a{suffix}"))
+    np.testing.assert_array_equal(bgr[..., ::-1], PHOTO)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".webp"])
+def test_a_lossy_picture_comes_back_nearly(tmp_path: Path, suffix: str) -> None:
+    save_image(tmp_path / f"a{suffix}", PHOTO, jpeg_quality=98)
+    assert np.abs(load_image(tmp_path / f"a{suffix}").astype(int) - PHOTO).mean() < 8
+
+
+def test_grey_alpha_and_deep_pictures_become_three_channels_of_bytes(tmp_path: Path) -> None:
+    grey = PHOTO[..., 0]
+    cv2.imwrite(str(tmp_path / "grey.png"), grey)
+    np.testing.assert_array_equal(load_image(tmp_path / "grey.png"), np.repeat(grey[..., None], 3, 2))
+    alpha = np.dstack([PHOTO[..., ::-1], np.full((40, 50), 7, np.uint8)])
+    cv2.imwrite(str(tmp_path / "alpha.png"), alpha)
+    np.testing.assert_array_equal(load_image(tmp_path / "alpha.png"), PHOTO)
+    cv2.imwrite(str(tmp_path / "deep.png"), PHOTO[..., ::-1].astype(np.uint16) * 257)
+    np.testing.assert_array_equal(load_image(tmp_path / "deep.png"), PHOTO)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpeg", ".webp", ".bmp"])
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.7, 0.98])
+def test_a_truncated_picture_is_refused_and_named(tmp_path: Path, suffix: str, share: float) -> None:
+    path = tmp_path / f"a{suffix}"
+    save_image(path, PHOTO)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(ImageError, match=rf"a{suffix}"):
+        load_image(path)
+
+
+def test_what_is_no_picture_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("<html>")
+    with pytest.raises(ImageError, match="not a picture that OpenCV can read"):
+        load_image(tmp_path / "a.png")
+    with pytest.raises(ImageError, match=r"is missing. Run: kit fetch"):
+        load_image(tmp_path / "b.png")
+    with pytest.raises(ImageError, match="is a folder"):
+        load_image(tmp_path)
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_picture_or_an_image_error(data: bytes) -> None:
+    for head in (b"", b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"BM", b"RIFF"):
+        try:
+            assert decode_image(head + data, Path("x")).ndim == 3
+        except ImageError as error:
+            assert "x " in str(error)
+
+
+@pytest.mark.parametrize("name", ["a.xyz", "a", "a.csv"])
+def test_a_format_that_cannot_be_written_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ImageError, match="cannot write"):
+        save_image(tmp_path / name, PHOTO)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_resizing_keeps_the_mean_and_equal_sizes_are_untouched() -> None:
+    assert resize(PHOTO, 40, 50) is PHOTO
+    floats = PHOTO.astype(np.float32)
+    small = resize(floats, 10, 25)
+    assert small.shape == (10, 25, 3) and np.allclose(small.mean((0, 1)), floats.mean((0, 1)), atol=1e-2)
+    assert resize(floats[..., 0], 80, 100).shape == (80, 100)
+
+
+def test_floats_become_bytes_by_rounding_and_clipping() -> None:
+    np.testing.assert_array_equal(
+        to_uint8(np.array([-1.0, 0.0, 0.499 / 255, 0.501 / 255, 1.0, 2.0])), [0, 0, 0, 1, 255, 255]
+    )
+    every = np.arange(256, dtype=np.uint8)
+    np.testing.assert_array_equal(to_uint8(every / 255.0), every)
+
+
+@given(st.integers(0, 20), st.integers(0, 30), st.integers(0, 2**32 - 1))
+def test_composite_leaves_known_pixels_untouched(row: int, col: int, seed: int) -> None:
+    hole = hole_of([Box(row, col, 15, 12)], 40, 50)
+    predicted = np.random.default_rng(seed).integers(0, 256, PHOTO.shape).astype(np.uint8)
+    merged = composite(predicted, PHOTO, hole)
+    np.testing.assert_array_equal(merged[~hole], PHOTO[~hole])
+    np.testing.assert_array_equal(merged[hole], predicted[hole])

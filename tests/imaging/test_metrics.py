@@ -1,0 +1,79 @@
+"""Scores against scikit-image and plain formulas; intervals that treat the photo as the sample."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from skimage import metrics as reference
+
+from kit.imaging.metrics import METRICS, Estimate, mae, psnr, resample_counts, rmse, rmse_by_photo, sse
+
+values = arrays(np.float64, 12, elements=st.floats(0, 1, width=32))
+
+
+@given(values, values)
+def test_scores_are_those_of_scikit_image(a: np.ndarray, b: np.ndarray) -> None:
+    assert rmse(a, b) == pytest.approx(np.sqrt(reference.mean_squared_error(b, a)), abs=1e-12)
+    assert mae(a, b) == pytest.approx(np.abs(a - b).mean())
+    assert sse(a, b) == pytest.approx(12 * rmse(a, b) ** 2)
+    if rmse(a, b) > 1e-6:
+        assert psnr(a, b) == pytest.approx(reference.peak_signal_noise_ratio(b, a, data_range=1.0))
+
+
+def test_rmse_is_zero_for_equal_arrays_and_psnr_infinite() -> None:
+    a = np.linspace(0, 1, 7, dtype=np.float16)
+    assert (rmse(a, a), mae(a, a), psnr(a, a)) == (0.0, 0.0, float("inf"))
+
+
+def test_sums_are_made_in_float64() -> None:
+    a, b = np.full(200_000, 1.0, np.float16), np.zeros(200_000, np.float16)
+    assert sse(a, b) == 200_000.0 and mae(a, b) == 1.0
+
+
+def test_every_metric_knows_its_direction() -> None:
+    good, bad, truth = np.full(4, 0.6), np.full(4, 0.9), np.full(4, 0.5)
+    for metric in METRICS.values():
+        better = metric.function(good, truth) < metric.function(bad, truth)
+        assert better is metric.lower_is_better, metric.name
+
+
+def test_an_estimate_reads_as_value_and_interval() -> None:
+    assert str(Estimate(0.16411, 0.16, 0.168)) == "0.1641 [0.1600, 0.1680]"
+
+
+def test_groups_are_drawn_together_and_every_draw_has_as_many_groups() -> None:
+    groups = np.array([5, 5, 7, 9, 9, 9])
+    counts = resample_counts(groups, 500, 0)
+    assert counts.shape == (500, 6)
+    np.testing.assert_array_equal(counts[:, 0], counts[:, 1])
+    np.testing.assert_array_equal(counts[:, 3], counts[:, 5])
+    np.testing.assert_array_equal(counts[:, [0, 2, 3]].sum(axis=1), 3)
+    assert counts.mean() == pytest.approx(1.0, abs=0.05)
+    np.testing.assert_array_equal(counts, resample_counts(groups, 500, 0))
+
+
+def test_the_interval_covers_the_value_and_widens_with_groups() -> None:
+    rng = np.random.default_rng(1)
+    errors, counts = np.repeat(rng.gamma(2, 1, 40), 5), np.full(200, 10)
+    alone = rmse_by_photo(errors, counts, np.arange(200))
+    together = rmse_by_photo(errors, counts, np.repeat(np.arange(40), 5))
+    assert alone.value == together.value == pytest.approx(np.sqrt(errors.sum() / 2000))
+    assert together.low < alone.low < alone.value < alone.high < together.high
+
+
+def test_one_photo_has_an_interval_without_width() -> None:
+    estimate = rmse_by_photo(np.array([4.0]), np.array([16]), np.array([0]))
+    assert (estimate.value, estimate.low, estimate.high) == (0.5, 0.5, 0.5)
+
+
+def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(2)
+    hits = 0
+    for _ in range(200):
+        errors = rng.gamma(2, 0.5, 60)  # mean 1
+        estimate = rmse_by_photo(errors, np.ones(60), np.arange(60), draws=200)
+        hits += estimate.low <= 1.0 <= estimate.high
+    assert 175 <= hits <= 198

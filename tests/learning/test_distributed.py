@@ -1,0 +1,179 @@
+"""Several processes that train one network: together they make the steps of one, and one of them writes and speaks."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from support.trainings import (
+    CPU,
+    SMALL,
+    STEPS,
+    finish,
+    flags,
+    log_of,
+    plain_descent,
+    project_at,
+    start_together,
+    tiny,
+    weights_of,
+)
+
+import kit.learning.training.state
+from kit.data.project import Project
+from kit.errors import TrainingError, UsageError
+from kit.learning.experiments import Experiment, experiment
+from kit.learning.models import build_generator
+from kit.learning.training import Processes, processes_on, started_by_torchrun
+from kit.learning.training.checkpoints import list_checkpoints
+from kit.learning.training.fit import fit_fold
+
+EXACT = ["dropout=0", "pool=0", "epochs=2"]
+"""What draws dropout or shown photos would draw them in another order."""
+
+
+def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> torch.Tensor:
+    """How far training brought each weight, in one row."""
+    return torch.cat([(after[name].float() - before[name].float()).flatten() for name in sorted(before)])
+
+
+def weights_in(project: Project, name: str) -> dict[str, torch.Tensor]:
+    return load_file(project.workspace.run(name, 0) / "model.safetensors")
+
+
+def start_of(one: Experiment) -> dict[str, torch.Tensor]:
+    """The weights before the first step."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(one.seed)
+        return build_generator(one).state_dict()
+
+
+# with squared errors: an absolute one has a kink where a residual begins, and rounding decides on which side; the two
+# generators of a CycleGAN make differences a hundred times larger with each step
+TOGETHER = {
+    "regress": ["learning_rate=0.05"],
+    "pix2pix": ["learning_rate=0.01", "l1_weight=0", "mse_weight=10"],
+    "cyclegan": ["learning_rate=0.001", "epochs=1"],
+}
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+def test_two_processes_with_four_photos_each_make_the_steps_of_one_with_eight(
+    name: str, tmp_path: Path, forks: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared, alone = project_at(tmp_path / "shared"), project_at(tmp_path / "alone")
+    settings = [*EXACT, *TOGETHER[name]]
+    assert list(map(finish, start_together(forks, shared.workspace.root, tiny(name, *settings)))) == [0, 0]
+    monkeypatch.setattr(kit.learning.training.state, "make_optimizer", plain_descent)
+    fit_fold(alone, tiny(name, *settings, "batch_size=8"), 0, device="cpu")
+    fit_fold(alone, tiny(name, *settings, rename="four"), 0, device="cpu")
+    start = start_of(tiny(name, *settings))
+    one, both, four = (moved(start, weights_in(*where)) for where in ((alone, name), (shared, name), (alone, "four")))
+    rounding = (one - both).norm()
+    assert rounding < 0.005 * one.norm() and 50 * rounding < (one - four).norm()
+    ours, theirs = log_of(shared.workspace.run(name, 0)), log_of(alone.workspace.run(name, 0))
+    spreads = {"spread", "real_spread"}  # of the photos of one process
+    for row, other in zip(ours, theirs, strict=True):
+        assert row.keys() == other.keys()
+        for column in row.keys() - spreads:
+            assert row[column] == pytest.approx(other[column], rel=1e-4), column
+    found = json.loads((shared.workspace.run(name, 0) / "run.json").read_text())
+    assert (found["processes"], found["steps"]) == (2, tiny(name, *settings).epochs * STEPS // 2)
+
+
+def test_processes_that_are_killed_together_go_on_together(tmp_path: Path, forks: Any) -> None:
+    one = tiny("regress", *EXACT, "learning_rate=0.05")
+    whole, cut = project_at(tmp_path / "whole"), project_at(tmp_path / "cut")
+    assert list(map(finish, start_together(forks, whole.workspace.root, one))) == [0, 0]
+    killed = start_together(forks, cut.workspace.root, one, steps=STEPS // 2 + 1)
+    assert [finish(process) for process in killed] == [-signal.SIGKILL, -signal.SIGKILL]
+    assert [epoch for epoch, _ in list_checkpoints(cut.workspace.run("regress", 0))] == [1]
+    assert list(map(finish, start_together(forks, cut.workspace.root, one))) == [0, 0]
+    assert weights_of(cut) == weights_of(whole)
+
+
+@pytest.mark.slow
+def test_torchrun_trains_with_the_real_command_and_one_process_speaks(tmp_path: Path) -> None:
+    project = project_at(tmp_path / "w")
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    # --standalone takes a free port; --master-port 0 would wait for ever
+    command += ["-m", "kit", "-w", str(project.workspace.root), "train", "regress", "pix2pix", "--fold", "0"]
+    settings = [*SMALL, *EXACT, "batch_size=4"]
+    exact = [word for setting in ("dropout=0", "epochs=2") for word in ("--set", setting)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command += [*flags("regress", "pix2pix").split(), *exact, "--device", "cpu"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line[: line.index(", fold 0: fold RMSE")] for line in lines] == ["Trained: regress", "Trained: pix2pix"]
+    assert [line[:40] for line in done.stderr.splitlines()] in ([], ["Warning: regress is worse than mean alone"[:40]])
+    for name in ("regress", "pix2pix"):
+        folder = project.workspace.run(name, 0)
+        assert sorted(path.name for path in folder.iterdir()) == [
+            "experiment.json", "log.csv", "model.safetensors", "run.json"
+        ]  # fmt: skip
+        again = fit_fold(project, experiment(name, settings), 0, device="cpu")
+        assert again.skipped
+        shutil.copytree(folder, tmp_path / name)
+        run = fit_fold(project, experiment(name, [*settings, "batch_size=8"]), 0, device="cpu", force=True)
+        for row, other in zip(log_of(tmp_path / name), log_of(run.folder), strict=True):
+            assert row == pytest.approx(other, rel=1e-3)
+
+
+def test_a_step_needs_a_photo_for_each_process(tmp_path: Path) -> None:
+    from kit.learning.datasets import Process, TrainingPhotos
+
+    project = project_at(tmp_path)
+    with pytest.raises(UsageError, match="too few for 17 processes"):
+        TrainingPhotos(
+            tiny(),
+            project.pack.train_target,
+            project.folds.train_positions(0),
+            project.index.train[0].boxes,
+            process=Process(0, 17),
+        )
+
+
+def test_one_process_alone_needs_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not started_by_torchrun()
+    alone = processes_on("cpu")
+    assert alone == Processes(CPU) and alone.main and alone.here.count == 1
+    network = torch.nn.Linear(2, 2)
+    assert alone.prepare(network) is network
+    network(torch.ones(1, 2)).sum().backward()
+    before = network.weight.grad.clone()
+    alone.average_gradients(network.parameters())
+    assert torch.equal(network.weight.grad, before)
+    assert alone.from_main(0.25) == 0.25 and alone.mean(torch.ones(2)).tolist() == [1, 1]
+    for name, value in {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}.items():
+        monkeypatch.setenv(name, value)
+    assert started_by_torchrun()
+
+
+@pytest.mark.parametrize(
+    ("environment", "wrong"),
+    [
+        ({"WORLD_SIZE": "abc"}, "WORLD_SIZE=abc"),
+        ({"WORLD_SIZE": "2"}, "RANK is not set"),
+        ({"WORLD_SIZE": "2", "RANK": "0"}, "MASTER_ADDR is not set"),
+        ({"WORLD_SIZE": "2", "RANK": "5", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}, "RANK=5"),
+    ],
+)
+def test_an_environment_that_torchrun_did_not_make_is_said(
+    environment: dict[str, str], wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(TrainingError, match=f"{wrong}.*unset WORLD_SIZE"):
+        processes_on("cpu")

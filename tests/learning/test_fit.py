@@ -1,0 +1,506 @@
+"""`kit train` and `kit predict` as functions: the contract that every registered experiment keeps."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support.toy import SLUG, TOY
+from support.trainings import CPU, Stopped, log_of, project_at, stop_in_step, tiny, train_until
+
+import kit.data.predictions
+import kit.learning.training.engine
+import kit.learning.training.fit
+from kit.blending import make_blend
+from kit.competitions import to_score_space
+from kit.core.storage import digest_file, digest_of
+from kit.core.workspace import Workspace
+from kit.data.fill_sources import make_fill_source
+from kit.data.pack import build_pack
+from kit.data.predictions import read_manifest, read_predictions
+from kit.data.project import Project
+from kit.errors import KitError, Mismatch, MissingStep, TrainingError, UnknownName, UsageError
+from kit.imaging.holes import scored_pixels
+from kit.learning.experiments import ARCHITECTURES, EXPERIMENTS, Experiment, finished_fold, recipe_of
+from kit.learning.training import load_generator
+from kit.learning.training.fit import fit_fold, predict_fold
+from kit.learning.training.methods import METHODS
+
+FOLDS = 3
+
+
+def short(name: str = "regress", *settings: str, rename: str | None = None) -> Experiment:
+    """An experiment that trains in a moment."""
+    return tiny(name, "epochs=2", *settings, rename=rename)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Every registered experiment trained on every fold; not to be written to."""
+    project = project_at(tmp_path_factory.mktemp("trained"))
+    for name in EXPERIMENTS:
+        for fold in range(FOLDS):
+            fit_fold(project, short(name), fold, device="cpu")
+    return project
+
+
+@pytest.fixture
+def copied(trained: Project, tmp_path: Path) -> Project:
+    """The same, to be written to."""
+    shutil.copytree(trained.workspace.root, tmp_path / "copy")
+    return Project(Workspace(tmp_path / "copy", SLUG))
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_predicts_every_training_photo_once_and_the_test_photos_with_every_fold(
+    name: str, trained: Project
+) -> None:
+    oof = read_predictions(trained.workspace, trained.index, trained.folds, name, "oof")
+    test = read_predictions(trained.workspace, trained.index, trained.folds, name, "test")
+    assert oof.places.shape[:2] == (len(trained.index.train), 1)
+    assert test.places.shape[:2] == (len(trained.index.test), FOLDS)
+    for predictions, samples in ((oof, trained.index.train), (test, trained.index.test)):
+        for position, sample in enumerate(samples):
+            values = predictions.values(position)
+            assert values.shape == (sample.scored, 3)
+            assert values.min() >= 0 and values.max() <= 1
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_oof_part_of_a_fold_holds_exactly_that_folds_photos(name: str, trained: Project) -> None:
+    for fold in range(FOLDS):
+        positions = trained.folds.valid_positions(fold)
+        manifest = read_manifest(trained.workspace, name, "oof", fold)
+        assert manifest is not None
+        assert manifest["photos"] == len(positions)
+        assert manifest["values"] == sum(trained.index.train[position].scored for position in positions)
+        assert (manifest["folds"], manifest["index"]) == (trained.folds.digest, trained.index.digest)
+        assert digest_of(manifest["recipe"]) == digest_of(recipe_of(short(name)))
+        only = read_predictions(trained.workspace, trained.index, trained.folds, name, "oof")
+        assert set(positions) == set(np.flatnonzero(only.places[:, 0, 0] == fold))
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_reloads_equal_and_predicts_the_same_bytes_again(name: str, copied: Project) -> None:
+    folder = copied.workspace.predictions / name
+    before = {path.name + path.parent.name: path.read_bytes() for path in folder.rglob("fold_1.npy")}
+    assert len(before) == 2
+    assert load_generator(copied.workspace, name, 1, CPU)[0] == short(name)
+    assert predict_fold(copied, name, 1, device="cpu") is False
+    assert predict_fold(copied, name, 1, device="cpu", force=True) is True
+    after = {path.name + path.parent.name: path.read_bytes() for path in folder.rglob("fold_1.npy")}
+    assert after == before
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_folds_rmse_is_that_of_its_stored_predictions(name: str, trained: Project) -> None:
+    oof = read_predictions(trained.workspace, trained.index, trained.folds, name, "oof")
+    for fold in range(FOLDS):
+        errors = []
+        for position in trained.folds.valid_positions(fold):
+            truth = trained.pack.train_target[position][scored_pixels(trained.index.train[position].boxes)] / 255
+            guess = to_score_space(oof.values(position), trained.pack.train_estimated[position])
+            errors.append(guess - to_score_space(truth, trained.pack.train_extremes[position]))
+        run = json.loads((trained.workspace.run(name, fold) / "run.json").read_text())
+        assert run["fold_rmse"] == pytest.approx(np.sqrt(np.mean(np.concatenate(errors) ** 2)), rel=2e-4)
+
+
+LOSSES: dict[str, Callable[[Experiment], dict[str, bool]]] = {
+    "supervised": lambda one: {
+        "mse": one.mse_weight > 0,
+        "l1": one.l1_weight > 0,
+        **dict.fromkeys(["adversarial", "discriminator"], one.adversarial_weight > 0),
+        "features": one.feature_weight > 0,
+        **dict.fromkeys(["spread", "real_spread"], one.predicts_photo and one.adversarial_weight > 0),
+    },
+    "cyclegan": lambda one: dict.fromkeys(
+        ["adversarial", "discriminator", "cycle", "identity", "spread", "real_spread"], True
+    ),
+    "dcgan": lambda one: dict.fromkeys(["adversarial", "discriminator", "spread", "real_spread"], True),
+}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_log_has_every_loss_of_the_method_and_the_measurements(name: str, trained: Project) -> None:
+    one, log = short(name), log_of(trained.workspace.run(name, 1))
+    losses = {column for column, there in LOSSES[one.method](one).items() if there}
+    assert [row["epoch"] for row in log] == [1, 2]
+    assert all(row.keys() - {"fold_rmse"} == losses | {"epoch", "learning_rate"} for row in log)
+    measured = [row["epoch"] for row in log if "fold_rmse" in row]
+    assert measured == ([2] if one.validations == 1 else [1, 2])
+    assert all(math.isfinite(value) and value >= 0 for row in log for value in row.values())
+
+
+def test_trained_sources_and_fills_are_blended_alike(copied: Project) -> None:
+    blend = make_blend(copied.workspace, copied.index, copied.folds, copied.pack, [*EXPERIMENTS, "mean"])
+    assert {member.name for member in blend.members} == {*EXPERIMENTS, "mean"}
+    assert sum(member.weight for member in blend.members) == pytest.approx(1.0)
+    assert all(member.oof and member.test for member in blend.members)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_a_finished_fold_is_skipped_and_nothing_is_written(
+    name: str, copied: Project, digests: Callable[[Path], dict[str, str]]
+) -> None:
+    before = digests(copied.workspace.root)
+    assert fit_fold(copied, short(name), 0, device="cpu").skipped
+    assert digests(copied.workspace.root) == before
+
+
+def test_lost_predictions_are_made_again_without_training(copied: Project) -> None:
+    path = copied.workspace.source("regress", "test") / "fold_2.npy"
+    before = path.read_bytes()
+    path.unlink()
+    weights = (copied.workspace.run("regress", 2) / "model.safetensors").stat().st_mtime_ns
+    assert not fit_fold(copied, short(), 2, device="cpu").skipped
+    assert path.read_bytes() == before
+    assert (copied.workspace.run("regress", 2) / "model.safetensors").stat().st_mtime_ns == weights
+
+
+def test_everything_again_on_another_machine_without_the_hidden_pixels_gives_the_same_bytes(
+    trained: Project, tmp_path: Path
+) -> None:
+    """The whole way from the raw files, with noise under the holes of every masked photo."""
+    import cv2
+
+    workspace = Workspace(tmp_path / "noise", SLUG)
+    shutil.copytree(trained.workspace.raw, workspace.raw)
+    shutil.copytree(trained.workspace.folds.parent, workspace.folds.parent)
+    for sample in (*trained.index.train, *trained.index.test):
+        path = workspace.raw / sample.image
+        picture = cv2.imread(str(path))
+        picture[sample.hole] = np.random.default_rng(2).integers(0, 256, picture[sample.hole].shape)
+        cv2.imwrite(str(path), picture)
+    build_pack(workspace, TOY)
+    from kit.data.index import read_index
+
+    assert read_index(workspace).digest != trained.index.digest  # the photos' own digests differ
+    noisy = Project(workspace)
+    recipe = json.loads(workspace.folds.with_suffix(".json").read_text())
+    workspace.folds.with_suffix(".json").write_text(json.dumps({**recipe, "index": noisy.index.digest}))
+    fit_fold(noisy, short(), 1, device="cpu")
+    for path in (
+        "runs/regress/fold_1/model.safetensors",
+        *(f"predictions/regress/{s}/fold_1.npy" for s in ("oof", "test")),
+    ):
+        assert (workspace.root / path).read_bytes() == (trained.workspace.root / path).read_bytes()
+
+
+# refusals
+
+
+def test_other_settings_under_a_taken_name_are_refused(
+    copied: Project, digests: Callable[[Path], dict[str, str]]
+) -> None:
+    before = digests(copied.workspace.root)
+    with pytest.raises(Mismatch, match=r"--as NAME.*--fold all --force"):
+        fit_fold(copied, short("regress", "seed=3"), 0, device="cpu")
+    assert digests(copied.workspace.root) == before
+
+
+def test_all_folds_can_be_replaced_and_a_mixture_is_never_read(copied: Project) -> None:
+    other = short("regress", "epochs=1")
+    for fold in range(FOLDS):
+        if fold:
+            with pytest.raises(Mismatch, match=r"different settings.*--fold all --force"):
+                read_predictions(copied.workspace, copied.index, copied.folds, "regress", "oof")
+        if fold < FOLDS - 1:  # one fold of several
+            with pytest.raises(Mismatch, match=r"trained with other epochs\. .*--fold all --force"):
+                fit_fold(copied, other, fold, device="cpu", force=True)
+        assert fit_fold(copied, other, fold, device="cpu", force=True, replacing=range(FOLDS)).epochs == 1
+    oof = read_predictions(copied.workspace, copied.index, copied.folds, "regress", "oof")
+    assert len(oof.photos) == len(copied.index.train)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        (["encoder=tu-nope"], UsageError),
+        (["encoder_weights=nothing.pth"], TrainingError),
+        (["architecture=fpn"], UsageError),
+    ],
+)
+@pytest.mark.parametrize("name", ["fresh", "regress"])
+def test_settings_that_cannot_work_are_refused_before_anything_is_lost_or_claimed(
+    name: str,
+    settings: list[str],
+    error: type[KitError],
+    copied: Project,
+    digests: Callable[[Path], dict[str, str]],
+) -> None:
+    before = digests(copied.workspace.root)
+    with pytest.raises(error):
+        one, force = short("regress", *settings, rename=name), name == "regress"
+        fit_fold(copied, one, 0, device="cpu", force=force, replacing=range(FOLDS))
+    assert digests(copied.workspace.root) == before
+    assert fit_fold(copied, short(rename=name), 0, device="cpu").skipped is (name == "regress")
+
+
+CANNOT_BE = {
+    "unet": ("regress", ["encoder=tu-nope"], "Unknown model"),
+    "unetplusplus": ("regress", ["decoder_channels=16"], "cannot be trained with architecture=unetplusplus"),
+    "fpn": ("regress", ["decoder_channels=16,16,16"], "must be divisible"),
+    "manet": ("pix2pix", ["discriminator_layers=5"], "discriminator_layers=5 discriminator_norm=batch"),
+    "light": ("regress", ["decoder_channels=16"], "decoder_channels"),
+    "plain": ("regress", ["bottleneck=attention", "width=10"], "a multiple of 32 channels"),
+    "bilstm": ("pix2pix", ["discriminator_layers=5"], "cannot be trained with architecture=bilstm"),
+    "partialconv": ("regress", ["blocks=7"], "blocks=7 size=32"),
+    "paper-unet": ("pix2pix-paper", ["discriminator_layers=5"], "cannot be trained with architecture=paper-unet"),
+    "resnet": ("cyclegan", ["discriminator_layers=5"], "cannot be trained with architecture=resnet"),
+    "dcgan": ("dcgan", ["width=12"], r"the network gives \(2, 3, 16, 16\) for \(2, 3, 32, 32\)"),
+}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_networks_that_cannot_be_built_or_do_not_fit_are_refused_before_anything_is_written(
+    architecture: str,
+    copied: Project,
+    digests: Callable[[Path], dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name, settings, said = CANNOT_BE[architecture]
+    one = short(name, f"architecture={architecture}", *settings, rename="fresh")
+    if architecture == "dcgan":  # all that can be set works: a network of another size it is
+        monkeypatch.setattr(METHODS["dcgan"], "try_out", lambda *_: torch.Size([2, 3, 16, 16]))
+    before = digests(copied.workspace.root)
+    with pytest.raises(UsageError, match=said) as refused:
+        fit_fold(copied, one, 0, device="cpu")
+    assert ".." not in str(refused.value)
+    assert digests(copied.workspace.root) == before
+
+
+def test_force_trains_again_with_the_same_bytes(copied: Project) -> None:
+    folder = copied.workspace.run("pix2pix", 0)
+    before = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(b"damaged")
+    assert not fit_fold(copied, short("pix2pix"), 0, device="cpu", force=True).skipped
+    assert (folder / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["mean", "telea"])
+def test_the_name_of_a_fill_is_refused(name: str, copied: Project) -> None:
+    with pytest.raises(UsageError, match="--as NAME"):
+        fit_fold(copied, short(rename=name), 0, device="cpu")
+
+
+def test_a_name_that_is_no_file_name_is_refused(copied: Project) -> None:
+    with pytest.raises(UsageError, match="cannot be a file name"):
+        fit_fold(copied, short(rename="../elsewhere"), 0, device="cpu")
+
+
+def test_predicting_what_was_never_trained_says_how_to_train(copied: Project) -> None:
+    with pytest.raises(UnknownName, match="no trained source 'unet'"):
+        predict_fold(copied, "unet", 1, device="cpu")
+    with pytest.raises(UsageError, match=r"is a fill.*kit fill harmonic --force"):
+        predict_fold(copied, "harmonic", 1, device="cpu")
+
+
+def test_predicting_with_other_folds_is_refused(copied: Project) -> None:
+    from kit.data.folds import make_folds
+
+    make_folds(copied.workspace, copied.index, copied.pack.train_target, k=FOLDS, seed=5)
+    again = Project(copied.workspace)
+    with pytest.raises(Mismatch, match="--force"):
+        predict_fold(again, "regress", 0, device="cpu")
+    with pytest.raises(Mismatch, match="folds"):
+        fit_fold(again, short(), 0, device="cpu")
+
+
+def test_weights_that_are_not_finite_are_not_stored_as_predictions(copied: Project) -> None:
+    from safetensors.torch import load_file, save_file
+
+    path = copied.workspace.run("regress", 0) / "model.safetensors"
+    weights = load_file(path)
+    save_file({name: value * float("nan") if value.ndim == 4 else value for name, value in weights.items()}, path)
+    run = path.with_name("run.json")
+    run.write_text(json.dumps({**json.loads(run.read_text()), "weights": digest_file(path)}))
+    stored = copied.workspace.source("regress", "oof") / "fold_0.npy"
+    before = stored.read_bytes()
+    with pytest.raises(KitError, match="not finite"):
+        predict_fold(copied, "regress", 0, device="cpu", force=True)
+    assert stored.read_bytes() == before
+
+
+def test_a_batch_larger_than_the_fold_trains_in_one_step_an_epoch(copied: Project) -> None:
+    run = fit_fold(copied, short("regress", "batch_size=500", rename="large"), 0, device="cpu")
+    assert json.loads((run.folder / "run.json").read_text())["steps"] == run.epochs == 2
+
+
+@pytest.mark.parametrize("base", ["harmonic", "fractional"])
+def test_the_base_fill_is_made_when_it_is_needed(base: str, copied: Project) -> None:
+    assert not (copied.workspace.predictions / base).exists()
+    fit_fold(copied, short("regress", f"base={base}", "epochs=1", rename=f"over-{base}"), 0, device="cpu")
+    assert make_fill_source(copied.workspace, copied.index, copied.pack, base) is False
+
+
+def test_a_fill_made_again_by_another_process_is_never_without_its_manifest(
+    copied: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, seen = kit.data.predictions.write_json, []
+
+    def watched(path: Path, value: object) -> None:
+        seen.append(path.is_file())
+        original(path, value)
+
+    monkeypatch.setattr(kit.data.predictions, "write_json", watched)
+    make_fill_source(copied.workspace, copied.index, copied.pack, "mean", force=True)
+    assert seen == [True, True]
+
+
+def test_training_leaves_the_global_random_state_usable(copied: Project) -> None:
+    fit_fold(copied, short("regress", "epochs=1", rename="one"), 0, device="cpu")
+    assert torch.rand(3).unique().numel() == 3
+
+
+# the stamp of a training
+
+
+@pytest.fixture
+def weighted(copied: Project, tmp_path: Path) -> tuple[Project, Experiment, Path]:
+    """A project in which fold 0 was trained from a file of encoder weights."""
+    path = tmp_path / "weights.pth"
+    write_weights(path, seed=1)
+    one = short("regress", f"encoder_weights={path}", "epochs=1", rename="weighted")
+    fit_fold(copied, one, 0, device="cpu")
+    return copied, one, path
+
+
+def write_weights(path: Path, seed: int) -> None:
+    import timm
+
+    torch.manual_seed(seed)
+    torch.save(timm.create_model("test_efficientnet").state_dict(), path)
+
+
+def test_other_encoder_weights_under_the_same_path_are_refused(weighted: tuple[Project, Experiment, Path]) -> None:
+    project, one, path = weighted
+    assert finished_fold(project, one, 0) is not None
+    write_weights(path, seed=2)
+    assert finished_fold(project, one, 0) is None
+    with pytest.raises(Mismatch, match=r"with other encoder weights\. .*--as NAME.*--force"):
+        fit_fold(project, one, 0, device="cpu")
+    with pytest.raises(Mismatch, match=r"Fold 0 of weighted was trained with other encoder weights\. .*--as NAME"):
+        fit_fold(project, one, 1, device="cpu")
+    write_weights(path, seed=1)
+    assert fit_fold(project, one, 0, device="cpu").skipped
+    assert not fit_fold(project, one, 1, device="cpu").skipped
+
+
+@pytest.mark.parametrize("fate", ["deleted", "replaced"])
+def test_encoder_weights_are_not_missed_where_the_trained_ones_are_used(
+    fate: str, weighted: tuple[Project, Experiment, Path]
+) -> None:
+    project, one, path = weighted
+    before = (project.workspace.source("weighted", "oof") / "fold_0.npy").read_bytes()
+    path.unlink()
+    if fate == "deleted":
+        assert finished_fold(project, one, 0) is not None
+        assert fit_fold(project, one, 0, device="cpu").skipped
+    else:
+        write_weights(path, seed=2)
+    assert predict_fold(project, "weighted", 0, device="cpu", force=True)
+    assert (project.workspace.source("weighted", "oof") / "fold_0.npy").read_bytes() == before
+
+
+def test_a_resumed_training_from_other_encoder_weights_is_refused(copied: Project, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    write_weights(path, seed=1)
+    one = short("regress", f"encoder_weights={path}", rename="weighted")
+    train_until(copied, one, 5)
+    write_weights(path, seed=2)
+    with pytest.raises(Mismatch, match="other encoder weights"):
+        fit_fold(copied, one, 0, device="cpu")
+
+
+def test_a_training_that_another_version_of_kit_began_is_refused_and_one_that_it_finished_is_used(
+    copied: Project,
+) -> None:
+    one = short(rename="begun")
+    train_until(copied, one, 5)
+    for name in ("begun", "regress"):
+        path = copied.workspace.run(name, 0) / "experiment.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"engine": 1}))
+    with pytest.raises(Mismatch, match=r"other version of kit\. Store this one under another name.*--force"):
+        fit_fold(copied, one, 0, device="cpu")
+    assert finished_fold(copied, short(), 0) is not None
+    assert predict_fold(copied, "regress", 0, device="cpu", force=True)
+
+
+@pytest.mark.parametrize("change", [{"more": 1}, {"index": "x"}])
+def test_a_training_of_something_else_is_refused(change: dict[str, int | str], copied: Project) -> None:
+    path = copied.workspace.run("regress", 0) / "experiment.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    assert finished_fold(copied, short(), 0) is None
+    with pytest.raises(Mismatch, match=r"holds a training with other .*--force"):
+        fit_fold(copied, short(), 0, device="cpu")
+    with pytest.raises(Mismatch, match=r"Fold 0 of regress was trained with other .*\. Run: kit train"):
+        predict_fold(copied, "regress", 0, device="cpu", force=True)
+
+
+def kept(project: Project, name: str = "regress", fold: int = 0) -> dict[str, bytes]:
+    """A fold's run and predictions."""
+    paths = [*project.workspace.run(name, fold).iterdir()]
+    paths += [
+        path for split in ("oof", "test") for path in project.workspace.source(name, split).glob(f"fold_{fold}.*")
+    ]
+    return {path.relative_to(project.workspace.root).as_posix(): path.read_bytes() for path in paths}
+
+
+def test_a_replacement_that_fails_leaves_the_old_one(copied: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = kept(copied)
+    assert len(before) == 8
+
+    def full(*_: object) -> None:
+        raise KitError("No room left on the disk")
+
+    monkeypatch.setattr(kit.learning.training.engine, "save_checkpoint", full)
+    with pytest.raises(KitError, match="No room"):
+        fit_fold(copied, short(), 0, device="cpu", force=True)
+    assert kept(copied) == before
+    assert finished_fold(copied, short(), 0) is not None
+    assert sorted(path.name for path in copied.workspace.run("regress", 0).parent.iterdir()) == [
+        "fold_0",
+        "fold_1",
+        "fold_2",
+    ]
+
+
+def test_a_replacement_that_is_stopped_goes_on_and_takes_the_old_ones_place_at_its_end(copied: Project) -> None:
+    before, one = kept(copied), short("regress", "learning_rate=0.002")
+    every = range(FOLDS)
+    with pytest.MonkeyPatch.context() as patch:
+        stop_in_step(patch, 6)
+        with pytest.raises(Stopped):
+            fit_fold(copied, one, 0, device="cpu", force=True, replacing=every)
+    predictions = {name: data for name, data in before.items() if name.startswith("predictions")}
+    assert predictions.items() <= kept(copied).items()  # the old one's, until the new training is done
+    with pytest.raises(MissingStep, match="has not been trained to the end"):
+        predict_fold(copied, "regress", 0, device="cpu")
+    run = fit_fold(copied, one, 0, device="cpu", replacing=every)
+    assert (
+        not run.skipped
+        and not predictions.items()
+        & {name: data for name, data in kept(copied).items() if name.endswith(".npy")}.items()
+    )
+    assert not list(run.folder.parent.glob(".*"))
+    assert finished_fold(copied, one, 0) is not None
+
+
+def test_a_replacement_that_is_killed_before_it_predicts_does_not_keep_the_old_predictions(
+    copied: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = kept(copied)["predictions/regress/oof/fold_0.npy"]
+    weights = copied.workspace.run("regress", 0) / "model.safetensors"
+    with monkeypatch.context() as patch:
+        patch.setattr(kit.learning.training.fit, "_predict", lambda *_: (_ for _ in ()).throw(Stopped()))
+        with pytest.raises(Stopped):
+            fit_fold(copied, short("regress", "seed=9"), 0, device="cpu", force=True, replacing=range(FOLDS))
+    assert weights.is_file() and finished_fold(copied, short("regress", "seed=9"), 0) is None
+    fit_fold(copied, short("regress", "seed=9"), 0, device="cpu", replacing=range(FOLDS))
+    assert kept(copied)["predictions/regress/oof/fold_0.npy"] != old

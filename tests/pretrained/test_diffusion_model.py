@@ -1,0 +1,143 @@
+"""Where a model comes from: folders, the hub's cache, the hub; what is fetched, and what it is named."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.hub_standin import COMMIT, hub
+from support.tiny_diffusion import save_tiny
+from support.toy import make_toy_workspace
+
+from kit.core.workspace import Workspace
+from kit.errors import UsageError
+from kit.pretrained.diffusion.model import find_model, wanted_files
+
+SD15 = [
+    "README.md", "v1-5.ckpt", "v1-5.safetensors", "model_index.json", "feature_extractor/preprocessor_config.json",
+    "safety_checker/config.json", "safety_checker/model.safetensors", "safety_checker/model.fp16.safetensors",
+    "scheduler/scheduler_config.json", "text_encoder/config.json", "text_encoder/model.safetensors",
+    "text_encoder/model.fp16.safetensors", "text_encoder/pytorch_model.bin", "tokenizer/vocab.json",
+    "tokenizer/merges.txt", "unet/config.json", "unet/diffusion_pytorch_model.safetensors",
+    "unet/diffusion_pytorch_model.fp16.safetensors", "unet/diffusion_pytorch_model.bin",
+    "unet/diffusion_pytorch_model.non_ema.safetensors", "vae/config.json", "vae/diffusion_pytorch_model.safetensors",
+]  # fmt: skip
+"""The files of the published SD 1.5 inpainting repository, as far as kinds of files go."""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny(tmp_path_factory.mktemp("models") / "inpaint")
+
+
+def test_only_what_inpainting_needs_is_fetched() -> None:
+    plain = wanted_files(SD15, None)
+    assert plain == sorted(
+        [
+            "model_index.json", "scheduler/scheduler_config.json", "text_encoder/config.json",
+            "text_encoder/model.safetensors", "tokenizer/merges.txt", "tokenizer/vocab.json", "unet/config.json",
+            "unet/diffusion_pytorch_model.safetensors", "vae/config.json", "vae/diffusion_pytorch_model.safetensors",
+        ]
+    )  # fmt: skip
+    half = wanted_files(SD15, "fp16")
+    assert "unet/diffusion_pytorch_model.fp16.safetensors" in half
+    assert "unet/diffusion_pytorch_model.safetensors" not in half
+    assert "vae/diffusion_pytorch_model.safetensors" in half  # has no other
+
+
+def test_weights_in_pieces_go_together() -> None:
+    pieces = [f"transformer/diffusion_pytorch_model-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    halves = [f"transformer/diffusion_pytorch_model.fp16-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    names = ["model_index.json", *pieces, *halves]
+    assert wanted_files(names, None) == ["model_index.json", *pieces]
+    assert wanted_files(names, "fp16") == ["model_index.json", *halves]
+
+
+def test_a_model_is_named_by_its_content_and_hashed_once(model: Path, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "w")
+    first = find_model(workspace, str(model))
+    other = shutil.copytree(model, tmp_path / "copy")
+    (other / "README.md").write_text("not part of it")
+    assert find_model(workspace, str(other)).digest == first.digest == find_model(workspace, str(model)).digest
+    assert first.kind == "StableDiffusionInpaintPipeline" and first.size > 10_000
+    path = other / "scheduler" / "scheduler_config.json"
+    path.write_text(path.read_text().replace("0.012", "0.013"))
+    assert find_model(workspace, str(other)).digest != first.digest
+    path = other / "unet" / "diffusion_pytorch_model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    before = find_model(workspace, str(other)).digest
+    path.write_bytes(bytes(data))
+    os.utime(path, ns=(1, 1))
+    assert find_model(workspace, str(other)).digest != before
+
+
+def test_a_folder_that_is_not_whole_is_named_with_what_it_lacks(model: Path, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "w")
+    cut = shutil.copytree(model, tmp_path / "cut")
+    shutil.rmtree(cut / "vae")
+    with pytest.raises(UsageError, match="lacks vae/"):
+        find_model(workspace, str(cut))
+    empty = shutil.copytree(model, tmp_path / "empty")
+    (empty / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    with pytest.raises(UsageError, match=r"lacks unet/\*\.safetensors"):
+        find_model(workspace, str(empty))
+    (empty / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"pickle")
+    with pytest.raises(UsageError, match="pickles alone"):
+        find_model(workspace, str(empty))
+
+
+def kit_with_hub(root: Path, address: str, cache: Path, words: str) -> subprocess.CompletedProcess[str]:
+    """`kit sd` in a process of its own: the hub's client reads its environment when it is imported."""
+    environment = {name: value for name, value in os.environ.items() if "PROXY" not in name.upper()}
+    environment |= {"HF_ENDPOINT": address, "HF_HOME": str(cache), "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
+    command = [
+        sys.executable,
+        "-c",
+        "import support.toy; from kit.cli import run; run()",
+        "-w",
+        str(root),
+        "sd",
+        *words.split(),
+    ]
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=300, cwd=Path(__file__).parents[1]
+    )
+
+
+@pytest.mark.slow
+def test_licence_and_size_are_said_before_a_byte_of_weights_is_fetched(model: Path, tmp_path: Path) -> None:
+    toy = make_toy_workspace(tmp_path / "w", photos=4, test=2, size=32, k=2)
+    root, cache = toy.workspace.root, tmp_path / "cache"
+    words = "--model owner/tiny --size 32 --steps 2 --prompt seamless"
+    stocked = shutil.copytree(model, tmp_path / "stocked")
+    (stocked / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"a pickle that nobody wants")
+    with hub("owner/tiny", stocked, "creativeml-openrail-m") as (address, fetched):
+        asked = kit_with_hub(root, address, cache, words)
+        size = sum((model / name).stat().st_size for name in wanted_files(_names(model), None)) / 1e6
+        assert asked.returncode == 2 and asked.stderr.count("\n") == 1, asked.stderr
+        assert f"owner/tiny: licence creativeml-openrail-m, {size:.1f} MB to download" in asked.stderr
+        assert "--download" in asked.stderr and not fetched
+        unknown = kit_with_hub(root, address, cache, "--model owner/nothing --size 32")
+        assert "has no model owner/nothing" in unknown.stderr and unknown.stderr.count("\n") == 1
+        done = kit_with_hub(root, address, cache, f"{words} --download")
+        assert done.returncode == 0 and "licence creativeml-openrail-m" in done.stderr, done.stderr
+        assert "Written: sd-mean, test" in done.stdout
+        assert sorted(set(fetched)) == wanted_files(_names(model), None)
+    again = kit_with_hub(root, address, cache, f"{words} --samples 2")  # the hub is gone
+    assert again.returncode == 0 and "Made: 6 samples" in again.stdout, again.stderr
+    away = kit_with_hub(root, address, tmp_path / "fresh", "--model owner/other --size 32")
+    assert away.returncode == 2 and "cannot be reached" in away.stderr and away.stderr.count("\n") == 1
+    assert "copy it here, and give its path" in away.stderr
+    recipe = json.loads(next(root.glob("sd/*/recipe.json")).read_text())
+    assert recipe["model"] == find_model(Workspace(tmp_path / "x"), str(model)).digest
+    assert list(cache.rglob(COMMIT))
+
+
+def _names(folder: Path) -> list[str]:
+    return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]

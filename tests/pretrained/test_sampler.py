@@ -1,0 +1,595 @@
+"""Tiny but real diffusers pipelines, from `make_samples` to sources and the blend."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoPipelineForInpainting, UNet2DConditionModel
+from support.command import kit, ok
+from support.tiny_clip import tiny_clip
+from support.tiny_diffusion import save_tiny
+from support.toy import Toy, make_toy_workspace
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+from kit.core.storage import write_json
+from kit.core.workspace import Workspace
+from kit.data.folds import read_folds
+from kit.data.index import read_index, write_index
+from kit.data.pack import read_pack
+from kit.data.predictions import read_predictions
+from kit.errors import KitError, TrainingError, UsageError
+from kit.pretrained.diffusion.model import find_model
+from kit.pretrained.diffusion.pipeline import load_painter
+from kit.pretrained.diffusion.plan import Photos, Shard, layers_of, seed_of
+from kit.pretrained.diffusion.preprocess import hidden_values, model_mask, model_picture
+from kit.pretrained.diffusion.sample_store import RETRIED, Cache, Record
+from kit.pretrained.diffusion.sampler import Options, Outcome, make_samples
+from kit.pretrained.diffusion.settings import BASE_FILL, NEGATIVE, Recipe, Settings
+from kit.pretrained.prompts import PROMPTS, templates_of
+
+CPU = torch.device("cpu")
+QUICK = Settings(steps=2, size=32, dtype="float32")
+LINE = "--size 32 --steps 2"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    for kind in ("inpaint", "plain", "xl", "other"):
+        save_tiny(folder / kind, kind)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fetched(tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    """Shared: work on a `copy`."""
+    return make_toy_workspace(tmp_path_factory.mktemp("fetched"), photos=8, test=4, size=32, k=2)
+
+
+def copy(toy: Toy, folder: Path) -> Toy:
+    shutil.copytree(toy.workspace.root, folder)
+    workspace = Workspace(folder, toy.workspace.slug)
+    index = read_index(workspace)
+    return Toy(workspace, toy.layout, index, read_pack(workspace, index), read_folds(workspace, index), toy.truth)
+
+
+def sample(
+    toy: Toy, model: Path, number: int = 1, settings: Settings = QUICK, limit: int | None = None, **options: Any
+) -> tuple[Outcome, dict[bytes, Record]]:
+    """Make `number` samples of the two prompts; what came of it, and all records of the recipe."""
+    found = find_model(toy.workspace, str(model))
+    recipe = Recipe(settings, found.digest, str(model))
+    photos = Photos(toy.index, ("oof", "test"), limit)
+    layers = layers_of(templates_of([]), number)
+    options.setdefault("batch", 4)
+    outcome = make_samples(toy.workspace, toy.pack, photos, layers, recipe, found, CPU, Options(**options))
+    return outcome, records(toy, recipe)
+
+
+def records(toy: Toy, recipe: Recipe) -> dict[bytes, Record]:
+    cache = Cache(recipe.folder(toy.workspace) / "samples").refresh()
+    assert cache.check() == 0
+    return {key: cache.read(key) for key in cache.entries}
+
+
+def values(found: dict[bytes, Record]) -> dict[bytes, bytes]:
+    return {key: record.values.tobytes() + record.shifts.tobytes() for key, record in found.items()}
+
+
+@contextmanager
+def before_unet(do: Any) -> Iterator[None]:
+    """Call `do(batch, count)` before each pass of any UNet."""
+    count = iter(range(10**9))
+
+    def hook(module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
+        if isinstance(module, UNet2DConditionModel):
+            do(len(inputs[0]), next(count))
+
+    handle = register_module_forward_pre_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@pytest.fixture(scope="module")
+def whole(fetched: Toy, models: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[bytes, bytes]:
+    """The samples of one process that nothing disturbed, in batches of 4."""
+    toy = copy(fetched, tmp_path_factory.mktemp("whole") / "w")
+    outcome, found = sample(toy, models / "inpaint")
+    assert (outcome.wanted, outcome.hits, outcome.made, outcome.failed) == (24, 0, 24, [])
+    return values(found)
+
+
+# --- what is drawn ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["inpaint", "plain", "xl"])
+@pytest.mark.parametrize("settings", [QUICK, Settings(steps=3, size=32, dtype="float32", guidance=1, strength=0.7)])
+def test_a_sample_is_what_a_plain_call_of_the_pipeline_gives(
+    fetched: Toy, models: Path, tmp_path: Path, kind: str, settings: Settings
+) -> None:
+    toy = copy(fetched, tmp_path / "w")
+    _, found = sample(toy, models / kind, settings=settings, limit=2)
+    pipeline = AutoPipelineForInpainting.from_pretrained(models / kind)
+    pipeline.set_progress_bar_config(disable=True)
+    jobs = list(Photos(toy.index, ("oof", "test"), 2).jobs(layers_of(templates_of([]), 1)))
+    assert len(jobs) == len(found) == 8
+    for job in jobs[::3]:
+        image, photo = np.array(toy.pack.image("train" if job.split == "oof" else "test")[job.position]), job.photo
+        picture = model_picture(image, photo.boxes, 32, BASE_FILL)
+        mask = model_mask(photo.boxes, 32, 32, 32, pipeline.vae_scale_factor)
+        painted = pipeline(
+            prompt=job.prompt,
+            negative_prompt=NEGATIVE,
+            image=picture[None],
+            mask_image=mask[None, ..., None].astype(np.float32),
+            height=32,
+            width=32,
+            strength=settings.strength,
+            num_inference_steps=settings.steps,
+            guidance_scale=settings.guidance,
+            generator=torch.Generator().manual_seed(seed_of(job, 0)),
+            output_type="np",
+        ).images[0]
+        expected, _ = hidden_values(painted, photo.boxes, 32, 32)
+        difference = np.abs(expected.astype(int) - found[job.key].values)
+        assert difference.max() <= 1 and (difference > 0).mean() < 0.01
+
+
+def test_photos_prompts_samples_and_seeds_all_give_other_pictures(
+    fetched: Toy, models: Path, tmp_path: Path, whole: dict[bytes, bytes]
+) -> None:
+    toy = copy(fetched, tmp_path / "w")
+    _, again = sample(toy, models / "inpaint", settings=Settings(steps=2, size=32, dtype="float32", seed=1))
+    assert len(set(whole.values())) == 24 and not set(whole.values()) & set(values(again).values())
+
+
+def test_other_schedulers_run_and_unfit_ones_are_named(fetched: Toy, models: Path, tmp_path: Path) -> None:
+    toy = copy(fetched, tmp_path / "w")
+    for name in ("ddim", "dpm++", "euler-a", "unipc"):
+        outcome, _ = sample(toy, models / "inpaint", settings=Settings(steps=2, size=32, scheduler=name), limit=1)
+        assert outcome.made == 4
+    model = find_model(toy.workspace, str(models / "inpaint"))
+    with pytest.raises(UsageError, match=r"multiples of 4\. Use --size 32"):
+        load_painter(model, Settings(steps=2, size=33), CPU)
+    with pytest.raises(UsageError, match="DDPMPipeline, which cannot inpaint"):
+        load_painter(find_model(toy.workspace, str(models / "other")), QUICK, CPU)
+
+
+def test_each_distinct_prompt_is_encoded_once(fetched: Toy, models: Path, tmp_path: Path) -> None:
+    from transformers import CLIPTextModel
+
+    toy, calls = copy(fetched, tmp_path / "w"), []
+
+    def hook(module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
+        calls.extend([1] if isinstance(module, CLIPTextModel) else [])
+
+    handle = register_module_forward_pre_hook(hook)
+    outcome, _ = sample(toy, models / "inpaint", 2)
+    handle.remove()
+    assert outcome.made == 48 and len(calls) == 2 * 3  # cat, dog and seamless, each with its negative prompt
+
+
+# --- the same bytes -----------------------------------------------------------
+
+
+def test_shards_give_the_bytes_of_one_process(
+    fetched: Toy, models: Path, tmp_path: Path, whole: dict[bytes, bytes]
+) -> None:
+    toy = copy(fetched, tmp_path / "w")
+    for number in (3, 1, 2):
+        outcome, found = sample(toy, models / "inpaint", shard=Shard(number, 3))
+        assert outcome.wanted == outcome.made == 8
+    assert values(found) == whole
+
+
+def test_more_samples_later_make_only_what_is_missing_and_leave_the_rest(
+    fetched: Toy, models: Path, tmp_path: Path, whole: dict[bytes, bytes], digests: Any
+) -> None:
+    toy = copy(fetched, tmp_path / "w")
+    sample(toy, models / "inpaint", limit=2)
+    before = digests(toy.workspace.root / "sd")
+    assert sample(toy, models / "inpaint")[0].hits == 8
+    outcome, found = sample(toy, models / "inpaint", 2)
+    assert (outcome.hits, outcome.made) == (24, 24)
+    assert {key: value for key, value in values(found).items() if key in whole} == whole
+    after = digests(toy.workspace.root / "sd")
+    assert {path: after[path] for path in before} == before
+    assert sample(toy, models / "inpaint", 2)[0].made == 0 and digests(toy.workspace.root / "sd") == after
+
+
+@pytest.mark.parametrize("kind", ["inpaint", "plain", "xl"])
+def test_half_precision_and_low_memory_draw_nearly_the_same(
+    fetched: Toy, models: Path, tmp_path: Path, kind: str
+) -> None:
+    _, fine = sample(copy(fetched, tmp_path / "fine"), models / kind, limit=2)
+    _, low = sample(copy(fetched, tmp_path / "low"), models / kind, limit=2, low_memory=True)
+    assert max(np.abs(fine[key].values.astype(int) - low[key].values).max() for key in fine) <= 1
+    half = Settings(steps=2, size=32, dtype="bfloat16")
+    outcome, rough = sample(copy(fetched, tmp_path / "half"), models / kind, settings=half, limit=2)
+    assert outcome.made == 8 and not outcome.retried and len(rough) == 8
+
+
+def test_another_batch_size_changes_no_value_by_more_than_one_level(
+    fetched: Toy, models: Path, tmp_path: Path, whole: dict[bytes, bytes]
+) -> None:
+    toy = copy(fetched, tmp_path / "w")
+    _, found = sample(toy, models / "inpaint", batch=3)
+    theirs = {key: np.frombuffer(value[: len(found[key].values) * 3], np.uint8) for key, value in whole.items()}
+    differences = np.concatenate([theirs[key].astype(int) - found[key].values.reshape(-1) for key in whole])
+    assert np.abs(differences).max() <= 1 and (differences != 0).mean() < 0.002
+
+
+def test_a_damaged_sample_is_made_again_with_the_same_bytes(
+    fetched: Toy, models: Path, tmp_path: Path, whole: dict[bytes, bytes]
+) -> None:
+    toy = copy(fetched, tmp_path / "w")
+    sample(toy, models / "inpaint")
+    (path,) = toy.workspace.root.glob("sd/*/samples/*.bin")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 255
+    path.write_bytes(bytes(data))
+    outcome, _ = sample(toy, models / "inpaint")
+    assert outcome.made == 1
+    cache = Cache(path.parent).refresh()
+    cache.check()
+    assert values({key: cache.read(key) for key in cache.entries}) == whole
+
+
+# --- killed, and several at once ----------------------------------------------
+
+
+def sample_and_die(root: Path, model: Path, at: int) -> None:
+    """In a process of its own: SIGKILL before the UNet's pass of this number."""
+    workspace = Workspace(root, "toy")
+    index = read_index(workspace)
+    toy = Toy(workspace, None, index, read_pack(workspace, index), None, None)  # type: ignore[arg-type]
+
+    def die(_: int, count: int) -> None:
+        if count == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with before_unet(die):
+        sample(toy, model, quiet=True)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs fork and SIGKILL")
+def test_a_killed_process_loses_one_batch_and_the_next_goes_on_with_the_same_bytes(
+    fetched: Toy, models: Path, tmp_path: Path, whole: dict[bytes, bytes]
+) -> None:
+    toy = copy(fetched, tmp_path / "w")
+    child = multiprocessing.get_context("fork").Process(
+        target=sample_and_die, args=(toy.workspace.root, models / "inpaint", 3 * 2 + 1)
+    )  # two steps a batch, PNDM makes three passes of them
+    child.start()
+    child.join(120)
+    assert child.exitcode == -signal.SIGKILL
+    outcome, found = sample(toy, models / "inpaint")
+    assert outcome.hits == 8 and outcome.made == 16 and values(found) == whole
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs fork")
+def test_two_processes_at_once_share_the_work_and_damage_nothing(
+    fetched: Toy, models: Path, tmp_path: Path, whole: dict[bytes, bytes]
+) -> None:
+    toy = copy(fetched, tmp_path / "w")
+    context = multiprocessing.get_context("fork")
+    children = [
+        context.Process(target=sample_and_die, args=(toy.workspace.root, models / "inpaint", -1)) for _ in range(2)
+    ]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(120)
+    assert [child.exitcode for child in children] == [0, 0]
+    outcome, found = sample(toy, models / "inpaint")
+    assert outcome.made == 0 and values(found) == whole
+    cache = Cache(next(toy.workspace.root.glob("sd/*/samples"))).refresh()
+    assert not cache._spare  # none was made twice
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+@pytest.mark.slow
+def test_ctrl_c_ends_in_one_line_and_keeps_what_was_made(fetched: Toy, models: Path, tmp_path: Path) -> None:
+    toy = copy(fetched, tmp_path / "w")
+    code = "import support.toy; from kit.cli import run; run()"
+    words = f"-w {toy.workspace.root} sd --model {models / 'inpaint'} --size 32 --steps 100 --batch-size 1".split()
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=Path(__file__).parents[1], preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not list(toy.workspace.root.glob("sd/*/samples/*")) and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and out == "" and "Traceback" not in err, err
+    assert err.strip().splitlines()[-1].startswith("Stopped. Run the same command again")
+    state = json.loads(ok(" ".join(words), "--status", "--json"))
+    assert state["hits"] >= 1 and state["missing"] >= 1 and state["seconds_left"] > 0 and not state["damaged"]
+
+
+# --- what goes wrong ----------------------------------------------------------
+
+
+def test_memory_that_runs_out_halves_the_batch(
+    fetched: Toy, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toy, small = copy(fetched, tmp_path / "w"), copy(fetched, tmp_path / "small")
+
+    def full(batch: int, _: int) -> None:
+        if batch > 2 * 2:  # with and without the prompt
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with before_unet(full):
+        outcome, found = sample(toy, models / "inpaint", batch=8)
+    assert outcome.made == 24 and capsys.readouterr().err.count("Memory ran out: going on with batches of") == 2
+    assert values(found) == values(sample(small, models / "inpaint", batch=2)[1])
+
+
+def test_memory_that_does_not_suffice_for_one_picture_is_one_line_and_keeps_what_was_made(
+    fetched: Toy, models: Path, tmp_path: Path
+) -> None:
+    toy = copy(fetched, tmp_path / "w")
+
+    def full(_: int, count: int) -> None:
+        if count >= 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with before_unet(full), pytest.raises(TrainingError, match="--low-memory"):
+        sample(toy, models / "inpaint")
+    assert sample(toy, models / "inpaint")[0].hits == 4
+
+
+def overflowing(model: Path, folder: Path) -> Path:
+    """A model whose VAE leaves float16's range where float32 has no difficulty, as that of SDXL does."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(model, folder)
+    path = folder / "vae" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(path)
+    for name in ("decoder.conv_in.weight", "decoder.conv_in.bias"):
+        weights[name] *= 1e6  # the next layer normalises
+    save_file({name: tensor.clamp(-6e4, 6e4) for name, tensor in weights.items()}, path, {"format": "pt"})
+    return folder
+
+
+def test_what_half_precision_turns_to_nan_is_made_again_in_float32(fetched: Toy, models: Path, tmp_path: Path) -> None:
+    toy, model = copy(fetched, tmp_path / "w"), overflowing(models / "inpaint", tmp_path / "model")
+    half = Settings(steps=2, size=32, dtype="float16")
+    outcome, found = sample(toy, model, settings=half, limit=2)
+    assert outcome.made == outcome.retried == 8 and not outcome.failed
+    assert all(record.flags == RETRIED and record.values.std() > 0 for record in found.values())
+    fine, _ = sample(copy(fetched, tmp_path / "fine"), models / "inpaint", settings=half, limit=2)
+    assert (fine.made, fine.retried) == (8, 0)
+
+
+def broken(model: Path, folder: Path) -> Path:
+    """A model that gives NaN in any precision."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(model, folder)
+    path = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(path)
+    weights["conv_out.bias"].fill_(float("nan"))
+    save_file(weights, path, {"format": "pt"})
+    return folder
+
+
+def test_a_model_that_gives_no_pictures_is_reported_and_nothing_is_kept(
+    fetched: Toy, models: Path, tmp_path: Path
+) -> None:
+    toy, model = copy(fetched, tmp_path / "w"), broken(models / "inpaint", tmp_path / "model")
+    done = kit(f"-w {toy.workspace.root} sd --model {model} {LINE} --limit 2")
+    assert done.code == 2 and "8 of 8 samples came out black or not finite even in float32" in done.err
+    assert done.err.splitlines()[-1].startswith("Error: ") and not list(toy.workspace.root.glob("sd/*/samples/*"))
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def without(path: Path, name: str) -> None:
+    from safetensors.torch import load_file, save_file
+
+    save_file({key: tensor for key, tensor in load_file(path).items() if name not in key}, path, {"format": "pt"})
+
+
+def other_width(path: Path) -> None:
+    path.write_text(path.read_text().replace('"cross_attention_dim": 32', '"cross_attention_dim": 48'))
+
+
+DAMAGES = [
+    (cut, "unet/diffusion_pytorch_model.safetensors", "cannot be loaded"),
+    (cut, "text_encoder/model.safetensors", "cannot be loaded"),
+    (cut, "vae/config.json", "cannot be loaded"),
+    (cut, "tokenizer/tokenizer.json", "cannot be loaded"),
+    (cut, "model_index.json", "is not JSON"),
+    (other_width, "unet/config.json", "cannot be loaded"),
+    (lambda path: without(path, "conv_in"), "unet/diffusion_pytorch_model.safetensors", "unet"),
+    (lambda path: without(path, "token_emb"), "text_encoder/model.safetensors", "text_encoder"),
+]
+
+
+@pytest.mark.parametrize(("damage", "file", "said"), DAMAGES, ids=[f"{file}-{said}" for _, file, said in DAMAGES])
+def test_a_damaged_model_is_one_line(
+    fetched: Toy, models: Path, tmp_path: Path, damage: Any, file: str, said: str
+) -> None:
+    root, model = tmp_path / "w", tmp_path / "model"
+    shutil.copytree(fetched.workspace.root, root)
+    shutil.copytree(models / "inpaint", model)
+    damage(model / file)
+    done = kit(f"-w {root} sd --model {model} {LINE} --limit 1")
+    assert done.is_one_error_line and said in done.err, done
+
+
+def test_parts_that_do_not_fit_each_other_are_one_line(fetched: Toy, models: Path, tmp_path: Path) -> None:
+    root, model = tmp_path / "w", tmp_path / "model"
+    shutil.copytree(fetched.workspace.root, root)
+    shutil.copytree(models / "inpaint", model)
+    shutil.rmtree(model / "unet")
+    shutil.copytree(models / "xl" / "unet", model / "unet")
+    done = kit(f"-w {root} sd --model {model} {LINE} --limit 1")
+    assert done.is_one_error_line and "fails" in done.err, done
+
+
+def test_a_full_disk_keeps_what_was_made(
+    fetched: Toy, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy, calls = copy(fetched, tmp_path / "w"), iter(range(1000))
+    find_model(toy.workspace, str(models / "inpaint"))  # its digest is written here
+    limit = 4  # the recipe, two prompts and the first batch
+
+    def fills_up(_: int) -> None:
+        if next(calls) >= 2 * 3 + 1:  # each small file is flushed with its folder
+            raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fills_up)
+        with pytest.raises(KitError, match="No room left on the disk"):
+            sample(toy, models / "inpaint", batch=limit)
+    assert sample(toy, models / "inpaint")[0].hits == 4
+
+
+# --- sources ------------------------------------------------------------------
+
+
+def test_from_the_command_to_the_blend(fetched: Toy, models: Path, tmp_path: Path) -> None:
+    toy = copy(fetched, tmp_path / "w")
+    line = f"-w {toy.workspace.root} sd --model {models / 'inpaint'} {LINE}"
+    assert "No sources" in kit(f"{line} --limit 2").err
+    assert "8 there" in ok(f"{line} --status --limit 2") and "16 missing" in ok(f"{line} --status")
+    text = ok(f"{line} --samples 2")
+    assert "Made: 40 samples" in text and "Written: sd-mean, test (4 samples a photo)" in text
+    again = ok(f"{line} --samples 2")
+    assert "Made" not in again and "Written" not in again and again.count("There already") == 1 + 4 + 2
+    oof = read_predictions(toy.workspace, toy.index, toy.folds, "sd-mean", "oof")
+    _check_mean(toy, models / "inpaint", oof)
+    curve = json.loads(ok(f"{line} --curve --json"))
+    scores = {row["name"]: row["score"]["value"] for row in json.loads(ok(f"-w {toy.workspace.root} sources --json"))}
+    point = {row["m"]: row["rmse"]["value"] for row in curve["curve"]}
+    assert curve["samples"] == 4 and point[4] == pytest.approx(scores["sd-mean"], rel=1e-3)
+    assert point[1] > point[2] > point[4] > point[8] > curve["limit"]["value"]
+    assert set(curve["prompts"]) == set(PROMPTS.values())
+    assert curve["prompts"][PROMPTS["class"]]["value"] > curve["limit"]["value"]
+    assert scores["sd-shrunk"] < scores["sd-mean"] < scores["sd"]
+    assert "sd-mean" in ok(f"-w {toy.workspace.root} blend sd sd-mean sd-shrunk fractional")
+
+
+def _check_mean(toy: Toy, model: Path, oof: Any) -> None:
+    """Mean and spread beside it are those of the samples, colours matched by box."""
+    _, found = sample(toy, model, 2)
+    jobs = Photos(toy.index, ("oof",)).jobs(layers_of(templates_of([]), 2))
+    layers = np.stack([_matched(found[job.key]) for job in jobs if job.position == 3])
+    assert np.abs(oof.values(3) - layers.mean(0)).max() < 1e-3
+    spread = np.load(toy.workspace.source("sd-mean", "oof") / "spread.npy")
+    assert spread.shape == (8 * 200, 3) and np.abs(spread[600:800] - layers.std(0, ddof=1)).max() < 1e-3
+
+
+def _matched(record: Record) -> np.ndarray:
+    return np.clip(record.values / 255 + np.repeat(record.shifts, 100, axis=0), 0, 1)
+
+
+def test_a_new_prompt_joins_the_mean_and_a_name_keeps_sources_apart(fetched: Toy, models: Path, tmp_path: Path) -> None:
+    toy = copy(fetched, tmp_path / "w")
+    line = f"-w {toy.workspace.root} sd --model {models / 'plain'} {LINE}"
+    assert "(1 samples a photo)" in ok(f"{line} --prompt seamless")
+    first = read_predictions(toy.workspace, toy.index, None, "sd", "oof").digest
+    text = ok(f"{line} --prompt", "a {animal}")
+    assert "Made: 12 samples" in text and "(2 samples a photo)" in text
+    assert read_predictions(toy.workspace, toy.index, None, "sd", "oof").digest != first
+    assert "Written: other-mean" in ok(f"{line} --prompt seamless --as other --no-colour-match")
+    assert "There already: sd-mean" in ok(f"{line} --prompt", "a {animal}")
+    done = kit(f"{line} --as fractional")
+    assert done.code == 2 and "is the name of another source" in done.err
+
+
+def test_one_split_alone_gives_sources_of_that_split(fetched: Toy, models: Path, tmp_path: Path) -> None:
+    toy = copy(fetched, tmp_path / "w")
+    done = kit(f"-w {toy.workspace.root} sd --model {models / 'inpaint'} {LINE} --split oof --prompt seamless")
+    assert done.code == 0 and "Written: sd-mean, oof" in done.out and "the other split lacks samples" in done.err
+    done = kit(f"-w {toy.workspace.root} sd --model {models / 'inpaint'} {LINE} --split test --prompt seamless")
+    assert "Written: sd-mean, test" in done.out and "sd-shrunk, fold 1" in done.out
+
+
+def test_samples_serve_where_their_model_is_not(fetched: Toy, models: Path, tmp_path: Path) -> None:
+    toy, model = copy(fetched, tmp_path / "w"), tmp_path / "model"
+    shutil.copytree(models / "inpaint", model)
+    line = f"-w {toy.workspace.root} sd --model {model} {LINE} --prompt seamless"
+    ok(f"{line} --limit 3")
+    ok(line)
+    shutil.rmtree(model)
+    assert "12 there" in ok(f"{line} --status") and "There already: sd-mean, oof" in ok(line)
+    done = kit(f"{line} --samples 2")
+    assert done.is_one_error_line and "neither a folder nor an id" in done.err
+
+
+def test_a_clip_tells_the_classes_that_the_layout_lacks(models: Path, tmp_path: Path) -> None:
+    import pandas as pd
+
+    toy = make_toy_workspace(tmp_path / "w", photos=4, test=3, size=32, k=2)
+    rows = pd.read_csv(toy.workspace.index, dtype=str, keep_default_na=False)
+    rows.loc[rows["split"] == "test", "klass"] = ""
+    write_index(toy.workspace, rows)
+    digest = read_index(toy.workspace).digest
+    write_json(toy.workspace.pack / "manifest.json", {"index": digest, "version": 1, "height": 32, "width": 32})
+    line = f"-w {toy.workspace.root} sd --model {models / 'inpaint'} {LINE} --prompt class --split test"
+    done = kit(line)
+    assert done.code == 0 and "3 photos have no class: their prompts say 'animal'" in done.err
+    told = kit(f"{line} --clip {tiny_clip(tmp_path / 'clip')}")
+    assert "Made: 3 samples" in told.out and "no class" not in told.err
+
+
+def test_processes_of_torchrun_each_take_their_share(
+    fetched: Toy, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy = copy(fetched, tmp_path / "w")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        text = ok(f"-w {toy.workspace.root} sd --model {models / 'inpaint'} {LINE} --prompt seamless")
+        assert f"Made: 6 samples of shard {int(rank) + 1}/2" in text
+    assert "Written: sd-mean, oof" in text
+
+
+MISTAKES = [
+    ("--model {m}/other", "cannot inpaint"),
+    ("--model {m}/nothing", "is neither a folder nor an id of the hub"),
+    ("--model owner/name", "HF_HUB_OFFLINE"),
+    ("--model {m}", "no model_index.json"),
+    ("--model {m}/inpaint --variant fp16", "no weights of this variant"),
+    ("--model {m}/inpaint --size 30", "Use --size 32"),
+    ("--model {m}/inpaint --size 32 --scheduler nonsense", "There is no scheduler"),
+    ("--model {m}/inpaint --prompt {{dog}}", "there is no {dog}"),
+    ("--model {m}/inpaint --split train", "There is no split"),
+    ("--model {m}/inpaint --size 32 --device cuda:77", "--device cuda:77"),
+    ("--model {m}/inpaint --shard 3/2", "I/N is needed"),
+    ("--model {m}/inpaint --curve", "A curve takes two samples"),
+    ("--model {m}/inpaint --steps 2 --strength 0.1", "no step"),
+    ("--model {m}/inpaint --as all", "all is the word"),
+]
+
+
+@pytest.mark.parametrize(("words", "said"), MISTAKES)
+def test_a_mistake_is_one_line(fetched: Toy, models: Path, tmp_path: Path, words: str, said: str) -> None:
+    root = tmp_path / "w"
+    shutil.copytree(fetched.workspace.root, root)
+    done = kit(f"-w {root} sd {words.format(m=models)}")
+    assert done.is_one_error_line and said in done.err, done
+    assert not list(root.glob("sd/*/samples/*")) and not list(root.glob("predictions/sd*"))

@@ -1,0 +1,67 @@
+"""Residual Grams made of chosen residuals, and stored values changed by hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import minimize
+
+from kit.blending.grams.residual_gram import ResidualGram
+from kit.blending.weights.candidates import Designs
+from kit.blending.weights.features import Facts
+from kit.blending.weights.mixing import FREQUENCIES, PIXELS
+
+REGIONS = 15
+
+
+def residuals(rng: np.random.Generator, P: int = 40, K: int = 3, n: int = 8, R: int = REGIONS) -> np.ndarray:
+    """`(P, R, K, n)`: members that share a part, and differ by photo and by value."""
+    shared = rng.normal(0, 0.1, (P, R, 1, n))
+    own = rng.normal(0, 0.1, (P, R, K, n)) * np.linspace(0.6, 1.2, K)[:, None]
+    return shared + rng.normal(0, 0.03, (P, 1, K, 1)) + own
+
+
+def gram_of(z: np.ndarray) -> ResidualGram:
+    P, R, K, n = z.shape
+    names = tuple(f"m{k}" for k in range(K))
+    return ResidualGram(names, names, np.arange(P), z @ z.transpose(0, 1, 3, 2), z.sum(axis=3), np.full((P, R), n))
+
+
+def facts_of(P: int, seed: int = 0) -> Facts:
+    rng = np.random.default_rng(seed)
+    return Facts(tuple(rng.choice(["Cat", "Dog", ""], P)), rng.integers(80, 120, P), rng.gamma(10, 0.02, P))
+
+
+def designs_of(gram: ResidualGram, fold: np.ndarray, facts: Facts | None = None) -> Designs:
+    return Designs({PIXELS: gram, FREQUENCIES: gram}, facts or facts_of(len(gram)), fold)
+
+
+def mixed_errors(z: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Squared error of each photo on the values themselves; weights and intercept `(P, R, K + 1)`."""
+    blended = np.einsum("prk,prkn->prn", weights[..., :-1], z) + weights[..., -1:]
+    return (blended**2).sum(axis=(1, 2))
+
+
+def poke(path: Path, row: int, value: float) -> None:
+    array = np.load(path, mmap_mode="r+")
+    array[row, 1] = value
+    array.flush()
+    stat = path.stat()
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))  # clocks of file systems can be coarse
+
+
+def slsqp_on_pixels(z: np.ndarray) -> np.ndarray:
+    """Simplex weights found on the pixels by scipy, starting from equal weights."""
+    K, n = z.shape
+    found = minimize(
+        lambda w: float(((w @ z) ** 2).mean()),
+        np.full(K, 1.0 / K),
+        jac=lambda w: 2.0 * (z @ (w @ z)) / n,
+        bounds=[(0.0, 1.0)] * K,
+        constraints={"type": "eq", "fun": lambda w: w.sum() - 1.0, "jac": lambda w: np.ones(K)},
+        method="SLSQP",
+        options={"ftol": 1e-16, "maxiter": 1000},
+    )
+    return found.x
