@@ -15,7 +15,8 @@ from kit.data.fill_sources import SPLITS
 from kit.data.folds import Folds
 from kit.data.index import Index
 from kit.data.pack import Pack
-from kit.data.predictions import Predictions, photo_split, read_predictions
+from kit.data.prediction_store import photo_split, read_predictions
+from kit.data.predictions import Predictions
 from kit.errors import Mismatch
 
 

@@ -15,7 +15,7 @@ from kit.core.workspace import PredictionSplit, Workspace
 from kit.data.folds import Folds
 from kit.data.index import Index
 from kit.data.pack import Pack
-from kit.data.predictions import ALL, list_sources, missing_folds, read_manifest, read_predictions
+from kit.data.prediction_store import ALL, list_sources, missing_folds, read_manifest, read_predictions
 from kit.errors import DamagedStore, KitError, Mismatch, MissingStep
 from kit.imaging.metrics import Estimate
 

@@ -55,7 +55,7 @@ def clip(
     if rename is not None and not neighbours:
         raise UsageError(f"--as {rename} names a source: it goes with --neighbours.")
     found = _model(model, download)
-    from kit.learning.training.distributed import device_named
+    from kit.pretrained.devices import device_named
 
     place = device_named(device)
     if neighbours:
@@ -164,7 +164,7 @@ def _prompts_table(found: list[Prompt]) -> str:
 
 def _rmse_by_prompt(project: Project, prompts: list[str]) -> dict[str, float]:
     """OOF RMSE of one sample of `kit sd` by prompt, where there is such a source: kit sd --prompt P --as NAME."""
-    from kit.data.predictions import list_sources, read_manifest
+    from kit.data.prediction_store import list_sources, read_manifest
 
     made = {}
     for source in list_sources(project.workspace):

@@ -113,7 +113,7 @@ def _warn(warnings: list[str]) -> None:
 
 def _judge(project: Project, name: str, *, looked: bool) -> None:
     """Say what looks wrong, what it scores, and what to type next."""
-    from kit.data.predictions import read_manifest
+    from kit.data.prediction_store import read_manifest
     from kit.errors import KitError
     from kit.exchange import doubts_about, doubts_about_score, own_score
 

@@ -56,7 +56,7 @@ def figure(
 def _default_columns(workspace: Workspace) -> list[str]:
     """The newest blend after its three heaviest members; without a blend, the first few sources."""
     from kit.blending import read_blend
-    from kit.data.predictions import list_sources
+    from kit.data.prediction_store import list_sources
     from kit.errors import MissingStep
 
     try:

@@ -12,7 +12,7 @@ from kit.core.progress import track
 from kit.core.workspace import PredictionSplit, Workspace
 from kit.data.index import Index, Sample
 from kit.data.pack import Pack
-from kit.data.predictions import is_done, photo_split, write_part
+from kit.data.prediction_store import is_done, photo_split, write_part
 from kit.errors import UnknownName
 from kit.imaging.fills import FILLS, fill_photos
 from kit.imaging.holes import scored_pixels

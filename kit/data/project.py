@@ -10,6 +10,7 @@ from kit.core.workspace import Workspace
 from kit.data.folds import Folds, read_folds
 from kit.data.index import Index, read_index
 from kit.data.pack import Pack, read_pack
+from kit.data.prediction_store import PredictionStore
 from kit.errors import MissingStep
 
 
@@ -46,3 +47,8 @@ class Project:
             return self.folds
         except MissingStep:
             return None
+
+    @cached_property
+    def predictions(self) -> PredictionStore:
+        """Every source's predictions. Raises `MissingStep` before `kit fetch`."""
+        return PredictionStore(self.workspace, self.index, lambda: self.folds_if_any)

@@ -12,7 +12,7 @@ import numpy as np
 from kit.blending import score_sources
 from kit.core.progress import track
 from kit.core.workspace import PredictionSplit
-from kit.data.predictions import read_manifest, read_predictions
+from kit.data.prediction_store import read_manifest, read_predictions
 from kit.data.project import Project
 from kit.exchange.values import Photos, from_score_space
 from kit.imaging.holes import scored_pixels

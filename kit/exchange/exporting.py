@@ -15,7 +15,8 @@ import numpy as np
 from kit.core.progress import progress
 from kit.core.storage import sweep, writing
 from kit.core.workspace import PredictionSplit
-from kit.data.predictions import Predictions, photo_split, read_predictions
+from kit.data.prediction_store import photo_split, read_predictions
+from kit.data.predictions import Predictions
 from kit.data.project import Project
 from kit.errors import MissingStep, UsageError
 

@@ -16,7 +16,7 @@ import numpy as np
 from kit.core.progress import byte_progress, track
 from kit.core.storage import digest_bytes, read_json, sweep
 from kit.core.workspace import PredictionSplit, Workspace, checked_name
-from kit.data.predictions import is_done, read_manifest, write_part
+from kit.data.prediction_store import is_done, read_manifest, write_part
 from kit.data.project import Project
 from kit.errors import DamagedStore, StoreError, UsageError
 from kit.exchange.arrays import npy_values, npz_values

@@ -12,7 +12,7 @@ import numpy as np
 from kit.competitions import Competition
 from kit.core.workspace import PredictionSplit
 from kit.data.index import Sample
-from kit.data.predictions import photo_split
+from kit.data.prediction_store import photo_split
 from kit.data.project import Project
 from kit.errors import PredictionsError
 

@@ -20,7 +20,8 @@ from kit.core.workspace import PredictionSplit, Split, Workspace
 from kit.data.folds import Folds
 from kit.data.index import Index, Sample
 from kit.data.pack import Pack
-from kit.data.predictions import Predictions, list_sources, read_predictions
+from kit.data.prediction_store import list_sources, read_predictions
+from kit.data.predictions import Predictions
 from kit.errors import MissingStep, UnknownName, UsageError
 from kit.imaging.holes import scored_pixels
 from kit.imaging.images import composite, resize, save_image, to_uint8

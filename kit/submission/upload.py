@@ -15,7 +15,7 @@ import numpy as np
 from kit.blending import blend_test_values, read_blend, score_sources
 from kit.core.progress import byte_progress
 from kit.core.storage import digest_file
-from kit.data.predictions import list_sources, read_predictions
+from kit.data.prediction_store import list_sources, read_predictions
 from kit.data.project import Project
 from kit.errors import KitError, MissingStep, RemoteUnavailable, SubmissionError, UnknownName
 from kit.imaging.metrics import Estimate

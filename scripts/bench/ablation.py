@@ -16,7 +16,7 @@ from pathlib import Path
 from kit.blending import residual_gram
 from kit.blending.evaluation.intervals import Bootstrap
 from kit.core.workspace import Workspace
-from kit.data.predictions import read_predictions
+from kit.data.prediction_store import read_predictions
 from kit.data.project import Project
 from kit.learning.experiments import Experiment, experiment, finished_fold
 from kit.learning.training.fit import fit_fold

@@ -22,7 +22,8 @@ from kit.core.workspace import Workspace
 from kit.data.folds import Folds, read_folds
 from kit.data.index import Index, Sample, read_index, write_index
 from kit.data.pack import PACK_VERSION, Pack, read_pack
-from kit.data.predictions import Predictions, list_sources, read_predictions, write_part
+from kit.data.prediction_store import list_sources, read_predictions, write_part
+from kit.data.predictions import Predictions
 from kit.imaging.holes import Box, boxes_to_text, scored_pixels
 
 SIZE, BOX, K_FOLDS = 256, 75, 5

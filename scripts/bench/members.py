@@ -22,7 +22,7 @@ from kit.blending.grams.residual_gram import ResidualGram
 from kit.blending.weights.linear import Regression, of_gram
 from kit.blending.weights.solvers import simplex
 from kit.core.workspace import Workspace
-from kit.data.predictions import list_sources, read_predictions
+from kit.data.prediction_store import list_sources, read_predictions
 from kit.data.project import Project
 
 

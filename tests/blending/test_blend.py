@@ -29,7 +29,7 @@ from kit.competitions import to_score_space
 from kit.core.workspace import Workspace
 from kit.data.folds import make_folds
 from kit.data.index import read_index
-from kit.data.predictions import read_predictions
+from kit.data.prediction_store import read_predictions
 from kit.errors import (
     DamagedStore,
     KitError,

@@ -18,7 +18,7 @@ from kit.blending.grams.residual_gram import residual_gram
 from kit.blending.weights.features import photo_facts
 from kit.blending.weights.mixing import checked_recipe, mix, plain_recipe
 from kit.competitions import to_score_space
-from kit.data.predictions import read_predictions
+from kit.data.prediction_store import read_predictions
 from kit.errors import DamagedStore, UnknownName
 from kit.imaging.holes import RINGS, rings_of, scored_pixels
 

@@ -16,7 +16,8 @@ from kit.blending.grams.cache import cached_gram
 from kit.blending.grams.layout import MOVE, TILE, lay_out
 from kit.blending.grams.residual_gram import REGIONS, ResidualGram, residual_gram
 from kit.competitions import to_score_space
-from kit.data.predictions import Predictions, read_predictions
+from kit.data.prediction_store import read_predictions
+from kit.data.predictions import Predictions
 from kit.errors import PredictionsError, UsageError
 from kit.imaging.holes import RINGS, Box, border_distances, hole_of, rings_of, scored_pixels
 

@@ -14,7 +14,7 @@ from kit.blending import make_blend, read_blend
 from kit.cli.options import remember_workspace, typed
 from kit.core.storage import only_one, write_json
 from kit.core.workspace import Workspace
-from kit.data.predictions import is_done, read_manifest
+from kit.data.prediction_store import is_done, read_manifest
 from kit.errors import DamagedStore, StoreError
 from kit.learning.experiments import Experiment, stored_experiment
 

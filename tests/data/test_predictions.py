@@ -15,10 +15,8 @@ from support.toy import Toy, make_toy_workspace, noisy, write_toy_source
 
 from kit.core.storage import read_json, save_array, write_json
 from kit.data.folds import make_folds
-from kit.data.predictions import (
+from kit.data.prediction_store import (
     ALL,
-    Part,
-    Predictions,
     fold_part,
     is_done,
     list_sources,
@@ -27,6 +25,7 @@ from kit.data.predictions import (
     read_predictions,
     write_part,
 )
+from kit.data.predictions import Part, Predictions
 from kit.errors import (
     DamagedStore,
     KitError,
@@ -245,7 +244,7 @@ def test_a_manifest_never_vouches_for_other_values(toy: Toy, monkeypatch: pytest
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("kit.data.predictions.write_json", killed)  # between values and manifest
+    monkeypatch.setattr("kit.data.prediction_store.write_json", killed)  # between values and manifest
     with pytest.raises(KeyboardInterrupt):
         write(toy, [value + 0.5 for value in zeros(toy)])
     assert read_manifest(toy.workspace, "s", "test", None) is None

@@ -26,7 +26,7 @@ from kit.competitions import to_score_space
 from kit.core.storage import read_json
 from kit.core.workspace import PredictionSplit
 from kit.data.pack import build_pack, read_pack
-from kit.data.predictions import read_manifest, read_predictions
+from kit.data.prediction_store import read_manifest, read_predictions
 from kit.data.project import Project
 from kit.errors import PredictionsError, StoreError, TableError
 from kit.exchange import compare_folds, doubts_about, export_source, import_part

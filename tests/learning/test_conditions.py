@@ -14,7 +14,7 @@ from support.command import kit, ok
 from support.tiny_clip import tiny_clip
 from support.trainings import finish, flags, project_at, results, start_together, tiny, train, train_until, weights_of
 
-from kit.data.predictions import read_predictions
+from kit.data.prediction_store import read_predictions
 from kit.data.project import Project
 from kit.errors import UsageError
 from kit.learning.conditions import conditions_of, principal

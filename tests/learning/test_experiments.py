@@ -16,7 +16,7 @@ from support.toy import Toy, make_toy_workspace
 
 from kit.core.storage import digest_of, read_json, write_json
 from kit.data.fill_sources import SPLITS
-from kit.data.predictions import part_samples, write_part
+from kit.data.prediction_store import part_samples, write_part
 from kit.data.project import Project
 from kit.errors import DamagedStore, KitError, UnknownName, UsageError
 from kit.learning.experiments import (

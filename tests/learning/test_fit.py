@@ -23,7 +23,7 @@ from kit.core.storage import digest_file, digest_of
 from kit.core.workspace import Workspace
 from kit.data.fill_sources import make_fill_source
 from kit.data.pack import build_pack
-from kit.data.predictions import read_manifest, read_predictions
+from kit.data.prediction_store import read_manifest, read_predictions
 from kit.data.project import Project
 from kit.errors import KitError, Mismatch, MissingStep, TrainingError, UnknownName, UsageError
 from kit.imaging.holes import scored_pixels

@@ -13,7 +13,8 @@ import torch
 from support.toy import Toy, make_toy_workspace, noisy, write_toy_source
 
 from kit.competitions import to_score_space
-from kit.data.predictions import Predictions, list_sources, read_manifest, read_predictions
+from kit.data.prediction_store import list_sources, read_manifest, read_predictions
+from kit.data.predictions import Predictions
 from kit.errors import KitError, Mismatch, MissingStep, PredictionsError, TrainingError, UsageError
 from kit.imaging.holes import scored_pixels
 from kit.learning.stacking import StackSettings, find_stack, stack_name, stack_recipe, train_stack

@@ -17,7 +17,7 @@ from support.toy import Toy, make_toy_workspace, write_toy_source
 from kit.blending import score_sources
 from kit.core.workspace import Workspace
 from kit.data.fill_sources import make_fill_source
-from kit.data.predictions import read_predictions
+from kit.data.prediction_store import read_predictions
 from kit.data.project import Project
 from kit.errors import DamagedStore, KitError, UsageError
 from kit.imaging.holes import Box, hole_of, scored_count, scored_pixels

@@ -14,7 +14,7 @@ from support.command import kit, ok
 from support.toy import Toy, make_toy_workspace, write_toy_source
 
 from kit.core.workspace import PredictionSplit
-from kit.data.predictions import read_predictions
+from kit.data.prediction_store import read_predictions
 from kit.data.project import Project
 from kit.errors import Mismatch, UsageError
 from kit.imaging.holes import scored_pixels

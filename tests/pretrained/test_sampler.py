@@ -30,7 +30,7 @@ from kit.core.workspace import Workspace
 from kit.data.folds import read_folds
 from kit.data.index import read_index, write_index
 from kit.data.pack import read_pack
-from kit.data.predictions import read_predictions
+from kit.data.prediction_store import read_predictions
 from kit.errors import KitError, TrainingError, UsageError
 from kit.pretrained.diffusion.model import find_model
 from kit.pretrained.diffusion.pipeline import load_painter

@@ -134,7 +134,7 @@ def test_the_command_tells_classes(toy: Toy, clip: Path) -> None:
 
 def test_the_command_compares_prompts_with_the_rmse_of_sources_made_by_them(toy: Toy, clip: Path) -> None:
     from kit.core.storage import write_json
-    from kit.data.predictions import read_manifest
+    from kit.data.prediction_store import read_manifest
 
     knowing(toy, clip)
     write_toy_source(toy, "sd-first")

@@ -10,7 +10,7 @@ import pytest
 from support.toy import Toy, make_toy_workspace, write_toy_source
 
 from kit.blending import make_blend, read_blend
-from kit.data.predictions import read_predictions
+from kit.data.prediction_store import read_predictions
 from kit.errors import ImageError, Mismatch, UnknownName, UsageError
 from kit.imaging.holes import scored_pixels
 from kit.imaging.images import load_image, to_uint8

@@ -27,7 +27,7 @@ from kit.core.workspace import PredictionSplit, Workspace
 from kit.data.folds import Folds, make_folds
 from kit.data.index import Index
 from kit.data.pack import Pack, build_pack, read_pack
-from kit.data.predictions import write_part
+from kit.data.prediction_store import write_part
 from kit.imaging.holes import Box, boxes_from_text, boxes_to_text, hole_of, scored_count, scored_pixels
 from kit.imaging.images import resize, save_image
 

@@ -17,7 +17,8 @@ from kit.core.workspace import Workspace
 from kit.data.folds import Folds
 from kit.data.index import Index
 from kit.data.pack import Pack
-from kit.data.predictions import Predictions, read_predictions
+from kit.data.prediction_store import read_predictions
+from kit.data.predictions import Predictions
 
 GRAM_VERSION = 3  # part of every cache key: raise it when the numbers change
 BANDS_VERSION = 1

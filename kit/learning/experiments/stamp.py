@@ -93,7 +93,7 @@ def _again(experiment: Experiment, fold: int) -> str:
 def finished_fold(project: Project, experiment: Experiment, fold: int) -> dict[str, Any] | None:
     """What `run.json` says of a fold whose training and predictions are there, or None."""
     from kit.data.fill_sources import SPLITS
-    from kit.data.predictions import is_done
+    from kit.data.prediction_store import is_done
 
     folder = project.workspace.run(experiment.name, fold)
     path, recipe = folder / "run.json", recipe_of(experiment)

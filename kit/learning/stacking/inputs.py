@@ -23,7 +23,8 @@ from kit.core.workspace import PredictionSplit, Workspace
 from kit.data.folds import Folds
 from kit.data.index import Index, Sample
 from kit.data.pack import Pack
-from kit.data.predictions import Predictions, photo_split, read_predictions
+from kit.data.prediction_store import photo_split, read_predictions
+from kit.data.predictions import Predictions
 from kit.errors import StoreError
 from kit.imaging.holes import border_distances, scored_pixels
 from kit.imaging.images import resize

@@ -13,7 +13,7 @@ from kit.core.storage import digest_of
 from kit.core.workspace import Workspace, checked_name
 from kit.data.folds import Folds
 from kit.data.index import Index
-from kit.data.predictions import list_sources, read_manifest, read_predictions
+from kit.data.prediction_store import list_sources, read_manifest, read_predictions
 from kit.errors import Mismatch, StoreError, UsageError
 
 KIND = "stack"

@@ -20,7 +20,7 @@ from kit.core.workspace import PredictionSplit, Workspace
 from kit.data.folds import Folds
 from kit.data.index import Index
 from kit.data.pack import Pack
-from kit.data.predictions import is_done, write_part
+from kit.data.prediction_store import is_done, write_part
 from kit.errors import StoreError, TrainingError, UsageError
 from kit.learning.stacking.inputs import SPLITS, Split, open_inputs
 from kit.learning.stacking.settings import (
@@ -33,8 +33,8 @@ from kit.learning.stacking.settings import (
 )
 from kit.learning.stacking.train import new_network, predict, train_network
 from kit.learning.training.checkpoints import drop_checkpoints
-from kit.learning.training.distributed import device_named
 from kit.learning.training.memory import keep_freed_memory
+from kit.pretrained.devices import device_named
 
 
 def train_stack(

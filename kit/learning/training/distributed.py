@@ -14,6 +14,7 @@ from torch import nn
 from kit.errors import TrainingError
 from kit.learning.datasets import Process
 from kit.learning.models.layers.sync_batch_norm import synchronise
+from kit.pretrained.devices import device_named
 
 PATIENCE = timedelta(hours=12)
 
@@ -110,18 +111,3 @@ def processes_on(device: str) -> Processes:
     cpu = device == "cpu" or not torch.cuda.is_available()
     accelerator = Accelerator(cpu=cpu, mixed_precision="no", kwargs_handlers=[patient])
     return Processes(accelerator.device, accelerator.process_index, accelerator.num_processes, accelerator)
-
-
-def device_named(name: str) -> torch.device:
-    """`auto`, `cpu`, `cuda` ... to a device. Raises `TrainingError` when it is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, ImportError, AttributeError) as error:
-        reason = str(error).splitlines()[0].split(". ")[0][:100]
-        raise TrainingError(
-            f"--device {name} cannot be used here ({reason}). Use --device cpu or --device auto."
-        ) from None
-    return device

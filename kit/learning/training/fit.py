@@ -16,15 +16,8 @@ from kit.core.progress import track
 from kit.core.storage import digest_of, read_json
 from kit.core.workspace import PredictionSplit, checked_name
 from kit.data.fill_sources import SPLITS, make_fill_source
-from kit.data.predictions import (
-    Predictions,
-    fold_part,
-    is_done,
-    photo_split,
-    read_manifest,
-    read_predictions,
-    write_part,
-)
+from kit.data.prediction_store import fold_part, is_done, photo_split, read_manifest, read_predictions, write_part
+from kit.data.predictions import Predictions
 from kit.data.project import Project
 from kit.errors import KitError, Mismatch, UnknownName, UsageError
 from kit.imaging.fills import FILLS

@@ -24,7 +24,8 @@ from kit.core.storage import digest_of
 from kit.core.workspace import PredictionSplit, checked_name
 from kit.data.fill_sources import SPLITS, make_fill_source
 from kit.data.index import Sample
-from kit.data.predictions import Predictions, is_done, photo_split, read_manifest, read_predictions, write_part
+from kit.data.prediction_store import is_done, photo_split, read_manifest, read_predictions, write_part
+from kit.data.predictions import Predictions
 from kit.data.project import Project
 from kit.errors import Mismatch, UsageError
 from kit.imaging.fills import FILLS

@@ -8,7 +8,6 @@ nothing else in it.
 from __future__ import annotations
 
 import inspect
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -253,14 +252,3 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _MEMORY)
-
-
-def device_of(name: str) -> torch.device:
-    """`auto`, `cpu`, `cuda:1` ... to a device; under torchrun `auto` and `cuda` mean this process's own GPU."""
-    from kit.learning.training.distributed import device_named
-
-    device = device_named(name)
-    rank = os.environ.get("LOCAL_RANK", "")
-    if device.type == "cuda" and device.index is None and rank.isdecimal():
-        return torch.device("cuda", int(rank) % torch.cuda.device_count())
-    return device

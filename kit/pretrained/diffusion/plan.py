@@ -12,7 +12,7 @@ from pathlib import Path
 from kit.core.storage import digest_bytes, read_json, write_json
 from kit.core.workspace import PredictionSplit
 from kit.data.index import Index, Sample
-from kit.data.predictions import photo_split
+from kit.data.prediction_store import photo_split
 from kit.errors import DamagedStore, UsageError
 from kit.imaging.holes import boxes_to_text
 from kit.pretrained.diffusion.sample_store import Cache

@@ -21,7 +21,7 @@ from kit.core.parallel import cores
 from kit.core.progress import Progress, progress
 from kit.core.workspace import Workspace
 from kit.data.pack import Pack
-from kit.data.predictions import photo_split
+from kit.data.prediction_store import photo_split
 from kit.errors import TrainingError
 from kit.pretrained.diffusion.claims import Claims
 from kit.pretrained.diffusion.model import Model

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 from kit.core.workspace import PredictionSplit, checked_name
-from kit.data.predictions import photo_split
+from kit.data.prediction_store import photo_split
 from kit.data.project import Project
 from kit.errors import KitError, PredictionsError, UsageError
 from kit.pretrained.diffusion.measure import Measured, measure_samples
@@ -144,7 +144,7 @@ def _class_of(project: Project, request: Request) -> ClassOf:
     if request.clip is None or not lacking or not any(map(needs_class, request.templates)):
         return class_in_index
     from kit.pretrained.clip import zero_shot_classes
-    from kit.pretrained.diffusion.pipeline import device_of
+    from kit.pretrained.devices import device_of
 
     told: dict[str, str] = {}
     for split, samples in photos.items():
@@ -156,7 +156,8 @@ def _class_of(project: Project, request: Request) -> ClassOf:
 def _exact(settings: Settings, device: str) -> Settings:
     if settings.dtype != "auto":
         return settings
-    from kit.pretrained.diffusion.pipeline import device_of, dtype_on
+    from kit.pretrained.devices import device_of
+    from kit.pretrained.diffusion.pipeline import dtype_on
 
     return replace(settings, dtype=dtype_on(settings.dtype, device_of(device)))
 
@@ -223,7 +224,7 @@ def _make(session: Session) -> Outcome:
     if session.model is None:
         assert session.lacking is not None
         raise session.lacking
-    from kit.pretrained.diffusion.pipeline import device_of
+    from kit.pretrained.devices import device_of
     from kit.pretrained.diffusion.sampler import Options, make_samples
 
     options = Options(request.batch, request.low_memory, request.shard, quiet=not request.leads)

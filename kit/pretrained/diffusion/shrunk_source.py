@@ -15,15 +15,8 @@ from kit.competitions import score_scale, to_score_space
 from kit.core.progress import track
 from kit.core.workspace import PredictionSplit
 from kit.data.fill_sources import make_fill_source
-from kit.data.predictions import (
-    Predictions,
-    fold_part,
-    is_done,
-    list_sources,
-    photo_split,
-    read_predictions,
-    write_part,
-)
+from kit.data.prediction_store import fold_part, is_done, list_sources, photo_split, read_predictions, write_part
+from kit.data.predictions import Predictions
 from kit.data.project import Project
 from kit.imaging.fills import FILLS
 from kit.pretrained.diffusion.measure import truth_of

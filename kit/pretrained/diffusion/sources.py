@@ -17,7 +17,7 @@ import numpy as np
 from kit.core.progress import track
 from kit.core.storage import digest_file, writing
 from kit.core.workspace import PredictionSplit, Workspace
-from kit.data.predictions import is_done, photo_split, read_manifest, write_part
+from kit.data.prediction_store import is_done, photo_split, read_manifest, write_part
 from kit.data.project import Project
 from kit.errors import StoreError, UsageError
 from kit.imaging.fills import FILLS

@@ -1,0 +1,433 @@
+"""The prediction store: every source's predictions of one project, written, named and opened. Knows no model.
+
+    predictions/<source>/oof/<part>.npy, .json      training photos, each predicted by what has not seen it
+    predictions/<source>/test/<part>.npy, .json     test photos
+
+A part is `all` (fitted on no fold: classical fills, pretrained generators) or `fold_<k>` (in `oof` the photos of that
+fold, in `test` all test photos; the folds' test predictions are averaged when read). Each `.npy` is flat, float16
+`(values, 3)` RGB in [0, 1]: photo after photo in index order, within a photo the scored pixels in order
+(`kit.imaging.holes.scored_pixels`). Folds trained on different machines meet here by copying files: no step gathers
+them. The manifest is written last and names the digests of index, folds, recipe and values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kit.core.storage import digest_of, read_json, sweep, write_json, writing
+from kit.core.workspace import PredictionSplit, Split, Workspace, checked_name
+from kit.data.folds import Folds
+from kit.data.index import Index, Sample
+from kit.data.predictions import Part, Predictions
+from kit.errors import DamagedStore, Mismatch, MissingStep, PredictionsError, StoreError, UnknownName, UsageError
+from kit.imaging.fills import FILLS
+
+ALL = "all"
+SPLITS: tuple[PredictionSplit, PredictionSplit] = ("oof", "test")
+
+
+class SourceKind(StrEnum):
+    """What made a source, as the `kind` of its recipe says it; blends share the sources' names."""
+
+    FILL = "fill"
+    EXPERIMENT = "experiment"
+    STACK = "stack"
+    IMPORT = "import"
+    DIFFUSION = "diffusion"
+    NEIGHBOURS = "neighbours"
+    BLEND = "blend"
+
+
+_CALLED = {
+    SourceKind.FILL: "a fill",
+    SourceKind.EXPERIMENT: "a trained experiment",
+    SourceKind.STACK: "a stack",
+    SourceKind.IMPORT: "an imported source",
+    SourceKind.DIFFUSION: "a source of Stable Diffusion",
+    SourceKind.NEIGHBOURS: "a source of neighbours",
+    SourceKind.BLEND: "a blend",
+}
+
+_MADE_BY_ONE_COMMAND = {SourceKind.STACK, SourceKind.DIFFUSION, SourceKind.NEIGHBOURS}
+
+_MANIFEST: dict[str, tuple[type, ...]] = {
+    "source": (str,),
+    "split": (str,),
+    "part": (str,),
+    "made_by": (str,),
+    "recipe": (dict,),
+    "index": (str,),
+    "folds": (str, type(None)),
+    "values": (int,),
+    "digest": (str,),
+    "seconds": (int, float),
+}
+
+
+def fold_part(fold: int) -> str:
+    """Return the part's name for one fold."""
+    return f"fold_{fold}"
+
+
+def part_name(fold: int | None) -> str:
+    """Return the part's name for one fold, or for no fold."""
+    return ALL if fold is None else fold_part(fold)
+
+
+def photo_split(split: PredictionSplit) -> Split:
+    """Return the index split that a prediction split is about."""
+    return "train" if split == "oof" else "test"
+
+
+class PredictionStore:
+    """All sources of one workspace, bound to its index and folds.
+
+    Args:
+        folds: what gives the folds, or None before `kit folds`; asked when a part by fold is first needed.
+    """
+
+    def __init__(self, workspace: Workspace, index: Index, folds: Callable[[], Folds | None] = lambda: None) -> None:
+        self.workspace = workspace
+        self.index = index
+        self._give_folds = folds
+
+    @cached_property
+    def folds(self) -> Folds | None:
+        """The folds, or None before `kit folds`."""
+        return self._give_folds()
+
+    # --- names
+
+    def sources(self) -> list[str]:
+        """Return the names of all sources with at least one part, sorted."""
+        if not self.workspace.predictions.is_dir():
+            return []
+        return sorted(path.name for path in self.workspace.predictions.iterdir() if list(path.glob("*/*.json")))
+
+    def kind_of(self, name: str) -> SourceKind | None:
+        """Return what has this name: a fill, a blend, a training, a stored source, or None when the name is free.
+
+        Raises:
+            DamagedStore: a manifest under this name is not one that kit wrote.
+        """
+        if name in FILLS:
+            return SourceKind.FILL
+        if self.workspace.blend(name).is_file():
+            return SourceKind.BLEND
+        for path in sorted((self.workspace.predictions / name).glob("*/*.json")):
+            recipe = read_json(path, made_by="kit sources").get("recipe")
+            if not isinstance(recipe, dict) or recipe.get("kind") not in list(SourceKind):
+                raise DamagedStore(f"{path} is not the manifest that kit wrote. Delete it, then run the same again.")
+            return SourceKind(recipe["kind"])
+        return SourceKind.EXPERIMENT if (self.workspace.runs / name).is_dir() else None
+
+    def claim_name(self, name: str, kind: SourceKind, *, hint: str) -> None:
+        """Check that a source (or a blend) of this kind may be stored under this name.
+
+        Args:
+            hint: ends the message: how to give another name.
+
+        Raises:
+            UsageError: the name cannot be a file's, or belongs to something of another kind.
+        """
+        checked_name("The blend" if kind is SourceKind.BLEND else "The source", name)
+        if name == ALL:
+            raise UsageError(f"{name} is the word for all fills. {hint}")
+        if (taken := self.kind_of(name)) not in (None, kind):
+            raise UsageError(f"{name} is the name of {_CALLED[taken]}. {hint}")  # type: ignore[index]
+
+    # --- writing
+
+    def write(
+        self,
+        source: str,
+        split: PredictionSplit,
+        values: Iterable[np.ndarray],
+        *,
+        made_by: str,
+        recipe: dict[str, Any],
+        fold: int | None = None,
+        seconds: Callable[[], float] | None = None,
+    ) -> None:
+        """Stream one part to disk, whole or not at all.
+
+        Args:
+            values: for each photo of the part, in order, `(n, 3)` float RGB; clipped to [0, 1] here.
+            made_by: the command that makes this part again.
+            recipe: what made it; another recipe under the same source name is refused when read together.
+            fold: None for a source fitted on no fold.
+            seconds: called at the end; the computing time to note in the manifest.
+
+        Raises:
+            PredictionsError: values that are not finite, or not one `(n, 3)` array for each photo.
+        """
+        samples = self.photos(split, fold)
+        path = self.path(source, split, fold)
+        sweep(path.parent)
+        total = sum(sample.scored for sample in samples)
+        sha = hashlib.sha256()
+        with writing(path) as file:
+            header = {"descr": "<f2", "fortran_order": False, "shape": (total, 3)}
+            np.lib.format.write_array_header_1_0(file, header)
+            for chunk in _checked(values, samples, source):
+                data = chunk.tobytes()
+                sha.update(data)
+                file.write(data)
+            # a manifest of older values must not vouch for these, but must stay until these are safely on the disk
+            file.flush()
+            os.fsync(file.fileno())
+            if not _vouches_for(path.with_suffix(".json"), sha.hexdigest()[:16]):
+                path.with_suffix(".json").unlink(missing_ok=True)
+        write_json(
+            path.with_suffix(".json"),
+            {
+                "source": source,
+                "split": split,
+                "part": part_name(fold),
+                "made_by": made_by,
+                "recipe": recipe,
+                "index": self.index.digest,
+                "folds": self._folds_digest(fold),
+                "photos": len(samples),
+                "values": total,
+                "digest": sha.hexdigest()[:16],
+                "seconds": round(seconds(), 3) if seconds else 0.0,
+            },
+        )
+
+    def path(self, source: str, split: PredictionSplit, fold: int | None) -> Path:
+        """Return the `.npy` of one part."""
+        return self.workspace.source(source, split) / f"{part_name(fold)}.npy"
+
+    def photos(self, split: PredictionSplit, fold: int | None) -> list[Sample]:
+        """Return the photos of one part, in order."""
+        samples = self.index.split(photo_split(split))
+        if split == "test" or fold is None:
+            return list(samples)
+        assert self.folds is not None, "an OOF part of a fold needs the folds"
+        return [samples[position] for position in self.folds.valid_positions(fold)]
+
+    def _folds_digest(self, fold: int | None) -> str | None:
+        return None if fold is None or self.folds is None else self.folds.digest
+
+    # --- what is there
+
+    def manifest(self, source: str, split: PredictionSplit, fold: int | None) -> dict[str, Any] | None:
+        """Return the manifest of one part, or None when the part is not there (or not whole).
+
+        Raises:
+            DamagedStore: it is not as kit wrote it.
+        """
+        path = self.path(source, split, fold).with_suffix(".json")
+        if not path.is_file() or not path.with_suffix(".npy").is_file():
+            return None
+        again = f"kit predict {source} --fold {fold}"
+        if fold is None:
+            again = f"kit fill {source}" if source in FILLS else f"kit import {source} --{split} FILE, or what made it"
+        manifest = read_json(path, made_by=again)
+        wrong = [key for key, kinds in _MANIFEST.items() if key not in manifest or not isinstance(manifest[key], kinds)]
+        if wrong or (manifest["source"], manifest["split"], manifest["part"]) != (source, split, part_name(fold)):
+            what = f"{', '.join(wrong)} missing or of the wrong kind" if wrong else "it is of another source or part"
+            raise DamagedStore(f"{path} is not the manifest that kit wrote ({what}). Delete it, then run: {again}")
+        return manifest
+
+    def is_done(self, source: str, split: PredictionSplit, recipe: dict[str, Any], *, fold: int | None = None) -> bool:
+        """Return whether exactly this part is there already: same recipe, index and folds."""
+        manifest = self.manifest(source, split, fold)
+        return (
+            manifest is not None
+            and digest_of(manifest["recipe"]) == digest_of(recipe)
+            and manifest["index"] == self.index.digest
+            and manifest["folds"] == self._folds_digest(fold)
+            and _is_whole(self.path(source, split, fold), manifest)
+        )
+
+    def missing_folds(self, source: str, split: PredictionSplit) -> list[int]:
+        """Return the folds of which this source has no predictions."""
+        assert self.folds is not None
+        return [fold for fold in range(self.folds.k) if self.manifest(source, split, fold) is None]
+
+    # --- reading
+
+    def read(self, source: str, split: PredictionSplit, *, partial: bool = False) -> Predictions:
+        """Open one source; with `partial`, whatever folds of it are there (`Predictions.photos` tells which photos).
+
+        Raises:
+            UnknownName: there is no such source.
+            MissingStep: folds are absent; the message names them.
+            Mismatch: made for another index or other folds.
+            DamagedStore: a file is not as its manifest says.
+        """
+        checked_name("The source", source)
+        known = self.sources()
+        if source not in known:
+            raise UnknownName("source", source, known)
+        counts = np.array([sample.scored for sample in self.index.split(photo_split(split))], np.int64)
+        if self.manifest(source, split, None) is not None:
+            part = self._open_part(source, split, None)
+            places = np.stack([np.zeros(len(counts), np.int64), _starts(counts)], axis=1)[:, None]
+            return Predictions(source, split, (part,), places, counts)
+        return self._read_by_fold(source, split, counts, partial)
+
+    def _read_by_fold(self, source: str, split: PredictionSplit, counts: np.ndarray, partial: bool) -> Predictions:
+        folds = self.folds
+        if folds is None:
+            raise MissingStep(f"{source} was made fold by fold, and {self.workspace.folds} is missing. Run: kit folds")
+        absent = self.missing_folds(source, split)
+        if absent and not (partial and len(absent) < folds.k):
+            named = ", ".join(map(str, absent))
+            how = self._how_to_make(source, split, absent)
+            raise MissingStep(f"{source} lacks the {split} predictions of folds {named}. {how}")
+        present = [fold for fold in range(folds.k) if fold not in absent]
+        parts = tuple(self._open_part(source, split, fold) for fold in present)
+        if len({digest_of(part.manifest["recipe"]) for part in parts}) > 1:
+            again = f"kit train {source} --fold all --force"
+            raise Mismatch(f"The folds of {source} were trained with different settings. Train them alike: {again}")
+        if split == "test":
+            starts = np.broadcast_to(_starts(counts)[:, None], (len(counts), len(parts)))
+            numbers = np.broadcast_to(np.arange(len(parts)), starts.shape)
+            return Predictions(source, split, parts, np.stack([numbers, starts], axis=2), counts)
+        places = np.full((len(counts), 1, 2), -1, np.int64)
+        for number, fold in enumerate(present):
+            positions = folds.valid_positions(fold)
+            places[positions, 0, 0] = number
+            places[positions, 0, 1] = _starts(counts[positions])
+        return Predictions(source, split, parts, places, counts)
+
+    def _how_to_make(self, source: str, split: PredictionSplit, absent: Sequence[int]) -> str:
+        """Return how absent folds are made: as the manifests of those that are there say, else by training."""
+        assert self.folds is not None
+        for other in SPLITS:
+            whole = self.manifest(source, other, None)
+            if whole is not None and whole["recipe"].get("kind") == SourceKind.IMPORT:
+                return f"Run: kit import {source} --{split} FILE"
+        for fold in range(self.folds.k):
+            manifest = None if fold in absent else self.manifest(source, split, fold)
+            if manifest is not None and manifest["recipe"].get("kind") in _MADE_BY_ONE_COMMAND:
+                return f"Run: {manifest['made_by']}"
+        if source in FILLS:
+            return f"Run: kit fill {source} --force"
+        flags = " ".join(f"--fold {fold}" for fold in absent)
+        trained = all((self.workspace.run(source, fold) / "model.safetensors").is_file() for fold in absent)
+        return f"Run: kit {'predict' if trained else 'train'} {source} {flags}"
+
+    def _open_part(self, source: str, split: PredictionSplit, fold: int | None) -> Part:
+        manifest = self.manifest(source, split, fold)
+        path = self.path(source, split, fold)
+        if manifest is None:
+            raise MissingStep(f"{path} is missing.")
+        again = f"Run: {manifest['made_by']} --force"
+        if manifest["index"] != self.index.digest:
+            raise Mismatch(
+                f"{path} was made for another index ({manifest['index']}, here {self.index.digest}). {again}"
+            )
+        if fold is not None and self.folds is not None and manifest["folds"] != self.folds.digest:
+            raise Mismatch(f"{path} was made with other folds ({manifest['folds']}, here {self.folds.digest}). {again}")
+        part = Part(part_name(fold), path, manifest)
+        array, total = part.mapped(), sum(sample.scored for sample in self.photos(split, fold))
+        if array.shape != (total, 3) or array.dtype != np.float16 or manifest["values"] != total:
+            raise DamagedStore(
+                f"{path} holds {array.dtype} values of shape {array.shape}, and its manifest says "
+                f"{manifest['values']}; it should be float16 ({total}, 3). {again}"
+            )
+        return part
+
+
+def _vouches_for(manifest: Path, digest: str) -> bool:
+    # two processes that make the same values at once must not take each other's manifest away from a reader
+    try:
+        return bool(read_json(manifest, made_by="").get("digest") == digest)
+    except StoreError:
+        return False
+
+
+def _checked(values: Iterable[np.ndarray], samples: Sequence[Sample], source: str) -> Iterator[np.ndarray]:
+    count = 0
+    for sample, chunk in _pairs(samples, values, source):
+        count += 1
+        if chunk.shape != (sample.scored, 3):
+            raise PredictionsError(
+                f"{source}: {sample.id} needs values of shape {(sample.scored, 3)}, got {tuple(chunk.shape)}."
+            )
+        if not np.isfinite(chunk).all():
+            bad = int((~np.isfinite(chunk)).sum())
+            raise PredictionsError(
+                f"{source}: {bad} of the {chunk.size} values of {sample.id} are not finite (NaN or infinite)."
+            )
+        yield np.ascontiguousarray(np.clip(chunk, 0.0, 1.0).astype("<f2"))
+    if count != len(samples):
+        raise PredictionsError(f"{source}: values for {count} photos, but the part has {len(samples)}.")
+
+
+def _pairs(samples: Sequence[Sample], values: Iterable[np.ndarray], source: str) -> Iterator[tuple[Sample, np.ndarray]]:
+    position = -1
+    for position, chunk in enumerate(values):
+        if position >= len(samples):
+            raise PredictionsError(f"{source}: values for more than the {len(samples)} photos of the part.")
+        yield samples[position], chunk
+
+
+def _is_whole(path: Path, manifest: dict[str, Any]) -> bool:
+    """Whether the file has the length that its manifest says: cheap, and catches what was cut."""
+    header = 128  # of every .npy that `write_part` writes
+    return path.stat().st_size == header + manifest["values"] * 3 * 2
+
+
+def _starts(counts: np.ndarray) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(counts)[:-1]]) if len(counts) else np.zeros(0, np.int64)
+
+
+# The rooms move to the methods above one by one; these go when the last has moved.
+
+
+def _store(workspace: Any, index: Any, folds: Folds | None) -> PredictionStore:
+    return PredictionStore(workspace, index, lambda: folds)
+
+
+def write_part(
+    workspace: Any, index: Any, source: str, split: PredictionSplit, values: Any, *, folds: Any = None, **rest: Any
+) -> None:
+    """Moved to `PredictionStore.write`."""
+    _store(workspace, index, folds).write(source, split, values, **rest)
+
+
+def read_manifest(workspace: Any, source: str, split: PredictionSplit, fold: int | None) -> dict[str, Any] | None:
+    """Moved to `PredictionStore.manifest`."""
+    return _store(workspace, None, None).manifest(source, split, fold)
+
+
+def is_done(
+    workspace: Any, index: Any, source: str, split: PredictionSplit, recipe: Any, *, folds: Any = None, fold: Any = None
+) -> bool:
+    """Moved to `PredictionStore.is_done`."""
+    return _store(workspace, index, folds).is_done(source, split, recipe, fold=fold)
+
+
+def list_sources(workspace: Any) -> list[str]:
+    """Moved to `PredictionStore.sources`."""
+    return _store(workspace, None, None).sources()
+
+
+def read_predictions(
+    workspace: Any, index: Any, folds: Any, source: str, split: PredictionSplit, *, partial: bool = False
+) -> Predictions:
+    """Moved to `PredictionStore.read`."""
+    return _store(workspace, index, folds).read(source, split, partial=partial)
+
+
+def missing_folds(workspace: Any, folds: Any, source: str, split: PredictionSplit) -> list[int]:
+    """Moved to `PredictionStore.missing_folds`."""
+    return _store(workspace, None, folds).missing_folds(source, split)
+
+
+def part_samples(index: Any, split: PredictionSplit, folds: Any, fold: int | None) -> list[Sample]:
+    """Moved to `PredictionStore.photos`."""
+    return _store(None, index, folds).photos(split, fold)
