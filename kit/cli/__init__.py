@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from kit import __version__
-from kit.cli.options import remember_workspace, typed
+from kit.cli.options import COMMANDS, hoist_global_options, remember_workspace, typed
 from kit.errors import KitError
 
 # from 0.26 on Typer carries its own copy of click: either one's exceptions are reached through one that Typer names
@@ -18,8 +20,20 @@ _ClickException: type[Exception] = typer.BadParameter.__mro__[2]
 
 INTERRUPTED = 130  # what shells give for Ctrl-C
 
+MODULES = ("blend", "clip", "data", "demo", "exchange", "figure", "sd", "submit", "train")
+
+
+class _InOrder(typer.core.TyperGroup):
+    """Lists the commands in the order in which they are used."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the commands of `COMMANDS` in its order, then any other."""
+        return sorted(self.commands, key=lambda name: COMMANDS.index(name) if name in COMMANDS else len(COMMANDS))
+
+
 app = typer.Typer(
     name="kit",
+    cls=_InOrder,
     invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -71,17 +85,10 @@ def main(
 
 def run() -> None:
     """Run the command line; any mendable failure is one line on standard error and exit code 2."""
-    # importing a module of commands registers them; none of them imports torch, pandas or kaggle at its top
-    from kit.cli import blend as decide
-    from kit.cli import clip, data, sd
-    from kit.cli import exchange as imports
-    from kit.cli import figure as show
-    from kit.cli import submit as leaderboard
-    from kit.cli import train as models
-
-    assert clip and data and decide and imports and leaderboard and models and sd and show
+    for module in MODULES:  # importing it registers its commands; none imports torch, pandas or kaggle at its top
+        importlib.import_module(f"kit.cli.{module}")
     try:
-        code = app(standalone_mode=False)
+        code = app(hoist_global_options(sys.argv[1:]), standalone_mode=False)
     except KitError as error:
         _fail(str(error))
     except _ClickException as error:

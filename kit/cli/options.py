@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-_COMMANDS = re.compile(
-    r"\bkit (fetch|folds|fill|train|predict|sources|blend|upload|submissions|check|grade|figure|import|export|sd|clip)"
-    r"\b"
+COMMANDS = (
+    *("fetch", "folds", "fill", "train", "predict", "sd", "clip", "sources", "blend"),  # the chain, in its order
+    *("upload", "submissions", "check", "grade", "figure", "export", "import", "demo"),
 )
+"""Every command, as `kit --help` lists them."""
+
+_TYPED = re.compile(rf"\bkit ({'|'.join(name for name in COMMANDS if name != 'demo')})\b")
+_GLOBAL = ("-w", "--workspace", "--competition")  # global options, each with a value
 
 if TYPE_CHECKING:
     from kit.core.workspace import Workspace
@@ -23,6 +27,29 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of everything random.")]
 FoldOption = Annotated[list[str], typer.Option("--fold", help="A fold's number, or all. May be repeated.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")]
+
+
+def hoist_global_options(words: list[str]) -> list[str]:
+    """Return the command line with the global options first, wherever they were typed: `kit fetch -w DIR` works too."""
+    first, rest = [], []
+    end = words.index("--") if "--" in words else len(words)
+    position = 0
+    while position < end:
+        word = words[position]
+        if word in _GLOBAL and position + 1 < end:
+            first += [word, words[position + 1]]
+            position += 1
+        elif word.startswith(("--workspace=", "--competition=")):
+            first.append(word)
+        else:
+            rest.append(word)
+        position += 1
+    return [*first, *rest, *words[end:]]
+
+
+def split_commas(names: list[str]) -> list[str]:
+    """Return names that were typed apart or with commas between them, each once: `a,b c` gives a, b, c."""
+    return list(dict.fromkeys(name for names_typed in names for name in names_typed.split(",") if name))
 
 
 _prefix = ""  # what a suggested command needs to reach the same workspace: set once, by the global options
@@ -38,7 +65,7 @@ def remember_workspace(root: Path, competition: str | None, by_environment: bool
 
 def typed(message: str) -> str:
     """The message with its commands as they must be typed for this workspace."""
-    return _COMMANDS.sub(lambda found: f"kit {_prefix}{found.group(1)}", message) if _prefix else message
+    return _TYPED.sub(lambda found: f"kit {_prefix}{found.group(1)}", message) if _prefix else message
 
 
 def workspace_of(context: typer.Context, slug: str | None = None) -> Workspace:
