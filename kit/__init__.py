@@ -1,16 +1,24 @@
 """kit: fetch, fold, fill, train, blend and upload for competitions that hide part of every picture.
 
-The layers, lowest first (a module imports only from its own layer's list and below; `tests/test_layering.py` keeps it):
+The rooms, in the order in which data flows; each imports only from those above it (kept by the import contracts in
+pyproject.toml), and the two middle branches never meet:
 
-    0   errors  workspace  storage  progress  threads                           standard library and numpy
-    1   images  holes  fills  metrics                                           + opencv, scipy
-    2   competitions  archive  index  pack  folds  reading  predictions  sources  project    + pandas, scikit-learn
-    3a experiments datasets spectral models losses checkpoints training inference fitting stacking clip diffusion +torch
-    3b  blending  rows  submission  grading  ledger  importing                  numpy, scipy, pandas, pyarrow, numba
-    4   remote  report  demo  fetching  uploading                               the edges: Kaggle, pictures
-    5   cli                                                                     parse, call, print one result
+    errors         the tree of errors that a user can mend
+    core           files, paths, locks, progress, threads: no word of photos
+    imaging        pixels: images, holes, metrics, classical fills
+    competitions   one module a competition: index, value range, encode, decode
+    remote         Kaggle
+    data           from an archive to a project: fetch, index, pack, folds, the prediction store, fill sources
 
-3a and 3b never import each other: a blend needs no model, and a model no blend.
+    pretrained     networks trained elsewhere: hub, weights, prompts, CLIP, Stable Diffusion
+    learning       everything that trains: experiments, losses, batches, models, the engine, the stack
+
+    blending       residual Grams, weights, honest scores, the choice among blends
+    submission     rows of a CSV: write, check, grade, note, upload
+    exchange       predictions from and for others
+    report         pictures
+
+    cli            one file a verb or family: parse, call one function, print one result
 """
 
 __version__ = "0.1.0"
