@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 from support.command import kit, ok
 from support.tiny_clip import NUMBERS, SIZE, tiny_clip, tiny_timm
 from support.toy import Toy, make_toy_workspace
@@ -96,6 +98,16 @@ def test_texts_are_as_transformers_own_model_has_them(toy: Toy, clip: Path) -> N
     np.testing.assert_allclose(found, torch.nn.functional.normalize(wanted, dim=1).numpy(), atol=1e-6)
     again = text_embeddings(toy.workspace, find_model(str(clip)), texts[::-1])
     np.testing.assert_array_equal(again, found[::-1])
+
+
+def test_a_weights_file_with_its_classes_gives_the_vectors_before_them(toy: Toy, tmp_path: Path) -> None:
+    """As timm's files of the hub are: the layer of ImageNet's classes is in them, and is left out."""
+    network = timm.create_model("test_efficientnet", num_classes=5)
+    save_file(
+        {name: value.contiguous() for name, value in network.state_dict().items()}, tmp_path / "whole.safetensors"
+    )
+    vectors = embedded(toy, f"timm:test_efficientnet:{tmp_path / 'whole.safetensors'}")
+    assert vectors.shape == (12, network.num_features)
 
 
 def test_a_vision_tower_alone_gives_the_photos_of_the_whole_model(toy: Toy, clip: Path, tmp_path: Path) -> None:

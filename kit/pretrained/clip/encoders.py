@@ -78,6 +78,8 @@ class _Timm:
 
         state = read_weights(model.place)
         classes = len(state["head.weight"]) if "head.weight" in state else 0  # CLIP's projection, where the file has it
+        if not classes:
+            state = _without_classifier(state, model.architecture)
         try:
             network: Any = timm.create_model(model.architecture, pretrained=False, num_classes=classes)
         except Exception as error:  # each model of timm raises what it likes
@@ -102,6 +104,15 @@ class _Timm:
         raise UsageError(
             f"{self._name} is a vision encoder and reads no text. Give a CLIP: kit clip --model PATH_OR_ID"
         )
+
+
+def _without_classifier(state: dict[str, torch.Tensor], architecture: str) -> dict[str, torch.Tensor]:
+    """Leave out the layer that names ImageNet's classes: files of the hub have it, and vectors are what comes before."""
+    import timm
+
+    named = getattr(timm.get_pretrained_cfg(architecture), "classifier", None) or ()
+    layers = (named,) if isinstance(named, str) else tuple(named)
+    return {key: value for key, value in state.items() if not key.startswith(tuple(f"{layer}." for layer in layers))}
 
 
 class _Transformers:
