@@ -1,74 +1,185 @@
-"""`kit clip`: vectors of photos, and what they are good for."""
+"""`kit clip`: vectors of photos, and what is made of them: classes, prompts, a source."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kit.cli import app
 from kit.cli.options import DeviceOption, ForceOption, JsonOption, project_of
+from kit.cli.verbs import CONTEXT, VerbGroup
 
 if TYPE_CHECKING:
     from kit.core.workspace import Split
     from kit.data.project import Project
-    from kit.pretrained.clip import Model, Prompt, ZeroShot
+    from kit.pretrained.clip.model import ClipModel
+    from kit.pretrained.clip.zero_shot import PromptScore, ZeroShot
 
 
-@app.command()
-def clip(
-    context: typer.Context,
-    model: Annotated[
-        str, typer.Option("--model", help="thumbnail, a folder, OWNER/NAME of the hub, or timm:MODEL:WEIGHTS_FILE.")
-    ] = "thumbnail",
-    download: Annotated[bool, typer.Option("--download", help="Fetch from the hub what is not here.")] = False,
-    classes: Annotated[bool, typer.Option("--classes", help="Tell the class of each photo.")] = False,
-    names: Annotated[str | None, typer.Option("--names", help="Class names with commas between.")] = None,
-    prompts: Annotated[list[str], typer.Option("--prompts", help="Prompt to compare, may be repeated.")] = [],  # noqa: B006
-    neighbours: Annotated[bool, typer.Option("--neighbours", help="Make the source clip-neighbours.")] = False,
-    k: Annotated[int, typer.Option("--k", help="Neighbours of each photo.")] = 32,
-    rename: Annotated[str | None, typer.Option("--as", help="Store the neighbours under this name.")] = None,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
-    force: ForceOption = False,
-) -> None:
-    """Vectors of the visible part of each photo, computed once, and what they are good for.
+class _ClipVerbs(VerbGroup):
+    usual = "embed"
+    flags = {"--neighbours": "neighbours", "--classes": "classes", "--prompts": "prompts"}  # noqa: RUF012  # ClassVar
+    renamed = {("classes", "--prompts"): "--prompt", ("prompts", "--prompts"): ""}  # noqa: RUF012
+
+
+verbs = typer.Typer(cls=_ClipVerbs, rich_markup_mode=None, context_settings=CONTEXT)
+app.add_typer(verbs, name="clip")
+
+ModelOption = Annotated[
+    str, typer.Option("--model", help="thumbnail, a folder, OWNER/NAME of the hub, or timm:MODEL:WEIGHTS_FILE.")
+]
+DownloadOption = Annotated[bool, typer.Option("--download", help="Fetch from the hub what is not here.")]
+
+
+@verbs.callback()
+def clip() -> None:
+    """Compute vectors of the visible part of each photo, and use them.
 
     The built-in `thumbnail` needs no weights. A CLIP is a folder in the hub's format, a model of the hub (licence and
     size are said first, and nothing is fetched without --download), or a vision encoder of timm with its weights file.
-    `kit train --set clip=MODEL` tells networks what a photo shows; `kit sd --clip MODEL` asks for missing classes.
+    `kit train --set clip_model=MODEL` lets networks see a photo's vector; `kit sd run --clip MODEL` predicts missing
+    classes.
 
     \b
     Examples:
-      kit clip --model openai/clip-vit-base-patch32 --download
-      kit clip --model clip-vit-base-patch32 --classes            # a folder
-      kit clip --model clip-vit-base-patch32 --classes --names cat,dog,elephant,tiger --prompts "a photo of a {class}"
-      kit clip --model clip-vit-base-patch32 --prompts "Real image of an {animal}, no text" --prompts "a {class}"
-      kit clip --neighbours                                       # a source, by thumbnails
-      kit clip --model clip-vit-base-patch32 --neighbours --k 16 --as clip-neighbours-16
+      kit clip embed --model openai/clip-vit-base-patch32 --download
+      kit clip classes --model clip-vit-base-patch32                    # a folder
+      kit clip prompts "a {class}" "a photo of a {class}" --model clip-vit-base-patch32
+      kit clip neighbours --model timm:tf_efficientnet_lite0:weights.safetensors
     """
-    project = project_of(context)
-    from kit.errors import UsageError
 
-    if rename is not None and not neighbours:
-        raise UsageError(f"--as {rename} names a source: it goes with --neighbours.")
-    found = _model(model, download)
+
+@verbs.command()
+def embed(
+    context: typer.Context,
+    model: ModelOption = "thumbnail",
+    download: DownloadOption = False,
+    device: DeviceOption = "auto",
+) -> None:
+    """Compute the vector of each photo's visible part; those that are stored stay.
+
+    \b
+    Examples:
+      kit clip embed                                                    # by thumbnails
+      kit clip embed --model openai/clip-vit-base-patch32 --download
+    """
+    project, found = project_of(context), _model(model, download)
+    from kit.pretrained.clip.embeddings import SPLITS, image_store, photo_embeddings
     from kit.pretrained.devices import device_named
 
     place = device_named(device)
-    if neighbours:
-        _neighbours(project, found, k, rename, place, force)
-    if classes:
-        _classes(project, found, names, prompts, place, as_json)
-    elif prompts:
-        _prompts(project, found, prompts, place, as_json)
-    elif not neighbours:
-        _embed(project, found, place)
+    train, test = (photo_embeddings(project, found, split, device=place) for split in SPLITS)
+    folder = image_store(project.workspace, found.digest, found.text).folder
+    print(
+        f"{len(train)} training and {len(test)} test photos by {found.text}, {train.shape[1]} numbers each, in {folder}"
+    )
 
 
-def _model(text: str, download: bool) -> Model:
+@verbs.command()
+def classes(
+    context: typer.Context,
+    model: ModelOption = "thumbnail",
+    names: Annotated[str | None, typer.Option("--names", help="Class names with commas between.")] = None,
+    prompts: Annotated[
+        list[str], typer.Option("--prompt", help="Template with {class} in it; several are averaged.")
+    ] = [],  # noqa: B006  # Typer wants a plain list, and no one changes it
+    download: DownloadOption = False,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Predict the class of each photo, and count how often that is right where the class is known.
+
+    \b
+    Examples:
+      kit clip classes --model clip-vit-base-patch32
+      kit clip classes --model clip-vit-base-patch32 --names cat,dog,tiger --prompt "a photo of a {class}"
+    """
+    from kit.errors import UsageError
+
+    project, found = project_of(context), _model(model, download)
+    chosen = [name.strip() for name in (names or "").split(",") if name.strip()]
+    if names is not None and not chosen:
+        raise UsageError(f"--names {names!r} names no class. Name them: --names cat,dog,tiger")
+    from kit.pretrained.clip.embeddings import SPLITS
+    from kit.pretrained.clip.zero_shot import TEMPLATE, zero_shot
+    from kit.pretrained.devices import device_named
+
+    place = device_named(device)
+    predicted = {
+        split: zero_shot(project, found, split, names=chosen, templates=prompts or [TEMPLATE], device=place)
+        for split in SPLITS
+    }
+    if as_json:
+        from kit.cli.results import print_json
+
+        ids = {split: [sample.id for sample in project.index.split(split)] for split in predicted}
+        print_json({split: dict(zip(ids[split], one.chosen, strict=True)) for split, one in predicted.items()})
+    else:
+        print(_classes_table(predicted))
+
+
+@verbs.command()
+def prompts(
+    context: typer.Context,
+    templates: Annotated[list[str], typer.Argument(metavar="PROMPT", help="Templates with or without {class}.")],
+    model: ModelOption = "thumbnail",
+    download: DownloadOption = False,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Compare prompts: their similarity to the training photos, and the RMSE of what `kit sd run` drew by them.
+
+    \b
+    Examples:
+      kit clip prompts "Real image of an {animal}, no text" "a {class}" --model clip-vit-base-patch32
+    """
+    project, found = project_of(context), _model(model, download)
+    from kit.pretrained.clip.zero_shot import search_prompts
+    from kit.pretrained.devices import device_named
+
+    rmse = _rmse_by_prompt(project, templates)
+    ranked = search_prompts(project, found, templates, rmse=rmse, device=device_named(device))
+    if as_json:
+        from kit.cli.results import print_json
+
+        print_json(ranked)
+    else:
+        print(_prompts_table(ranked))
+
+
+@verbs.command()
+def neighbours(
+    context: typer.Context,
+    model: ModelOption = "thumbnail",
+    k: Annotated[int, typer.Option("--k", help="Neighbours of each photo.")] = 32,
+    rename: Annotated[str | None, typer.Option("--as", help="Store the source under this name.")] = None,
+    download: DownloadOption = False,
+    device: DeviceOption = "auto",
+    force: ForceOption = False,
+) -> None:
+    """Make the source clip-neighbours: the fill, corrected by the most similar photos of other folds.
+
+    It takes an encoder that has learnt from photos to gain anything over `fractional`.
+
+    \b
+    Examples:
+      kit clip neighbours --model timm:tf_efficientnet_lite0:weights.safetensors
+      kit clip neighbours --model clip-vit-base-patch32 --k 16 --as clip-neighbours-16
+    """
+    project, found = project_of(context), _model(model, download)
+    from kit.learning.neighbours.source import NAME, make_neighbours
+    from kit.pretrained.devices import device_named
+
+    name = rename or NAME
+    made = make_neighbours(project, found, k=k, name=name, device=device_named(device), force=force)
+    used = min(k, len(project.index.train))
+    print(f"{'Filled' if made else 'There already'}: {name}, by the {used} nearest of {found.text}")
+
+
+def _model(text: str, download: bool) -> ClipModel:
     from kit.pretrained.clip.model import find_model, is_repository
     from kit.pretrained.hub import fetch
 
@@ -77,79 +188,26 @@ def _model(text: str, download: bool) -> Model:
     return find_model(text)
 
 
-def _embed(project: Project, model: Model, device: Any) -> None:
-    from kit.pretrained.clip.embeddings import SPLITS, image_store, photo_embeddings
-
-    parts = (project.workspace, project.index, project.pack, model)
-    train, test = (photo_embeddings(*parts, split, device=device) for split in SPLITS)
-    folder = image_store(project.workspace, model.digest, model.text).folder
-    print(
-        f"{len(train)} training and {len(test)} test photos by {model.text}, {train.shape[1]} numbers each, in {folder}"
-    )
-
-
-def _neighbours(project: Project, model: Model, k: int, rename: str | None, device: Any, force: bool) -> None:
-    from kit.pretrained.clip.neighbours import NAME, make_neighbours
-
-    name = rename or NAME
-    made = make_neighbours(project, model, k=k, name=name, device=device, force=force)
-    used = min(k, len(project.index.train))
-    print(f"{'Filled' if made else 'There already'}: {name}, by the {used} nearest of {model.text}")
-
-
-def _classes(project: Project, model: Model, names: str | None, prompts: list[str], device: Any, as_json: bool) -> None:
-    from kit.errors import UsageError
-    from kit.pretrained.clip import TEMPLATE, zero_shot
-    from kit.pretrained.clip.embeddings import SPLITS
-
-    chosen = [name.strip() for name in (names or "").split(",") if name.strip()]
-    if names is not None and not chosen:
-        raise UsageError(f"--names {names!r} names no class. Name them: --names cat,dog,tiger")
-    told = {
-        split: zero_shot(project, model, split, names=chosen, templates=prompts or [TEMPLATE], device=device)
-        for split in SPLITS
-    }
-    if as_json:
-        from kit.cli.results import print_json
-
-        ids = {split: [sample.id for sample in project.index.split(split)] for split in told}
-        print_json({split: dict(zip(ids[split], one.chosen, strict=True)) for split, one in told.items()})
-    else:
-        print(_classes_table(told))
-
-
-def _classes_table(told: Mapping[Split, ZeroShot]) -> str:
+def _classes_table(predicted: Mapping[Split, ZeroShot]) -> str:
     from kit.cli.tables import table
 
     rows = []
-    for split, one in told.items():
+    for split, one in predicted.items():
         for klass in sorted(set(one.known)):
             photos = [chosen for chosen, known in zip(one.chosen, one.known, strict=True) if known == klass]
             counts = [str(photos.count(name)) for name in one.names]
             rows.append([split, klass or "(not told)", str(len(photos)), *counts])
-    lines = [table(["split", "class", "photos", *(f"as {name}" for name in told["train"].names)], rows)]
-    for split, one in told.items():
+    lines = [table(["split", "class", "photos", *(f"as {name}" for name in predicted["train"].names)], rows)]
+    for split, one in predicted.items():
         if one.told:
             lines.append(f"Right on {one.agreement:.1%} of the {one.told} {split} photos whose class is known.")
     return "\n".join(lines)
 
 
-def _prompts(project: Project, model: Model, prompts: list[str], device: Any, as_json: bool) -> None:
-    from kit.pretrained.clip import search_prompts
-
-    found = search_prompts(project, model, prompts, rmse=_rmse_by_prompt(project, prompts), device=device)
-    if as_json:
-        from kit.cli.results import print_json
-
-        print_json(found)
-    else:
-        print(_prompts_table(found))
-
-
-def _prompts_table(found: list[Prompt]) -> str:
+def _prompts_table(ranked: list[PromptScore]) -> str:
     from kit.cli.tables import table
 
-    classes = list(found[0].by_class)
+    classes = list(ranked[0].by_class)
     rows = [
         [
             one.template,
@@ -157,29 +215,26 @@ def _prompts_table(found: list[Prompt]) -> str:
             f"{one.similarity:.4f}",
             *(f"{one.by_class[klass]:.4f}" for klass in classes),
         ]
-        for one in found
+        for one in ranked
     ]
     return table(["prompt", "OOF RMSE", "similarity", *(klass or "(no class)" for klass in classes)], rows)
 
 
 def _rmse_by_prompt(project: Project, prompts: list[str]) -> dict[str, float]:
-    """OOF RMSE of one sample of `kit sd` by prompt, where there is such a source: kit sd --prompt P --as NAME."""
-    from kit.data.prediction_store import list_sources, read_manifest
-
+    """Return the OOF RMSE of one sample by prompt, of sources of one prompt: kit sd run --prompt P --as NAME."""
     made = {}
-    for source in list_sources(project.workspace):
-        manifest = read_manifest(project.workspace, source, "oof", None)
-        layers = (manifest or {}).get("recipe", {}).get("layers")
-        template = layers[0].get("template") if isinstance(layers, list) and len(layers) == 1 else None
+    for source in project.predictions.sources():
+        manifest = project.predictions.manifest(source, "oof", None)
+        specs = (manifest or {}).get("recipe", {}).get("layers")
+        template = specs[0].get("template") if isinstance(specs, list) and len(specs) == 1 else None
         if template in prompts:
             made[source] = template
     if not made:
         return {}
     from kit.blending import score_sources
 
-    scores = score_sources(project.workspace, project.index, project.folds, project.pack)
-    found: dict[str, float] = {}
-    for one in scores:
+    rmse: dict[str, float] = {}
+    for one in score_sources(project.workspace, project.index, project.folds, project.pack):
         if one.name in made and one.score is not None:
-            found[made[one.name]] = min(one.score.value, found.get(made[one.name], float("inf")))
-    return found
+            rmse[made[one.name]] = min(one.score.value, rmse.get(made[one.name], float("inf")))
+    return rmse

@@ -4,102 +4,281 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kit.cli import app
 from kit.cli.options import DeviceOption, JsonOption, SeedOption, project_of
+from kit.cli.verbs import CONTEXT, VerbGroup
 
 if TYPE_CHECKING:
-    from kit.pretrained.diffusion.measure import Measured
-    from kit.pretrained.diffusion.session import Answer, Request
-    from kit.pretrained.diffusion.status import CacheState
+    from kit.core.workspace import PredictionSplit
+    from kit.data.project import Project
+    from kit.pretrained.diffusion.measure import CurveReport
+    from kit.pretrained.diffusion.plan import SampleSpec
+    from kit.pretrained.diffusion.recipes import StoredRecipe
+    from kit.pretrained.diffusion.session import SamplingRequest, SamplingResult, SamplingSession
+    from kit.pretrained.diffusion.settings import SamplingSettings
+    from kit.pretrained.diffusion.status import SamplingStatus
 
 
-@app.command()
-def sd(
+class _SdVerbs(VerbGroup):
+    usual = "run"
+    flags = {"--status": "status", "--curve": "curve"}  # noqa: RUF012  # ClassVar
+
+
+verbs = typer.Typer(cls=_SdVerbs, rich_markup_mode=None, context_settings=CONTEXT)
+app.add_typer(verbs, name="sd")
+
+PromptOption = Annotated[
+    list[str], typer.Option("--prompt", help="Template over {animal}, or class|seamless. Default: both.")
+]
+SamplesOption = Annotated[int | None, typer.Option("--samples", min=1, max=9999, help="Of each prompt.")]
+SplitOption = Annotated[str, typer.Option("--split", help="oof, test or both.")]
+LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="So many photos of each split.")]
+ShardOption = Annotated[str | None, typer.Option("--shard", help="I/N: every Nth photo from the Ith on.")]
+ClipOption = Annotated[str | None, typer.Option("--clip", help="CLIP model that predicts missing class labels.")]
+VariantOption = Annotated[str | None, typer.Option("--variant", help="Of the weights, such as fp16.")]
+UnmatchedOption = Annotated[bool, typer.Option("--no-colour-match", help="Take colours as the model gave them.")]
+# of `status` and `curve`: unsaid, they are those of the recipe that was used last
+AnyModel = Annotated[str | None, typer.Option("--model", help="Of this folder or id alone.")]
+AnyText = Annotated[str | None, typer.Option("--negative", help="Of this negative prompt alone.")]
+AnySteps = Annotated[int | None, typer.Option("--steps", help="Of so many steps alone.")]
+AnyGuidance = Annotated[float | None, typer.Option("--guidance", help="Of this guidance scale alone.")]
+AnyStrength = Annotated[float | None, typer.Option("--strength", help="Of this strength alone.")]
+AnyScheduler = Annotated[str | None, typer.Option("--scheduler", help="Of this scheduler alone.")]
+AnySize = Annotated[int | None, typer.Option("--size", help="Of this size alone.")]
+AnyMask = Annotated[bool, typer.Option("--exact-mask", help="Of exact masks alone.")]
+AnyDtype = Annotated[str, typer.Option("--dtype", help="Of this precision alone.")]
+AnySeed = Annotated[int | None, typer.Option("--seed", help="Of this seed alone.")]
+
+
+@verbs.callback()
+def sd() -> None:
+    """Fill every photo with a diffusers inpainting pipeline; keep every sample; make sources of them.
+
+    Sources: sd (one sample), sd-mean (the mean of all), sd-shrunk (the mean drawn toward a fill).
+
+    \b
+    Examples:
+      kit sd run --model models/sd15-inpainting --limit 20 --samples 2   # try it
+      kit sd curve                                                       # what more samples would bring
+      kit sd run --model models/sd15-inpainting --samples 4
+      kit sd status
+    """
+
+
+@verbs.command()
+def run(
     context: typer.Context,
     model: Annotated[
         str, typer.Option("--model", help="A diffusers folder, or an id of the hub.")
     ] = "stable-diffusion-v1-5/stable-diffusion-inpainting",
-    prompts: Annotated[
-        list[str], typer.Option("--prompt", help="Template over {animal}, or class|seamless. Default: both.")
-    ] = [],  # noqa: B006  # Typer wants a plain list, and no one changes it
+    prompts: PromptOption = [],  # noqa: B006  # Typer wants a plain list, and no one changes it
     negative: Annotated[str | None, typer.Option("--negative", help="Negative prompt.")] = None,
-    samples: Annotated[
-        int | None, typer.Option("--samples", min=1, max=9999, help="Of each prompt. Default: 1.")
-    ] = None,
+    samples: SamplesOption = None,
     steps: Annotated[int, typer.Option("--steps", help="Denoising steps.")] = 30,
     guidance: Annotated[float, typer.Option("--guidance", help="Guidance scale; 1 is none, at half the cost.")] = 7.5,
     strength: Annotated[float, typer.Option("--strength", help="1 starts from noise, less from a fill.")] = 1.0,
     scheduler: Annotated[str, typer.Option("--scheduler", help="default, ddim, dpm++, euler, unipc ...")] = "default",
     size: Annotated[int, typer.Option("--size", help="Pixels of the square that the model sees.")] = 512,
     exact_mask: Annotated[bool, typer.Option("--exact-mask", help="Mask the hole, not whole latent cells.")] = False,
-    split: Annotated[str, typer.Option("--split", help="oof, test or both.")] = "both",
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="So many photos of each split.")] = None,
+    split: SplitOption = "both",
+    limit: LimitOption = None,
     device: DeviceOption = "auto",
     dtype: Annotated[str, typer.Option("--dtype", help="auto, float32, float16 or bfloat16.")] = "auto",
     batch: Annotated[int | None, typer.Option("--batch-size", min=1, max=1024, help="Pictures at once.")] = None,
     low_memory: Annotated[bool, typer.Option("--low-memory", help="Slower, for GPUs of 4 GB.")] = False,
-    shard: Annotated[str | None, typer.Option("--shard", help="I/N: every Nth photo from the Ith on.")] = None,
-    clip: Annotated[str | None, typer.Option("--clip", help="Who tells classes that the layout lacks.")] = None,
+    shard: ShardOption = None,
+    clip: ClipOption = None,
     seed: SeedOption = 0,
-    variant: Annotated[str | None, typer.Option("--variant", help="Of the weights, such as fp16.")] = None,
+    variant: VariantOption = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch the model if it is not here.")] = False,
     name: Annotated[str, typer.Option("--as", help="Store the sources under NAME, NAME-mean, NAME-shrunk.")] = "sd",
-    unmatched: Annotated[bool, typer.Option("--no-colour-match", help="Take colours as the model gave them.")] = False,
-    status: Annotated[
-        bool, typer.Option("--status", help="What is there, what is missing, how long it takes.")
-    ] = False,
-    curve: Annotated[bool, typer.Option("--curve", help="RMSE of the mean of m samples, and its limit.")] = False,
+    unmatched: UnmatchedOption = False,
     force: Annotated[bool, typer.Option("--force", help="Write the sources again; samples are kept.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Fill every photo with a diffusers inpainting pipeline; keep every sample; make sources of them.
+    """Draw the samples that are missing, one of each prompt by default, and make sources of them.
 
     Killed at any moment and started again, it goes on where it was. More samples, prompts or photos later cost only
-    what is missing. Sources: sd (one sample), sd-mean (the mean of all), sd-shrunk (the mean drawn toward a fill).
+    what is missing.
 
     \b
     Examples:
-      kit sd --model models/sd15-inpainting --limit 20 --samples 2       # try it, then the same with --curve
-      kit sd --download                                                  # says licence and size first, without it
-      kit sd --samples 4                                                 # three more of each prompt
-      kit sd --prompt "A photo of a {animal} in nature" --guidance 3 --scheduler dpm++ --steps 20
-      kit sd --status
-      kit sd --curve
-      kit sd --shard 1/4 --device cuda:0
-      torchrun --nproc-per-node 4 -m kit sd --samples 4                  # a share of the photos for each GPU
+      kit sd run --model models/sd15-inpainting --limit 20 --samples 2   # try it, then: kit sd curve
+      kit sd run --download                                              # says licence and size first, without it
+      kit sd run --samples 4                                             # three more of each prompt
+      kit sd run --prompt "A photo of a {animal} in nature" --guidance 3 --scheduler dpm++ --steps 20
+      kit sd run --shard 1/4 --device cuda:0
+      torchrun --nproc-per-node 4 -m kit sd run --samples 4              # a share of the photos for each GPU
     """
-    from kit.errors import UnknownName
     from kit.pretrained.diffusion.plan import shard_of
-    from kit.pretrained.diffusion.session import BOTH, Request, answer, measured, open_session, state_of
-    from kit.pretrained.diffusion.settings import NEGATIVE, Settings
+    from kit.pretrained.diffusion.session import SamplingRequest, open_session
+    from kit.pretrained.diffusion.session import run as run_session
+    from kit.pretrained.diffusion.settings import NEGATIVE, SamplingSettings
     from kit.pretrained.prompts import templates_of
+
+    splits, negative = _splits(split), NEGATIVE if negative is None else negative
+    drawn = SamplingSettings(negative, scheduler, steps, guidance, strength, size, dtype, seed, not exact_mask)
+    request = SamplingRequest(
+        templates_of(prompts), model, variant, download, samples, drawn, splits, limit, shard_of(shard, os.environ),
+        device, batch, low_memory, name, not unmatched, force, clip,
+    )  # fmt: skip
+    session = open_session(project_of(context), request, _note)
+    _print_result(run_session(session), request, as_json)
+
+
+@verbs.command()
+def status(
+    context: typer.Context,
+    model: AnyModel = None,
+    prompts: PromptOption = [],  # noqa: B006
+    negative: AnyText = None,
+    samples: SamplesOption = None,
+    steps: AnySteps = None,
+    guidance: AnyGuidance = None,
+    strength: AnyStrength = None,
+    scheduler: AnyScheduler = None,
+    size: AnySize = None,
+    exact_mask: AnyMask = False,
+    dtype: AnyDtype = "auto",
+    seed: AnySeed = None,
+    split: SplitOption = "both",
+    limit: LimitOption = None,
+    shard: ShardOption = None,
+    clip: ClipOption = None,
+    variant: VariantOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List all recipes (a model with its settings) that have samples here, and count those of one: the last one used.
+
+    Options choose another one. Nothing that was said to `kit sd run` has to be repeated, but for --limit and --split.
+
+    \b
+    Examples:
+      kit sd status
+      kit sd status --size 512 --steps 20
+      kit sd status --limit 20 --samples 8       # how much of this is there
+    """
+    from kit.pretrained.diffusion.plan import shard_of
+    from kit.pretrained.diffusion.recipes import stored_recipes
+    from kit.pretrained.diffusion.session import Selection, open_stored, sampling_status
+
+    given = _given(negative, scheduler, steps, guidance, strength, size, dtype, seed, exact_mask)
+    selection = Selection(
+        model,
+        variant,
+        given,
+        _templates(prompts),
+        samples,
+        _splits(split),
+        limit,
+        shard_of(shard, os.environ),
+        None,
+        clip,
+    )
+    project = project_of(context)
+    stored = stored_recipes(project.workspace)
+    session = open_stored(project, stored, selection, _note)
+    _print_status(project, stored, session, sampling_status(session), as_json)
+
+
+@verbs.command()
+def curve(
+    context: typer.Context,
+    model: AnyModel = None,
+    prompts: PromptOption = [],  # noqa: B006
+    negative: AnyText = None,
+    samples: SamplesOption = None,
+    steps: AnySteps = None,
+    guidance: AnyGuidance = None,
+    strength: AnyStrength = None,
+    scheduler: AnyScheduler = None,
+    size: AnySize = None,
+    exact_mask: AnyMask = False,
+    dtype: AnyDtype = "auto",
+    seed: AnySeed = None,
+    limit: LimitOption = None,
+    clip: ClipOption = None,
+    variant: VariantOption = None,
+    unmatched: UnmatchedOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Evaluate the RMSE of the mean of m samples, its limit, and each prompt, on the training photos.
+
+    Of the recipe that was used last; options choose another one of those that `kit sd status` lists.
+
+    \b
+    Examples:
+      kit sd curve
+      kit sd curve --steps 20 --json
+    """
+    from kit.pretrained.diffusion.recipes import stored_recipes
+    from kit.pretrained.diffusion.session import Selection, evaluate_curve, open_stored
+
+    given = _given(negative, scheduler, steps, guidance, strength, size, dtype, seed, exact_mask)
+    matched = False if unmatched else None
+    selection = Selection(model, variant, given, _templates(prompts), samples, limit=limit, matched=matched, clip=clip)
+    project = project_of(context)
+    stored = stored_recipes(project.workspace)
+    session = open_stored(project, stored, selection, _note)
+    if len(stored) > 1:
+        _note(f"Of {_named(session.recipe.settings)}, model {session.recipe.label}. Others: kit sd status")
+    _print_curve(*evaluate_curve(session), as_json)
+
+
+def _splits(split: str) -> tuple[PredictionSplit, ...]:
+    from kit.errors import UnknownName
+    from kit.pretrained.diffusion.session import BOTH
 
     if split not in (*BOTH, "both"):
         raise UnknownName("split", split, (*BOTH, "both"))
-    negative = NEGATIVE if negative is None else negative
-    drawn = Settings(negative, scheduler, steps, guidance, strength, size, dtype, seed, not exact_mask)
-    request = Request(
-        templates_of(prompts), model, variant, download, samples, drawn, BOTH if split == "both" else (split,),  # type: ignore[arg-type]
-        limit, shard_of(shard, os.environ), device, batch, low_memory, name, not unmatched, force, clip,
-    )  # fmt: skip
-    session = open_session(project_of(context), request, _note)
-    if status:
-        _print_state(state_of(session), as_json)
-    elif curve:
-        _print_curve(*measured(session), as_json)
-    else:
-        _print_answer(answer(session), request, as_json)
+    return tuple(one for one in BOTH if split in (one, "both"))
+
+
+def _templates(prompts: list[str]) -> tuple[str, ...] | None:
+    from kit.pretrained.prompts import templates_of
+
+    return templates_of(prompts) if prompts else None
+
+
+def _given(
+    negative: str | None,
+    scheduler: str | None,
+    steps: int | None,
+    guidance: float | None,
+    strength: float | None,
+    size: int | None,
+    dtype: str,
+    seed: int | None,
+    exact_mask: bool,
+) -> dict[str, object]:
+    """Return the settings that were typed, by their names in `SamplingSettings`.
+
+    Raises:
+        UsageError: one of them cannot be.
+    """
+    from kit.pretrained.diffusion.settings import SamplingSettings
+
+    settings: dict[str, Any] = {
+        "negative": negative, "scheduler": scheduler, "steps": steps, "guidance": guidance, "strength": strength,
+        "size": size, "dtype": None if dtype == "auto" else dtype, "seed": seed,
+        "dilated": False if exact_mask else None,
+    }  # fmt: skip
+    given = {name: value for name, value in settings.items() if value is not None}
+    SamplingSettings(**given)
+    return given
 
 
 def _note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _print_answer(found: Answer, request: Request, as_json: bool) -> None:
+def _print_result(found: SamplingResult, request: SamplingRequest, as_json: bool) -> None:
     outcome = found.outcome
     for note in found.notes if request.leads else []:
         _note(f"Note: {note}")
@@ -114,7 +293,9 @@ def _print_answer(found: Answer, request: Request, as_json: bool) -> None:
     else:
         rate = f" ({_speed(outcome.made / outcome.seconds)})" if outcome.made and outcome.seconds > 0 else ""
         retried = f", {outcome.retried} of them in float32" if outcome.retried else ""
-        elsewhere = f", {outcome.elsewhere} are being made by other processes" if outcome.elsewhere else ""
+        elsewhere = (
+            f", {outcome.locked_elsewhere} are being made by other processes" if outcome.locked_elsewhere else ""
+        )
         print(
             f"Made: {outcome.made} samples{share}{retried} in {outcome.seconds:.0f} s{rate}; there before: "
             f"{outcome.hits}{elsewhere}"
@@ -131,12 +312,12 @@ def _speed(rate: float) -> str:
     return f"{rate:.1f} a second" if rate >= 1 else f"{1 / rate:.1f} s each"
 
 
-def _as_plain(found: Answer) -> dict[str, Any]:
+def _as_plain(found: SamplingResult) -> dict[str, Any]:
     outcome = found.outcome
     return {
         "made": outcome.made if outcome else 0,
         "hits": outcome.hits if outcome else found.hits,
-        "elsewhere": outcome.elsewhere if outcome else 0,
+        "elsewhere": outcome.locked_elsewhere if outcome else 0,
         "retried": outcome.retried if outcome else 0,
         "seconds": outcome.seconds if outcome else 0.0,
         "layers": found.layers,
@@ -146,24 +327,71 @@ def _as_plain(found: Answer) -> dict[str, Any]:
     }
 
 
-def _print_state(state: CacheState, as_json: bool) -> None:
+def _print_status(
+    project: Project,
+    stored: Sequence[StoredRecipe],
+    session: SamplingSession,
+    chosen: SamplingStatus,
+    as_json: bool,
+) -> None:
     from kit.cli.results import print_json
     from kit.cli.tables import table
 
+    listed = [_recipe_facts(project, one, session) for one in stored]
     if as_json:
-        print_json(state)
+        print_json({**asdict(chosen), "recipes": listed})
         return
-    rows = [[one.prompt, str(one.sample + 1), str(one.there), str(one.missing)] for one in state.layers]
+    if listed:
+        rows = [
+            ["*" if one["chosen"] else "", str(one["size"]), str(one["steps"]), one["other"], str(one["samples"]),
+             str(one["there"]), str(one["missing"]), one["model"]]
+            for one in listed
+        ]  # fmt: skip
+        print(table(["", "size", "steps", "other settings", "samples", "there", "missing", "model"], rows))
+        print()
+    rows = [[one.prompt, str(one.sample + 1), str(one.there), str(one.missing)] for one in chosen.layers]
     print(table(["Prompt", "sample", "there", "missing"], rows))
     left = (
         ""
-        if state.seconds_left is None or not state.missing
-        else f", {_hours(state.seconds_left)} left for one process"
+        if chosen.seconds_left is None or not chosen.missing
+        else f", {_hours(chosen.seconds_left)} left for one process"
     )
-    each = "" if state.seconds_each is None else f" ({state.seconds_each:.2f} s each)"
-    damaged = f"; {state.damaged} damaged, to be made again" if state.damaged else ""
-    retried = f"; {state.retried} made in float32" if state.retried else ""
-    print(f"{state.hits} there{each}, {state.missing} missing{left}; {state.size / 1e6:.1f} MB{retried}{damaged}")
+    each = "" if chosen.seconds_each is None else f" ({chosen.seconds_each:.2f} s each)"
+    damaged = f"; {chosen.damaged} damaged, to be made again" if chosen.damaged else ""
+    retried = f"; {chosen.retried} made in float32" if chosen.retried else ""
+    print(f"{chosen.hits} there{each}, {chosen.missing} missing{left}; {chosen.size / 1e6:.1f} MB{retried}{damaged}")
+
+
+def _recipe_facts(project: Project, stored: StoredRecipe, session: SamplingSession) -> dict[str, Any]:
+    """Return one line of the list of recipes: counts over all photos, of what was last asked for and all begun."""
+    from kit.pretrained.diffusion.session import Selection, sampling_status, stored_session
+
+    recipe, counts = stored.recipe, sampling_status(stored_session(project, stored, Selection()), check=False)
+    return {
+        "digest": recipe.digest,
+        "model": recipe.label,
+        "size": recipe.settings.size,
+        "steps": recipe.settings.steps,
+        "other": _others(recipe.settings),
+        "samples": max(one.sample for one in counts.layers) + 1,
+        "there": counts.hits,
+        "missing": counts.missing,
+        "chosen": recipe.digest == session.recipe.digest,
+    }
+
+
+def _named(settings: SamplingSettings) -> str:
+    others = _others(settings)
+    return f"{settings.size} px, {settings.steps} steps" + (f", {others}" if others else "")
+
+
+def _others(settings: SamplingSettings) -> str:
+    """Return the settings besides size and steps that are not the usual ones."""
+    usual = asdict(type(settings)(dtype=settings.dtype))
+    changed = {name: value for name, value in asdict(settings).items() if value != usual[name]}
+    words = ["exact mask" if name == "dilated" else f"{name} {value!r}" if name == "negative" else f"{name} {value}"
+             for name, value in changed.items() if name not in ("size", "steps")]  # fmt: skip
+    return ", ".join([*words, settings.dtype])
 
 
 def _hours(seconds: float) -> str:
@@ -172,7 +400,7 @@ def _hours(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}"
 
 
-def _print_curve(found: Measured, layers: Any, as_json: bool) -> None:
+def _print_curve(found: CurveReport, layers: tuple[SampleSpec, ...], as_json: bool) -> None:
     from kit.cli.results import print_json
     from kit.cli.tables import table
 

@@ -17,6 +17,7 @@ from kit.core.workspace import Workspace
 from kit.data.folds import Folds
 from kit.data.index import Index
 from kit.data.pack import Pack
+from kit.data.project import Project
 from kit.learning.experiments import Experiment
 from kit.learning.models.layers.film import CONDITION
 from kit.pretrained.clip.embeddings import photo_embeddings
@@ -53,9 +54,9 @@ def conditions_of(
     """
     if not experiment.conditioned:
         return None
-    parts = (workspace, index, pack, experiment.clip_model)
-    train = photo_embeddings(*parts, "train", device=device)
-    test = photo_embeddings(*parts, "test", device=device)
+    project = Project(workspace)
+    train = photo_embeddings(project, experiment.clip_model, "train", device=device)
+    test = photo_embeddings(project, experiment.clip_model, "test", device=device)
     centre, directions = principal(train[folds.train_positions(fold)])
     return Conditions(_told(train, centre, directions), _told(test, centre, directions))
 

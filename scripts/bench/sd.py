@@ -1,4 +1,4 @@
-"""`kit sd` against a plain loop that calls the pipeline photo by photo, and what the whole job will take.
+"""`kit sd run` against a plain loop that calls the pipeline photo by photo, and what the whole job will take.
 
     python scripts/bench/sd.py speed                     # a tiny pipeline with random weights, made on the spot
     python scripts/bench/sd.py speed --model FOLDER --size 512 --device cuda --dtype float16
@@ -12,6 +12,7 @@ their published configurations on torch's meta device, counts the FLOPs of one p
 from __future__ import annotations
 
 import argparse
+import shutil
 import statistics
 import sys
 import tempfile
@@ -31,32 +32,36 @@ from support.tiny_diffusion import save_tiny
 from support.toy import Toy, make_toy_workspace
 
 from kit.core.workspace import Workspace
+from kit.data.project import Project
 from kit.pretrained.diffusion.model import find_model
-from kit.pretrained.diffusion.plan import Photos, layers_of, seed_of
-from kit.pretrained.diffusion.sampler import Options, make_samples
-from kit.pretrained.diffusion.settings import NEGATIVE, Recipe, Settings
+from kit.pretrained.diffusion.plan import PhotoSelection, sample_specs, seed_of
+from kit.pretrained.diffusion.sampler import SamplerOptions, make_samples
+from kit.pretrained.diffusion.settings import NEGATIVE, SamplingRecipe, SamplingSettings
 from kit.pretrained.prompts import templates_of
 
 # --- speed ----------------------------------------------------------------------------------------------------------
 
 
-def kit_seconds(toy: Toy, model: Path, settings: Settings, batch: int, device: torch.device, times: int) -> float:
+def kit_seconds(
+    toy: Toy, model: Path, settings: SamplingSettings, batch: int, device: torch.device, times: int
+) -> float:
     """Seconds of `make_samples` for all photos and both prompts, into an empty cache."""
     with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(toy.workspace.root, folder, dirs_exist_ok=True)
         workspace = Workspace(Path(folder), toy.workspace.slug)
         found = find_model(workspace, str(model))
-        photos = Photos(toy.index, ("oof",))
-        layers = layers_of(templates_of([]), times)
-        recipe = Recipe(settings, found.digest, str(model))
-        options = Options(batch=batch, quiet=True)
-        return make_samples(workspace, toy.pack, photos, layers, recipe, found, device, options).seconds
+        photos = PhotoSelection(toy.index, ("oof",))
+        layers = sample_specs(templates_of([]), times)
+        recipe = SamplingRecipe(settings, found.digest, str(model))
+        options = SamplerOptions(batch=batch, quiet=True)
+        return make_samples(Project(workspace), photos, layers, recipe, found, device, options).seconds
 
 
-def plain_seconds(toy: Toy, pipeline: Any, settings: Settings, times: int) -> float:
+def plain_seconds(toy: Toy, pipeline: Any, settings: SamplingSettings, times: int) -> float:
     """Seconds of a loop over the same samples, one call for each."""
     size = (settings.size, settings.size)
     started = time.perf_counter()
-    for job in Photos(toy.index, ("oof",)).jobs(layers_of(templates_of([]), times)):
+    for job in PhotoSelection(toy.index, ("oof",)).jobs(sample_specs(templates_of([]), times)):
         image = Image.fromarray(np.array(toy.pack.train_image[job.position])).resize(size, Image.Resampling.BICUBIC)
         mask = Image.fromarray(job.photo.hole.astype(np.uint8) * 255).resize(size, Image.Resampling.NEAREST)
         painted = pipeline(
@@ -76,7 +81,7 @@ def plain_seconds(toy: Toy, pipeline: Any, settings: Settings, times: int) -> fl
 
 def speed(arguments: argparse.Namespace) -> None:
     device = torch.device(arguments.device)
-    settings = Settings(steps=arguments.steps, size=arguments.size, dtype=arguments.dtype)
+    settings = SamplingSettings(steps=arguments.steps, size=arguments.size, dtype=arguments.dtype)
     with tempfile.TemporaryDirectory() as folder:
         model = arguments.model or save_tiny(Path(folder) / "tiny", "inpaint")
         toy = make_toy_workspace(Path(folder) / "w", photos=arguments.photos, test=2, size=arguments.photo_size)

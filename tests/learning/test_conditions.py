@@ -270,9 +270,9 @@ def test_a_clip_whose_files_have_changed_is_refused_by_the_next_fold(tmp_path: P
 def test_from_vectors_to_a_blend(tmp_path: Path, clip: Path) -> None:
     project_at(tmp_path)
     at = f"-w {tmp_path}"
-    assert "24 training and 4 test photos" in ok(f"{at} clip --model {clip}")
-    assert "known" in ok(f"{at} clip --model {clip} --classes")
-    assert "Filled: clip-neighbours" in ok(f"{at} clip --model {clip} --neighbours --k 3")
+    assert "24 training and 4 test photos" in ok(f"{at} clip embed --model {clip}")
+    assert "known" in ok(f"{at} clip classes --model {clip}")
+    assert "Filled: clip-neighbours" in ok(f"{at} clip neighbours --model {clip} --k 3")
     train_line = f"train regress --fold all --set clip={clip} --epochs 1 --as told {flags('regress')}"
     assert ok(f"{at} {train_line}").count("Trained: told") == 3
     assert ok(f"{at} {train_line}").count("There already: told") == 3

@@ -35,7 +35,7 @@ from kit.learning.experiments import (
     with_settings,
 )
 from kit.learning.experiments.catalog import explanations
-from kit.pretrained.clip import find_model
+from kit.pretrained.clip.model import find_model
 
 GOOD = {
     "method": ("cyclegan", "cyclegan"),

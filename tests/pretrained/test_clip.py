@@ -23,9 +23,11 @@ from support.toy import Toy, make_toy_workspace
 
 import kit.pretrained.clip.embeddings as embeddings
 from kit.data.pack import Pack
+from kit.data.project import Project
 from kit.errors import DamagedStore, KitError, Mismatch, PredictionsError, UsageError
-from kit.pretrained.clip import find_model, photo_embeddings, pinned, text_embeddings
+from kit.pretrained.clip.embeddings import photo_embeddings, text_embeddings
 from kit.pretrained.clip.encoders import open_encoder
+from kit.pretrained.clip.model import find_model, pinned
 from kit.pretrained.clip.vector_store import VectorStore
 
 CPU = torch.device("cpu")
@@ -42,7 +44,10 @@ def toy(tmp_path: Path) -> Toy:
 
 
 def embedded(toy: Toy, model: object, split: Any = "train", pack: Pack | None = None) -> np.ndarray:
-    return photo_embeddings(toy.workspace, toy.index, pack or toy.pack, str(model), split)
+    project = Project(toy.workspace)
+    if pack is not None:
+        object.__setattr__(project, "pack", pack)
+    return photo_embeddings(project, str(model), split)
 
 
 def files_of(toy: Toy) -> dict[str, Path]:
@@ -247,7 +252,7 @@ def test_a_damaged_store_is_one_line(damage: str, toy: Toy) -> None:
         rows.write_bytes(np.full(rows.stat().st_size // 4, np.nan, np.float32).tobytes())
     else:
         manifest.write_text("{" if damage == "json" else json.dumps({"keys": 3}))
-    done = kit(f"-w {toy.workspace.root} clip")
+    done = kit(f"-w {toy.workspace.root} clip embed")
     assert done.is_one_error_line and "embeddings" in done.err and "run: kit clip" in done.err, done.err
 
 
@@ -307,14 +312,14 @@ def test_a_model_that_cannot_be_had_is_one_line(name: str, said: str, toy: Toy, 
         name = f"timm:{'test_vit' if name == 'WRONGTIMM' else 'no_such_model'}:{tmp_path / 'w.safetensors'}"
     elif name == "FILE":
         folder.write_text("weights")
-    done = kit(f"-w {toy.workspace.root} clip --model", folder if folder.exists() else name)
+    done = kit(f"-w {toy.workspace.root} clip embed --model", folder if folder.exists() else name)
     assert done.is_one_error_line and said in done.err, done.err
 
 
 def test_the_command_embeds_both_splits(toy: Toy, clip: Path) -> None:
-    said = ok(f"-w {toy.workspace.root} clip --model", clip)
+    said = ok(f"-w {toy.workspace.root} clip embed --model", clip)
     assert said.startswith(f"12 training and 4 test photos by {clip}, {NUMBERS} numbers each, in ")
-    assert ok(f"-w {toy.workspace.root} clip --model", clip) == said
+    assert ok(f"-w {toy.workspace.root} clip embed --model", clip) == said
 
 
 def test_errors_are_of_kits_own_tree(tmp_path: Path) -> None:

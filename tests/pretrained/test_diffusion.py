@@ -1,4 +1,4 @@
-"""The parts of `kit sd` that need no model: records, claims, jobs, prompts, pixels, the m-curve, the shrinking."""
+"""The parts of `kit sd` that need no model: records, locks, jobs, prompts, pixels, the m-curve, the shrinking."""
 
 from __future__ import annotations
 
@@ -17,23 +17,22 @@ from support.toy import Toy, make_toy_workspace, write_toy_source
 from kit.blending import score_sources
 from kit.core.workspace import Workspace
 from kit.data.fill_sources import make_fill_source
-from kit.data.prediction_store import read_predictions
 from kit.data.project import Project
 from kit.errors import DamagedStore, KitError, UsageError
 from kit.imaging.holes import Box, hole_of, scored_count, scored_pixels
-from kit.pretrained.diffusion.claims import Claims
 from kit.pretrained.diffusion.curve import Curve, pair_terms
+from kit.pretrained.diffusion.locks import SampleLocks
 from kit.pretrained.diffusion.plan import (
-    Layer,
-    Photos,
+    PhotoSelection,
+    SampleSpec,
     Shard,
     key_of,
-    known_layers,
     known_templates,
-    layers_of,
     remember_templates,
+    sample_specs,
     seed_of,
     shard_of,
+    stored_specs,
 )
 from kit.pretrained.diffusion.preprocess import (
     hidden_values,
@@ -45,10 +44,10 @@ from kit.pretrained.diffusion.preprocess import (
 )
 from kit.pretrained.diffusion.sample_store import Cache, Record, Writer
 from kit.pretrained.diffusion.samples import mean_and_spread
-from kit.pretrained.diffusion.settings import Recipe, Settings, stored_recipe
-from kit.pretrained.diffusion.shrink_to_fill import SIGMAS, Shrink, best_shrink, blurred, photo_sums
-from kit.pretrained.diffusion.shrunk_source import Shrinker
-from kit.pretrained.diffusion.status import cache_state
+from kit.pretrained.diffusion.settings import SamplingRecipe, SamplingSettings, stored_recipe
+from kit.pretrained.diffusion.shrink_to_fill import SIGMAS, ShrinkToFill, best_shrink, blurred, photo_sums
+from kit.pretrained.diffusion.shrunk_source import ShrunkSourceWriter
+from kit.pretrained.diffusion.status import count_samples
 from kit.pretrained.prompts import PROMPTS, prompt_for, templates_of
 
 
@@ -170,26 +169,26 @@ def test_a_writer_that_never_wrote_leaves_no_file(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-# --- claims -------------------------------------------------------------------
+# --- locks -------------------------------------------------------------------
 
 
-def test_a_claim_keeps_other_processes_away_and_dies_with_its_process(tmp_path: Path) -> None:
+def test_a_lock_keeps_other_processes_away_and_dies_with_its_process(tmp_path: Path) -> None:
     code = f"""
 import sys, time
 from pathlib import Path
-from kit.pretrained.diffusion.claims import Claims
-with Claims(Path({str(tmp_path)!r})) as claims:
-    print(claims.claim({key(1)!r}), claims.claim({(b"x" * 16)!r}), flush=True)
+from kit.pretrained.diffusion.locks import SampleLocks
+with SampleLocks(Path({str(tmp_path)!r})) as locks:
+    print(locks.acquire({key(1)!r}), locks.acquire({(b"x" * 16)!r}), flush=True)
     time.sleep(60)
 """
     other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert other.stdout is not None and other.stdout.readline() == "True True\n"
-    with Claims(tmp_path) as claims:
-        assert not claims.claim(b"x" * 16) and claims.claim(b"y" * 16)
+    with SampleLocks(tmp_path) as locks:
+        assert not locks.acquire(b"x" * 16) and locks.acquire(b"y" * 16)
         other.kill()
         other.wait()
-        assert claims.claim(b"x" * 16)
-        claims.release(b"x" * 16)
+        assert locks.acquire(b"x" * 16)
+        locks.release(b"x" * 16)
 
 
 # --- prompts ------------------------------------------------------------------
@@ -238,7 +237,7 @@ def test_a_template_that_cannot_be_filled_in_is_refused(template: str, said: str
 )
 def test_settings_that_cannot_be_are_refused(wrong: dict) -> None:
     with pytest.raises(UsageError):
-        Settings(**wrong)
+        SamplingSettings(**wrong)
 
 
 def test_every_setting_and_the_model_name_another_folder(tmp_path: Path) -> None:
@@ -246,21 +245,23 @@ def test_every_setting_and_the_model_name_another_folder(tmp_path: Path) -> None
         {"negative": "x"}, {"scheduler": "ddim"}, {"steps": 31}, {"guidance": 7.0}, {"strength": 0.5}, {"size": 256},
         {"dtype": "float16"}, {"seed": 1}, {"dilated": False},
     ]  # fmt: skip
-    digests = [Recipe(Settings(**other), "m", "x").digest for other in [{}, *others]]
-    assert len({*digests, Recipe(Settings(), "n", "x").digest}) == len(others) + 2
-    assert Recipe(Settings(), "m", "other name").digest == digests[0]
+    digests = [SamplingRecipe(SamplingSettings(**other), "m", "x").digest for other in [{}, *others]]
+    assert len({*digests, SamplingRecipe(SamplingSettings(), "n", "x").digest}) == len(others) + 2
+    assert SamplingRecipe(SamplingSettings(), "m", "other name").digest == digests[0]
 
 
 def test_samples_are_found_without_their_model(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
-    recipe = Recipe(Settings(dtype="float16"), "abc", "name")
+    recipe = SamplingRecipe(SamplingSettings(dtype="float16"), "abc", "name")
     recipe.save(workspace)
-    assert stored_recipe(workspace, Settings(), "name") == recipe
-    assert stored_recipe(workspace, Settings(), "other") is None
-    assert stored_recipe(workspace, Settings(), "other", "abc") == Recipe(recipe.settings, "abc", "other")
-    assert stored_recipe(workspace, Settings(dtype="float32"), "name") is None
-    Recipe(Settings(dtype="bfloat16"), "abc", "name").save(workspace)
-    assert stored_recipe(workspace, Settings(), "name") is None  # which of the two cannot be told
+    assert stored_recipe(workspace, SamplingSettings(), "name") == recipe
+    assert stored_recipe(workspace, SamplingSettings(), "other") is None
+    assert stored_recipe(workspace, SamplingSettings(), "other", "abc") == SamplingRecipe(
+        recipe.settings, "abc", "other"
+    )
+    assert stored_recipe(workspace, SamplingSettings(dtype="float32"), "name") is None
+    SamplingRecipe(SamplingSettings(dtype="bfloat16"), "abc", "name").save(workspace)
+    assert stored_recipe(workspace, SamplingSettings(), "name") is None  # which of the two cannot be told
 
 
 # --- jobs ---------------------------------------------------------------------
@@ -281,8 +282,8 @@ def test_a_sample_is_named_by_photo_hole_prompt_and_number(toy: Toy) -> None:
 
 
 def test_shards_share_the_photos_out_and_layers_come_one_after_the_other(toy: Toy) -> None:
-    photos = Photos(toy.index, ("oof", "test"))
-    layers = layers_of(templates_of([]), 2)
+    photos = PhotoSelection(toy.index, ("oof", "test"))
+    layers = sample_specs(templates_of([]), 2)
     assert [layer.sample for layer in layers] == [0, 0, 1, 1]
     whole = [job.key for job in photos.jobs(layers)]
     assert len(whole) == len(set(whole)) == 4 * 16
@@ -294,7 +295,7 @@ def test_shards_share_the_photos_out_and_layers_come_one_after_the_other(toy: To
 
 
 def test_a_larger_limit_takes_the_same_photos_and_more(toy: Toy) -> None:
-    chosen = [set(Photos(toy.index, ("oof",), limit).positions("oof")) for limit in (3, 6, 99)]
+    chosen = [set(PhotoSelection(toy.index, ("oof",), limit).positions("oof")) for limit in (3, 6, 99)]
     assert chosen[0] < chosen[1] < chosen[2] and len(chosen[0]) == 3 and len(chosen[2]) == 12
 
 
@@ -322,17 +323,20 @@ def test_a_shard_that_cannot_be_is_refused(text: str | None, environment: dict) 
 
 
 def test_layers_are_known_when_every_photo_has_them(toy: Toy, tmp_path: Path) -> None:
-    photos = Photos(toy.index, ("oof", "test"))
+    photos = PhotoSelection(toy.index, ("oof", "test"))
     templates = ("a", "b")
     remember_templates(tmp_path, templates)
     assert known_templates(tmp_path) == templates
     writer = Writer(tmp_path / "samples")
-    done = [*photos.jobs([Layer("a", 0), Layer("b", 0), Layer("b", 1)]), *list(photos.jobs([Layer("a", 1)]))[:-1]]
+    done = [
+        *photos.jobs([SampleSpec("a", 0), SampleSpec("b", 0), SampleSpec("b", 1)]),
+        *list(photos.jobs([SampleSpec("a", 1)]))[:-1],
+    ]
     writer.append([(job.key, record(1, job.photo.scored)) for job in done])
     writer.close()
     cache = Cache(tmp_path / "samples").refresh()
-    assert known_layers(photos, cache, templates) == [Layer("a", 0), Layer("b", 0), Layer("b", 1)]
-    state = cache_state(cache, photos, layers_of(templates, 2))
+    assert stored_specs(photos, cache, templates) == [SampleSpec("a", 0), SampleSpec("b", 0), SampleSpec("b", 1)]
+    state = count_samples(cache, photos, sample_specs(templates, 2))
     assert (state.hits, state.missing, state.seconds_left) == (63, 1, 1.0)
     (tmp_path / "prompts" / "0.json").write_text("{}")
     with pytest.raises(DamagedStore, match="is not what kit wrote"):
@@ -493,8 +497,8 @@ def test_without_a_blur_and_with_weight_one_the_mean_is_as_it_was() -> None:
     fill, smooth = rng.random((200, 3)).astype(np.float32), rng.random((32, 32, 3)).astype(np.float32)
     mean = smooth[scored_pixels(boxes)]
     fill = smooth[::-1][scored_pixels(boxes)]
-    assert np.allclose(Shrink("x", 0.0, 1.0)(mean, fill, boxes, 32, 32), mean, atol=1e-6)
-    assert np.array_equal(Shrink("x", 3.0, 0.0)(mean, fill, boxes, 32, 32), fill)
+    assert np.allclose(ShrinkToFill("x", 0.0, 1.0)(mean, fill, boxes, 32, 32), mean, atol=1e-6)
+    assert np.array_equal(ShrinkToFill("x", 3.0, 0.0)(mean, fill, boxes, 32, 32), fill)
 
 
 def test_shrinking_is_nothing_where_the_samples_say_nothing() -> None:
@@ -507,8 +511,8 @@ def test_shrinking_is_nothing_where_the_samples_say_nothing() -> None:
 # --- the source NAME-shrunk ---------------------------------------------------
 
 
-def shrunk(toy: Toy) -> list[tuple[int, Shrink, bool]]:
-    return Shrinker(Project(toy.workspace), "x", "kit sd").write()
+def shrunk(toy: Toy) -> list[tuple[int, ShrinkToFill, bool]]:
+    return ShrunkSourceWriter(Project(toy.workspace), "x", "kit sd").write()
 
 
 def test_a_noisy_mean_is_drawn_toward_the_best_fill_and_beats_both(tmp_path: Path) -> None:
@@ -521,7 +525,7 @@ def test_a_noisy_mean_is_drawn_toward_the_best_fill_and_beats_both(tmp_path: Pat
     assert all(shrink.fill == "harmonic" and 0 < shrink.weight < 1.5 for _, shrink, _ in found)
     scores = {score.name: score.score for score in score_sources(*toy.parts)}
     assert scores["x-shrunk"].value < min(scores["x-mean"].value, scores["harmonic"].value)
-    assert read_predictions(toy.workspace, toy.index, toy.folds, "x-shrunk", "test").places.shape == (3, 3, 2)
+    assert Project(toy.workspace).predictions.read("x-shrunk", "test").places.shape == (3, 3, 2)
     assert not any(fresh for _, _, fresh in shrunk(toy))
     write_toy_source(toy, "x-mean", noise=0.1)
     assert all(fresh for _, _, fresh in shrunk(toy))
@@ -544,5 +548,5 @@ def test_a_name_of_another_source_is_not_overwritten(tmp_path: Path) -> None:
     toy = make_toy_workspace(tmp_path / "w", photos=6, test=2, size=32, k=2)
     write_toy_source(toy, "x-mean", noise=0.15)
     (toy.workspace.runs / "x-shrunk").mkdir(parents=True)
-    with pytest.raises(UsageError, match="another source"):
+    with pytest.raises(UsageError, match="x-shrunk is the name of a trained experiment"):
         shrunk(toy)

@@ -93,7 +93,7 @@ def test_a_folder_that_is_not_whole_is_named_with_what_it_lacks(model: Path, tmp
 
 
 def kit_with_hub(root: Path, address: str, cache: Path, words: str) -> subprocess.CompletedProcess[str]:
-    """`kit sd` in a process of its own: the hub's client reads its environment when it is imported."""
+    """`kit sd run` in a process of its own: the hub's client reads its environment when it is imported."""
     environment = {name: value for name, value in os.environ.items() if "PROXY" not in name.upper()}
     environment |= {"HF_ENDPOINT": address, "HF_HOME": str(cache), "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
     command = [
@@ -103,6 +103,7 @@ def kit_with_hub(root: Path, address: str, cache: Path, words: str) -> subproces
         "-w",
         str(root),
         "sd",
+        "run",
         *words.split(),
     ]
     return subprocess.run(

@@ -100,7 +100,7 @@ except KitError as error:
 def test_licence_and_size_are_said_before_anything_is_fetched(
     hub: tuple[str, list[str]], clip: Path, tmp_path: Path
 ) -> None:
-    from kit.pretrained.clip import find_model
+    from kit.pretrained.clip.model import find_model
 
     endpoint, asked = hub
     (refused,) = ask(tmp_path, endpoint, "someone/tiny", download=False)

@@ -30,19 +30,19 @@ from kit.core.workspace import Workspace
 from kit.data.folds import read_folds
 from kit.data.index import read_index, write_index
 from kit.data.pack import read_pack
-from kit.data.prediction_store import read_predictions
+from kit.data.project import Project
 from kit.errors import KitError, TrainingError, UsageError
 from kit.pretrained.diffusion.model import find_model
-from kit.pretrained.diffusion.pipeline import load_painter
-from kit.pretrained.diffusion.plan import Photos, Shard, layers_of, seed_of
+from kit.pretrained.diffusion.pipeline import load_pipeline
+from kit.pretrained.diffusion.plan import PhotoSelection, Shard, sample_specs, seed_of
 from kit.pretrained.diffusion.preprocess import hidden_values, model_mask, model_picture
 from kit.pretrained.diffusion.sample_store import RETRIED, Cache, Record
-from kit.pretrained.diffusion.sampler import Options, Outcome, make_samples
-from kit.pretrained.diffusion.settings import BASE_FILL, NEGATIVE, Recipe, Settings
+from kit.pretrained.diffusion.sampler import Outcome, SamplerOptions, make_samples
+from kit.pretrained.diffusion.settings import BASE_FILL, NEGATIVE, SamplingRecipe, SamplingSettings
 from kit.pretrained.prompts import PROMPTS, templates_of
 
 CPU = torch.device("cpu")
-QUICK = Settings(steps=2, size=32, dtype="float32")
+QUICK = SamplingSettings(steps=2, size=32, dtype="float32")
 LINE = "--size 32 --steps 2"
 
 
@@ -68,19 +68,19 @@ def copy(toy: Toy, folder: Path) -> Toy:
 
 
 def sample(
-    toy: Toy, model: Path, number: int = 1, settings: Settings = QUICK, limit: int | None = None, **options: Any
+    toy: Toy, model: Path, number: int = 1, settings: SamplingSettings = QUICK, limit: int | None = None, **options: Any
 ) -> tuple[Outcome, dict[bytes, Record]]:
     """Make `number` samples of the two prompts; what came of it, and all records of the recipe."""
     found = find_model(toy.workspace, str(model))
-    recipe = Recipe(settings, found.digest, str(model))
-    photos = Photos(toy.index, ("oof", "test"), limit)
-    layers = layers_of(templates_of([]), number)
+    recipe = SamplingRecipe(settings, found.digest, str(model))
+    photos = PhotoSelection(toy.index, ("oof", "test"), limit)
+    layers = sample_specs(templates_of([]), number)
     options.setdefault("batch", 4)
-    outcome = make_samples(toy.workspace, toy.pack, photos, layers, recipe, found, CPU, Options(**options))
+    outcome = make_samples(Project(toy.workspace), photos, layers, recipe, found, CPU, SamplerOptions(**options))
     return outcome, records(toy, recipe)
 
 
-def records(toy: Toy, recipe: Recipe) -> dict[bytes, Record]:
+def records(toy: Toy, recipe: SamplingRecipe) -> dict[bytes, Record]:
     cache = Cache(recipe.folder(toy.workspace) / "samples").refresh()
     assert cache.check() == 0
     return {key: cache.read(key) for key in cache.entries}
@@ -119,15 +119,17 @@ def whole(fetched: Toy, models: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.mark.parametrize("kind", ["inpaint", "plain", "xl"])
-@pytest.mark.parametrize("settings", [QUICK, Settings(steps=3, size=32, dtype="float32", guidance=1, strength=0.7)])
+@pytest.mark.parametrize(
+    "settings", [QUICK, SamplingSettings(steps=3, size=32, dtype="float32", guidance=1, strength=0.7)]
+)
 def test_a_sample_is_what_a_plain_call_of_the_pipeline_gives(
-    fetched: Toy, models: Path, tmp_path: Path, kind: str, settings: Settings
+    fetched: Toy, models: Path, tmp_path: Path, kind: str, settings: SamplingSettings
 ) -> None:
     toy = copy(fetched, tmp_path / "w")
     _, found = sample(toy, models / kind, settings=settings, limit=2)
     pipeline = AutoPipelineForInpainting.from_pretrained(models / kind)
     pipeline.set_progress_bar_config(disable=True)
-    jobs = list(Photos(toy.index, ("oof", "test"), 2).jobs(layers_of(templates_of([]), 1)))
+    jobs = list(PhotoSelection(toy.index, ("oof", "test"), 2).jobs(sample_specs(templates_of([]), 1)))
     assert len(jobs) == len(found) == 8
     for job in jobs[::3]:
         image, photo = np.array(toy.pack.image("train" if job.split == "oof" else "test")[job.position]), job.photo
@@ -155,20 +157,22 @@ def test_photos_prompts_samples_and_seeds_all_give_other_pictures(
     fetched: Toy, models: Path, tmp_path: Path, whole: dict[bytes, bytes]
 ) -> None:
     toy = copy(fetched, tmp_path / "w")
-    _, again = sample(toy, models / "inpaint", settings=Settings(steps=2, size=32, dtype="float32", seed=1))
+    _, again = sample(toy, models / "inpaint", settings=SamplingSettings(steps=2, size=32, dtype="float32", seed=1))
     assert len(set(whole.values())) == 24 and not set(whole.values()) & set(values(again).values())
 
 
 def test_other_schedulers_run_and_unfit_ones_are_named(fetched: Toy, models: Path, tmp_path: Path) -> None:
     toy = copy(fetched, tmp_path / "w")
     for name in ("ddim", "dpm++", "euler-a", "unipc"):
-        outcome, _ = sample(toy, models / "inpaint", settings=Settings(steps=2, size=32, scheduler=name), limit=1)
+        outcome, _ = sample(
+            toy, models / "inpaint", settings=SamplingSettings(steps=2, size=32, scheduler=name), limit=1
+        )
         assert outcome.made == 4
     model = find_model(toy.workspace, str(models / "inpaint"))
     with pytest.raises(UsageError, match=r"multiples of 4\. Use --size 32"):
-        load_painter(model, Settings(steps=2, size=33), CPU)
+        load_pipeline(model, SamplingSettings(steps=2, size=33), CPU)
     with pytest.raises(UsageError, match="DDPMPipeline, which cannot inpaint"):
-        load_painter(find_model(toy.workspace, str(models / "other")), QUICK, CPU)
+        load_pipeline(find_model(toy.workspace, str(models / "other")), QUICK, CPU)
 
 
 def test_each_distinct_prompt_is_encoded_once(fetched: Toy, models: Path, tmp_path: Path) -> None:
@@ -220,7 +224,7 @@ def test_half_precision_and_low_memory_draw_nearly_the_same(
     _, fine = sample(copy(fetched, tmp_path / "fine"), models / kind, limit=2)
     _, low = sample(copy(fetched, tmp_path / "low"), models / kind, limit=2, low_memory=True)
     assert max(np.abs(fine[key].values.astype(int) - low[key].values).max() for key in fine) <= 1
-    half = Settings(steps=2, size=32, dtype="bfloat16")
+    half = SamplingSettings(steps=2, size=32, dtype="bfloat16")
     outcome, rough = sample(copy(fetched, tmp_path / "half"), models / kind, settings=half, limit=2)
     assert outcome.made == 8 and not outcome.retried and len(rough) == 8
 
@@ -308,7 +312,7 @@ def test_two_processes_at_once_share_the_work_and_damage_nothing(
 def test_ctrl_c_ends_in_one_line_and_keeps_what_was_made(fetched: Toy, models: Path, tmp_path: Path) -> None:
     toy = copy(fetched, tmp_path / "w")
     code = "import support.toy; from kit.cli import run; run()"
-    words = f"-w {toy.workspace.root} sd --model {models / 'inpaint'} --size 32 --steps 100 --batch-size 1".split()
+    words = f"-w {toy.workspace.root} sd run --model {models / 'inpaint'} --size 32 --steps 100 --batch-size 1".split()
     process = subprocess.Popen(
         [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         cwd=Path(__file__).parents[1], preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
@@ -372,7 +376,7 @@ def overflowing(model: Path, folder: Path) -> Path:
 
 def test_what_half_precision_turns_to_nan_is_made_again_in_float32(fetched: Toy, models: Path, tmp_path: Path) -> None:
     toy, model = copy(fetched, tmp_path / "w"), overflowing(models / "inpaint", tmp_path / "model")
-    half = Settings(steps=2, size=32, dtype="float16")
+    half = SamplingSettings(steps=2, size=32, dtype="float16")
     outcome, found = sample(toy, model, settings=half, limit=2)
     assert outcome.made == outcome.retried == 8 and not outcome.failed
     assert all(record.flags == RETRIED and record.values.std() > 0 for record in found.values())
@@ -396,7 +400,7 @@ def test_a_model_that_gives_no_pictures_is_reported_and_nothing_is_kept(
     fetched: Toy, models: Path, tmp_path: Path
 ) -> None:
     toy, model = copy(fetched, tmp_path / "w"), broken(models / "inpaint", tmp_path / "model")
-    done = kit(f"-w {toy.workspace.root} sd --model {model} {LINE} --limit 2")
+    done = kit(f"-w {toy.workspace.root} sd run --model {model} {LINE} --limit 2")
     assert done.code == 2 and "8 of 8 samples came out black or not finite even in float32" in done.err
     assert done.err.splitlines()[-1].startswith("Error: ") and not list(toy.workspace.root.glob("sd/*/samples/*"))
 
@@ -435,7 +439,7 @@ def test_a_damaged_model_is_one_line(
     shutil.copytree(fetched.workspace.root, root)
     shutil.copytree(models / "inpaint", model)
     damage(model / file)
-    done = kit(f"-w {root} sd --model {model} {LINE} --limit 1")
+    done = kit(f"-w {root} sd run --model {model} {LINE} --limit 1")
     assert done.is_one_error_line and said in done.err, done
 
 
@@ -445,7 +449,7 @@ def test_parts_that_do_not_fit_each_other_are_one_line(fetched: Toy, models: Pat
     shutil.copytree(models / "inpaint", model)
     shutil.rmtree(model / "unet")
     shutil.copytree(models / "xl" / "unet", model / "unet")
-    done = kit(f"-w {root} sd --model {model} {LINE} --limit 1")
+    done = kit(f"-w {root} sd run --model {model} {LINE} --limit 1")
     assert done.is_one_error_line and "fails" in done.err, done
 
 
@@ -472,16 +476,17 @@ def test_a_full_disk_keeps_what_was_made(
 
 def test_from_the_command_to_the_blend(fetched: Toy, models: Path, tmp_path: Path) -> None:
     toy = copy(fetched, tmp_path / "w")
-    line = f"-w {toy.workspace.root} sd --model {models / 'inpaint'} {LINE}"
+    line = f"-w {toy.workspace.root} sd run --model {models / 'inpaint'} {LINE}"
+    status = line.replace("sd run", "sd status")
     assert "No sources" in kit(f"{line} --limit 2").err
-    assert "8 there" in ok(f"{line} --status --limit 2") and "16 missing" in ok(f"{line} --status")
+    assert "8 there" in ok(f"{status} --limit 2") and "16 missing" in ok(status)
     text = ok(f"{line} --samples 2")
     assert "Made: 40 samples" in text and "Written: sd-mean, test (4 samples a photo)" in text
     again = ok(f"{line} --samples 2")
     assert "Made" not in again and "Written" not in again and again.count("There already") == 1 + 4 + 2
-    oof = read_predictions(toy.workspace, toy.index, toy.folds, "sd-mean", "oof")
+    oof = Project(toy.workspace).predictions.read("sd-mean", "oof")
     _check_mean(toy, models / "inpaint", oof)
-    curve = json.loads(ok(f"{line} --curve --json"))
+    curve = json.loads(ok(f"{line.replace('run', 'curve')} --json"))
     scores = {row["name"]: row["score"]["value"] for row in json.loads(ok(f"-w {toy.workspace.root} sources --json"))}
     point = {row["m"]: row["rmse"]["value"] for row in curve["curve"]}
     assert curve["samples"] == 4 and point[4] == pytest.approx(scores["sd-mean"], rel=1e-3)
@@ -495,7 +500,7 @@ def test_from_the_command_to_the_blend(fetched: Toy, models: Path, tmp_path: Pat
 def _check_mean(toy: Toy, model: Path, oof: Any) -> None:
     """Mean and spread beside it are those of the samples, colours matched by box."""
     _, found = sample(toy, model, 2)
-    jobs = Photos(toy.index, ("oof",)).jobs(layers_of(templates_of([]), 2))
+    jobs = PhotoSelection(toy.index, ("oof",)).jobs(sample_specs(templates_of([]), 2))
     layers = np.stack([_matched(found[job.key]) for job in jobs if job.position == 3])
     assert np.abs(oof.values(3) - layers.mean(0)).max() < 1e-3
     spread = np.load(toy.workspace.source("sd-mean", "oof") / "spread.npy")
@@ -508,34 +513,34 @@ def _matched(record: Record) -> np.ndarray:
 
 def test_a_new_prompt_joins_the_mean_and_a_name_keeps_sources_apart(fetched: Toy, models: Path, tmp_path: Path) -> None:
     toy = copy(fetched, tmp_path / "w")
-    line = f"-w {toy.workspace.root} sd --model {models / 'plain'} {LINE}"
+    line = f"-w {toy.workspace.root} sd run --model {models / 'plain'} {LINE}"
     assert "(1 samples a photo)" in ok(f"{line} --prompt seamless")
-    first = read_predictions(toy.workspace, toy.index, None, "sd", "oof").digest
+    first = Project(toy.workspace).predictions.read("sd", "oof").digest
     text = ok(f"{line} --prompt", "a {animal}")
     assert "Made: 12 samples" in text and "(2 samples a photo)" in text
-    assert read_predictions(toy.workspace, toy.index, None, "sd", "oof").digest != first
+    assert Project(toy.workspace).predictions.read("sd", "oof").digest != first
     assert "Written: other-mean" in ok(f"{line} --prompt seamless --as other --no-colour-match")
     assert "There already: sd-mean" in ok(f"{line} --prompt", "a {animal}")
     done = kit(f"{line} --as fractional")
-    assert done.code == 2 and "is the name of another source" in done.err
+    assert done.code == 2 and "fractional is the name of a fill" in done.err
 
 
 def test_one_split_alone_gives_sources_of_that_split(fetched: Toy, models: Path, tmp_path: Path) -> None:
     toy = copy(fetched, tmp_path / "w")
-    done = kit(f"-w {toy.workspace.root} sd --model {models / 'inpaint'} {LINE} --split oof --prompt seamless")
+    done = kit(f"-w {toy.workspace.root} sd run --model {models / 'inpaint'} {LINE} --split oof --prompt seamless")
     assert done.code == 0 and "Written: sd-mean, oof" in done.out and "the other split lacks samples" in done.err
-    done = kit(f"-w {toy.workspace.root} sd --model {models / 'inpaint'} {LINE} --split test --prompt seamless")
+    done = kit(f"-w {toy.workspace.root} sd run --model {models / 'inpaint'} {LINE} --split test --prompt seamless")
     assert "Written: sd-mean, test" in done.out and "sd-shrunk, fold 1" in done.out
 
 
 def test_samples_serve_where_their_model_is_not(fetched: Toy, models: Path, tmp_path: Path) -> None:
     toy, model = copy(fetched, tmp_path / "w"), tmp_path / "model"
     shutil.copytree(models / "inpaint", model)
-    line = f"-w {toy.workspace.root} sd --model {model} {LINE} --prompt seamless"
+    line = f"-w {toy.workspace.root} sd run --model {model} {LINE} --prompt seamless"
     ok(f"{line} --limit 3")
     ok(line)
     shutil.rmtree(model)
-    assert "12 there" in ok(f"{line} --status") and "There already: sd-mean, oof" in ok(line)
+    assert "12 there" in ok(line.replace("sd run", "sd status")) and "There already: sd-mean, oof" in ok(line)
     done = kit(f"{line} --samples 2")
     assert done.is_one_error_line and "neither a folder nor an id" in done.err
 
@@ -549,7 +554,7 @@ def test_a_clip_tells_the_classes_that_the_layout_lacks(models: Path, tmp_path: 
     write_index(toy.workspace, rows)
     digest = read_index(toy.workspace).digest
     write_json(toy.workspace.pack / "manifest.json", {"index": digest, "version": 1, "height": 32, "width": 32})
-    line = f"-w {toy.workspace.root} sd --model {models / 'inpaint'} {LINE} --prompt class --split test"
+    line = f"-w {toy.workspace.root} sd run --model {models / 'inpaint'} {LINE} --prompt class --split test"
     done = kit(line)
     assert done.code == 0 and "3 photos have no class: their prompts say 'animal'" in done.err
     told = kit(f"{line} --clip {tiny_clip(tmp_path / 'clip')}")
@@ -563,7 +568,7 @@ def test_processes_of_torchrun_each_take_their_share(
     monkeypatch.setenv("WORLD_SIZE", "2")
     for rank in ("0", "1"):
         monkeypatch.setenv("RANK", rank)
-        text = ok(f"-w {toy.workspace.root} sd --model {models / 'inpaint'} {LINE} --prompt seamless")
+        text = ok(f"-w {toy.workspace.root} sd run --model {models / 'inpaint'} {LINE} --prompt seamless")
         assert f"Made: 6 samples of shard {int(rank) + 1}/2" in text
     assert "Written: sd-mean, oof" in text
 
@@ -580,7 +585,7 @@ MISTAKES = [
     ("--model {m}/inpaint --split train", "There is no split"),
     ("--model {m}/inpaint --size 32 --device cuda:77", "--device cuda:77"),
     ("--model {m}/inpaint --shard 3/2", "I/N is needed"),
-    ("--model {m}/inpaint --curve", "A curve takes two samples"),
+    ("curve --model {m}/inpaint", "A curve takes two samples"),
     ("--model {m}/inpaint --steps 2 --strength 0.1", "no step"),
     ("--model {m}/inpaint --as all", "all is the word"),
 ]
@@ -590,6 +595,7 @@ MISTAKES = [
 def test_a_mistake_is_one_line(fetched: Toy, models: Path, tmp_path: Path, words: str, said: str) -> None:
     root = tmp_path / "w"
     shutil.copytree(fetched.workspace.root, root)
-    done = kit(f"-w {root} sd {words.format(m=models)}")
+    verb = "" if words.startswith("curve") else "run "
+    done = kit(f"-w {root} sd {verb}{words.format(m=models)}")
     assert done.is_one_error_line and said in done.err, done
     assert not list(root.glob("sd/*/samples/*")) and not list(root.glob("predictions/sd*"))

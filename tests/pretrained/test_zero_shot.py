@@ -14,17 +14,9 @@ from support.toy import CLASSES, Toy, make_toy_workspace, write_toy_source
 
 from kit.data.project import Project
 from kit.errors import UsageError
-from kit.pretrained.clip import (
-    Model,
-    find_model,
-    photo_embeddings,
-    prompt_of,
-    search_prompts,
-    text_embeddings,
-    zero_shot,
-    zero_shot_classes,
-)
-from kit.pretrained.clip.embeddings import image_store, photo_key
+from kit.pretrained.clip.embeddings import image_store, photo_embeddings, photo_key, text_embeddings
+from kit.pretrained.clip.model import ClipModel, find_model
+from kit.pretrained.clip.zero_shot import prompt_of, search_prompts, zero_shot, zero_shot_classes
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +29,7 @@ def toy(tmp_path: Path) -> Toy:
     return make_toy_workspace(tmp_path / "toy", photos=12, test=4)
 
 
-def knowing(toy: Toy, clip: Path) -> tuple[Project, Model]:
+def knowing(toy: Toy, clip: Path) -> tuple[Project, ClipModel]:
     """A project whose stored vectors are those of the text of each photo's class, and a little of a stranger's: what a
     CLIP that knows the animals would give."""
     model = find_model(str(clip))
@@ -109,7 +101,7 @@ def test_prompts_are_compared_on_the_training_photos(toy: Toy, clip: Path) -> No
     found = search_prompts(project, model, [wrong, right, wrong])
     assert [one.template for one in found] == [right, wrong]
     assert found[0].similarity > 0.95 and set(found[0].by_class) == set(CLASSES)
-    photos = photo_embeddings(project.workspace, project.index, project.pack, model, "train")
+    photos = photo_embeddings(project, model, "train")
     text = text_embeddings(project.workspace, model, [prompt_of(wrong, CLASSES[0])])[0]
     own = [sample.klass == CLASSES[0] for sample in project.index.train]
     assert found[1].by_class[CLASSES[0]] == pytest.approx(float((photos[own] @ text).mean()), abs=1e-6)
@@ -123,26 +115,25 @@ def test_a_prompt_of_which_the_rmse_is_known_comes_before_a_similar_one(toy: Toy
 
 def test_the_command_tells_classes(toy: Toy, clip: Path) -> None:
     knowing(toy, clip)
-    at = f"-w {toy.workspace.root} clip --model {clip}"
-    said = ok(f"{at} --classes")
+    at = f"-w {toy.workspace.root} clip classes --model {clip}"
+    said = ok(at)
     assert "Right on 100.0% of the 12 train photos whose class is known." in said
     assert "as Cat" in said and "as Dog" in said
-    found = json.loads(ok(f"{at} --classes --json"))
+    found = json.loads(ok(f"{at} --json"))
     assert found["test"] == {sample.id: sample.klass for sample in toy.index.test}
-    assert "as lion" in ok(f"{at} --classes --names lion,Cat,Dog")
+    assert "as lion" in ok(f"{at} --names lion,Cat,Dog")
 
 
 def test_the_command_compares_prompts_with_the_rmse_of_sources_made_by_them(toy: Toy, clip: Path) -> None:
     from kit.core.storage import write_json
-    from kit.data.prediction_store import read_manifest
 
     knowing(toy, clip)
     write_toy_source(toy, "sd-first")
     path = toy.workspace.source("sd-first", "oof") / "all.json"
-    manifest = read_manifest(toy.workspace, "sd-first", "oof", None)
+    manifest = Project(toy.workspace).predictions.manifest("sd-first", "oof", None)
     assert manifest is not None
     write_json(path, {**manifest, "recipe": {"kind": "diffusion", "layers": [{"template": "a {class}", "sample": 0}]}})
-    line = f"-w {toy.workspace.root} clip --model {clip} --prompts 'a {{class}}' --prompts 'no text'"
+    line = f"-w {toy.workspace.root} clip prompts --model {clip} 'a {{class}}' 'no text'"
     said = ok(line).splitlines()
     assert said[2].startswith("a {class}") and said[2].split()[2].startswith("0.")
     assert said[3].split()[2] == "-"
@@ -153,12 +144,12 @@ def test_the_command_compares_prompts_with_the_rmse_of_sources_made_by_them(toy:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("--classes", "thumbnail reads no text"),
-        ("--prompts xyz", "thumbnail reads no text"),
-        ("--model CLIP --classes --names cat", "Class names: cat. Two are needed"),
-        ("--model CLIP --classes --names ,", "names no class"),
-        ("--model CLIP --prompts a-{beast}", "there is no {beast} to fill in"),
-        ("--model CLIP --classes --prompts xyz", "has no place for the class"),
+        ("classes", "thumbnail reads no text"),
+        ("prompts xyz", "thumbnail reads no text"),
+        ("classes --model CLIP --names cat", "Class names: cat. Two are needed"),
+        ("classes --model CLIP --names ,", "names no class"),
+        ("prompts --model CLIP a-{beast}", "there is no {beast} to fill in"),
+        ("classes --model CLIP --prompt xyz", "has no place for the class"),
     ],
 )
 def test_what_cannot_be_is_one_line(line: str, said: str, toy: Toy, clip: Path) -> None:

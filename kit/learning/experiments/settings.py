@@ -66,7 +66,7 @@ class Experiment:
     squared error by its contrast: nothing has to be learnt twice because a photo is dark or flat."""
     clip_model: str = "none"
     """Tell the network what each photo shows: scale and shift of its coarsest features from the photo's vector (FiLM).
-    none, thumbnail, a CLIP's folder, a model of the hub that `kit clip --model` has fetched, or
+    none, thumbnail, a CLIP's folder, a model of the hub that `kit clip embed` has fetched, or
     timm:MODEL:WEIGHTS_FILE. `--set clip=` with one of these means the same."""
     base: str = "fractional"
     """Classical fill under the residual, and in the holes of the input: fractional, harmonic or mean."""

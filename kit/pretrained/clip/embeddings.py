@@ -1,4 +1,4 @@
-"""The vector of each photo's visible part, computed once. Knows photos, encoders and the store of vectors.
+"""Vectors of the visible part of each photo, computed once. Knows photos, encoders and the store of vectors.
 
 Holes are filled by the harmonic fill at full size, then the photo is resized. Zeroed boxes would be things to a CLIP,
 black squares with hard edges, and their mean colour would be in every vector; the smoothest fill adds no edge and
@@ -15,12 +15,12 @@ import torch
 from kit.core.progress import progress
 from kit.core.storage import digest_of
 from kit.core.workspace import Split, Workspace
-from kit.data.index import Index, Sample
-from kit.data.pack import Pack
+from kit.data.index import Sample
+from kit.data.project import Project
 from kit.imaging.fills import fill_photos
 from kit.imaging.holes import boxes_to_text
 from kit.pretrained.clip.encoders import Encoder, as_tensor, open_encoder
-from kit.pretrained.clip.model import PREPROCESSING, Model, find_model, unpinned
+from kit.pretrained.clip.model import PREPROCESSING, ClipModel, find_model, unpinned
 from kit.pretrained.clip.vector_store import VectorStore, embeddings_folder
 
 FILL = "harmonic"  # with another one, raise PREPROCESSING
@@ -29,21 +29,19 @@ SPLITS: tuple[Split, Split] = ("train", "test")
 
 
 def photo_key(sample: Sample) -> str:
-    """Names a photo and its holes."""
+    """Return what names a photo with its holes."""
     return digest_of([sample.digest, boxes_to_text(sample.boxes)])
 
 
 def photo_embeddings(
-    workspace: Workspace,
-    index: Index,
-    pack: Pack,
-    model: str | Model,
+    project: Project,
+    model: str | ClipModel,
     split: Split,
     *,
     device: torch.device = torch.device("cpu"),
     batch: int = BATCH,
 ) -> np.ndarray:
-    """Vectors of length one of all photos of a split, `(N, D)` float32; those that are not stored are computed now.
+    """Return vectors of length one of all photos of a split, `(N, D)` float32; what is not stored is computed now.
 
     Args:
         model: an encoder, or the text that names it (`kit.pretrained.clip.model`). The files of a pinned one need not
@@ -56,49 +54,49 @@ def photo_embeddings(
     if isinstance(model, str):
         digest = unpinned(model)[1]
         model = model if digest else find_model(model)
-    digest = model.digest if isinstance(model, Model) else str(unpinned(model)[1])
-    store = image_store(workspace, digest, model.text if isinstance(model, Model) else unpinned(model)[0])
-    samples = index.split(split)
+    digest = model.digest if isinstance(model, ClipModel) else str(unpinned(model)[1])
+    store = image_store(project.workspace, digest, model.text if isinstance(model, ClipModel) else unpinned(model)[0])
+    samples = project.index.split(split)
     keys = [photo_key(sample) for sample in samples]
     found, there = store.read(keys)
     if not there.all():
-        model = model if isinstance(model, Model) else find_model(model)
-        _compute(store, model, samples, pack.image(split), keys, np.flatnonzero(~there), split, device, batch)
+        model = model if isinstance(model, ClipModel) else find_model(model)
+        _compute(store, model, samples, project.pack.image(split), keys, np.flatnonzero(~there), split, device, batch)
         found, _ = store.read(keys)
     return found
 
 
 def image_store(workspace: Workspace, digest: str, text: str) -> VectorStore:
-    """Where the photos' vectors of one model lie."""
-    return VectorStore(embeddings_folder(workspace, digest), "images", f"kit clip --model {text}")
+    """Return the store of the photos' vectors of one model."""
+    return VectorStore(embeddings_folder(workspace, digest), "images", f"kit clip embed --model {text}")
 
 
 def text_embeddings(
-    workspace: Workspace, model: Model, texts: Sequence[str], *, device: torch.device = torch.device("cpu")
+    workspace: Workspace, model: ClipModel, texts: Sequence[str], *, device: torch.device = torch.device("cpu")
 ) -> np.ndarray:
-    """Vectors of length one of texts, `(n, D)` float32, stored like those of photos.
+    """Return vectors of length one of texts, `(n, D)` float32, stored like those of photos.
 
     Raises:
         UsageError: the model reads no text.
     """
     folder = embeddings_folder(workspace, model.digest)
-    store = VectorStore(folder, "texts", f"kit clip --model {model.text} --classes")
+    store = VectorStore(folder, "texts", f"kit clip classes --model {model.text}")
     keys = [digest_of(text) for text in texts]
     found, there = store.read(keys)
     if not there.all():
         vectors = open_encoder(model, device).texts(list(texts)).numpy()
-        store.add(keys, vectors, _about(model))
+        store.add(keys, vectors, _metadata(model))
         found, _ = store.read(keys)
     return found
 
 
-def _about(model: Model) -> dict[str, object]:
+def _metadata(model: ClipModel) -> dict[str, object]:
     return {"model": model.text, "digest": model.digest, "preprocessing": PREPROCESSING, "fill": FILL}
 
 
 def _compute(
     store: VectorStore,
-    model: Model,
+    model: ClipModel,
     samples: Sequence[Sample],
     images: np.ndarray,
     keys: Sequence[str],
@@ -107,19 +105,19 @@ def _compute(
     device: torch.device,
     batch: int,
 ) -> None:
-    """Batch after batch, each stored at once: a kill costs one batch."""
+    """Compute batch after batch and store each at once: a kill costs one batch."""
     encoder = open_encoder(model, device)
     with progress(f"Embedding {split} photos", len(samples), "photos") as bar:
         bar.start_at(len(samples) - len(missing))
         for start in range(0, len(missing), batch):
             chosen = missing[start : start + batch]
             vectors = _encoded(encoder, visible_photos(images, samples, chosen))
-            store.add([keys[photo] for photo in chosen], vectors, _about(model))
+            store.add([keys[photo] for photo in chosen], vectors, _metadata(model))
             bar.update(len(chosen))
 
 
 def visible_photos(images: np.ndarray, samples: Sequence[Sample], chosen: np.ndarray) -> torch.Tensor:
-    """These photos with their holes filled, `(n, 3, H, W)` float32 in [0, 1]."""
+    """Return these photos with their holes filled, `(n, 3, H, W)` float32 in [0, 1]."""
     some = [np.asarray(images[photo]) for photo in chosen]
     filled = fill_photos(FILL, some, [samples[photo].hole for photo in chosen])
     return as_tensor(np.stack(list(filled)))

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from kit.errors import DamagedStore, KitError, UsageError
-from kit.pretrained.clip.model import Model
+from kit.pretrained.clip.model import ClipModel
 from kit.pretrained.clip.thumbnail import thumbnails
 from kit.pretrained.weights import read_weights, usual_photo
 
@@ -29,7 +29,7 @@ class Encoder(Protocol):
         """Texts to `(n, D)` float32 in the space of the photos. Raises `UsageError` when it reads no text."""
 
 
-def open_encoder(model: Model, device: torch.device) -> Encoder:
+def open_encoder(model: ClipModel, device: torch.device) -> Encoder:
     """Load an encoder.
 
     Raises:
@@ -69,11 +69,11 @@ class _Thumbnail:
         return F.normalize(thumbnails(photos), dim=1)
 
     def texts(self, texts: Sequence[str]) -> torch.Tensor:
-        raise UsageError("thumbnail reads no text. Give a CLIP: kit clip --model PATH_OR_ID")
+        raise UsageError("thumbnail reads no text. Give a CLIP: --model PATH_OR_ID")
 
 
 class _Timm:
-    def __init__(self, model: Model, device: torch.device) -> None:
+    def __init__(self, model: ClipModel, device: torch.device) -> None:
         import timm
 
         state = read_weights(model.place)
@@ -101,13 +101,11 @@ class _Timm:
         return F.normalize(self._network(self._view.of(photos, self._device)).float(), dim=1).cpu()
 
     def texts(self, texts: Sequence[str]) -> torch.Tensor:
-        raise UsageError(
-            f"{self._name} is a vision encoder and reads no text. Give a CLIP: kit clip --model PATH_OR_ID"
-        )
+        raise UsageError(f"{self._name} is a vision encoder and reads no text. Give a CLIP: --model PATH_OR_ID")
 
 
 def _without_classifier(state: dict[str, torch.Tensor], architecture: str) -> dict[str, torch.Tensor]:
-    """Leave out the layer that names ImageNet's classes: files of the hub have it, and vectors are what comes before."""
+    """Leave out the layer that names ImageNet's classes: files of the hub have it, and vectors come before it."""
     import timm
 
     named = getattr(timm.get_pretrained_cfg(architecture), "classifier", None) or ()
@@ -116,7 +114,7 @@ def _without_classifier(state: dict[str, torch.Tensor], architecture: str) -> di
 
 
 class _Transformers:
-    def __init__(self, model: Model, device: torch.device) -> None:
+    def __init__(self, model: ClipModel, device: torch.device) -> None:
         self._model, self._device = model, device
         self._vision: Any = None
         self._text: Any = None
@@ -145,20 +143,20 @@ class _Transformers:
         return F.normalize(found.float(), dim=1).cpu()
 
 
-def _photo_of(model: Model) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _photo_of(model: ClipModel) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and deviation of the photos that it was trained with."""
     found = _settings(model, "preprocessor_config.json") if (model.place / "preprocessor_config.json").is_file() else {}
     mean, std = found.get("image_mean") or _OF_CLIP[0], found.get("image_std") or _OF_CLIP[1]
     return tuple(map(float, mean)), tuple(map(float, std))
 
 
-def _settings(model: Model, file: str) -> dict[str, Any]:
+def _settings(model: ClipModel, file: str) -> dict[str, Any]:
     from kit.core.storage import read_json
 
-    return read_json(model.place / file, made_by="kit clip --model with a whole folder")
+    return read_json(model.place / file, made_by="kit clip embed --model with a whole folder")
 
 
-def _loaded(kind: str, model: Model) -> Any:
+def _loaded(kind: str, model: ClipModel) -> Any:
     """One tower in float32, every weight of it from the folder."""
     import transformers
 
@@ -177,7 +175,7 @@ def _loaded(kind: str, model: Model) -> Any:
     return found.eval().requires_grad_(False)
 
 
-def _tokenizer(model: Model) -> Any:
+def _tokenizer(model: ClipModel) -> Any:
     import transformers
 
     with _silent(transformers):
@@ -187,7 +185,7 @@ def _tokenizer(model: Model) -> Any:
             raise _unreadable(model, error) from None
 
 
-def _unreadable(model: Model, error: Exception) -> KitError:
+def _unreadable(model: ClipModel, error: Exception) -> KitError:
     reason = " ".join(str(error).split())[:160].rstrip(".") or type(error).__name__
     return DamagedStore(f"{model.place} cannot be read as a CLIP ({reason}). Copy or download it anew.")
 

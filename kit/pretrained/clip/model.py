@@ -2,7 +2,7 @@
 
     thumbnail                    built in: a small picture and its colours; no weights
     PATH                         a folder in the hub's format (CLIPModel or CLIPVisionModelWithProjection)
-    OWNER/NAME                   a CLIP of the hub that is on this machine already (`kit clip --model` fetches it)
+    OWNER/NAME                   a CLIP of the hub that is on this machine already (`kit clip embed` fetches it)
     timm:MODEL:WEIGHTS_FILE      a vision encoder of timm, such as timm:vit_base_patch32_clip_224:weights.safetensors
 
 A text with `@` and sixteen digits at its end is pinned: those very weights and no others.
@@ -30,7 +30,7 @@ _TOKENS = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
 
 
 @dataclass(frozen=True)
-class Model:
+class ClipModel:
     """An encoder on this machine."""
 
     text: str
@@ -55,7 +55,7 @@ def unpinned(text: str) -> tuple[str, str | None]:
     return (found.group(1), found.group(2)) if found else (text, None)
 
 
-def find_model(text: str) -> Model:
+def find_model(text: str) -> ClipModel:
     """The encoder that a text means.
 
     Raises:
@@ -83,9 +83,9 @@ def pinned(text: str) -> str:
     return text if unpinned(text)[1] else find_model(text).pinned
 
 
-def _find(text: str) -> Model:
+def _find(text: str) -> ClipModel:
     if text == THUMBNAIL:
-        return Model(THUMBNAIL, "thumbnail", _digest(THUMBNAIL_VERSION))
+        return ClipModel(THUMBNAIL, "thumbnail", _digest(THUMBNAIL_VERSION))
     if text.startswith("timm:"):
         return _of_timm(text)
     path = _expanded(text)
@@ -109,7 +109,7 @@ def _expanded(text: str) -> Path:
         return Path(text)
 
 
-def _of_timm(text: str) -> Model:
+def _of_timm(text: str) -> ClipModel:
     _, _, rest = text.partition(":")
     architecture, _, file = rest.partition(":")
     if not architecture or not file:
@@ -118,13 +118,13 @@ def _of_timm(text: str) -> Model:
     if not path.is_file():
         raise UsageError(f"{text}: there is no weights file {path}.")
     digest = _digest([architecture, digest_file(path)])
-    return Model(f"timm:{architecture}:{path}", "timm", digest, path, architecture)
+    return ClipModel(f"timm:{architecture}:{path}", "timm", digest, path, architecture)
 
 
-def _in_folder(text: str, folder: Path) -> Model:
+def _in_folder(text: str, folder: Path) -> ClipModel:
     if not (folder / "config.json").is_file():
         raise UsageError(f"{folder} has no config.json: {_FORMS} is needed.")
-    kind = read_json(folder / "config.json", made_by="kit clip --model with another folder").get("model_type")
+    kind = read_json(folder / "config.json", made_by="kit clip embed --model with another folder").get("model_type")
     if kind not in ("clip", "clip_vision_model"):
         raise UsageError(f"{folder} holds a model of type {kind!r}, not a CLIP (clip or clip_vision_model).")
     weights = weights_among([path.name for path in folder.iterdir()])
@@ -132,4 +132,4 @@ def _in_folder(text: str, folder: Path) -> Model:
         raise UsageError(f"{folder} holds no weights (model.safetensors or pytorch_model.bin).")
     names = [name for name in (*_VIEWS, *_TOKENS, *weights) if (folder / name).is_file()]
     digest = _digest({name: digest_file(folder / name) for name in names})
-    return Model(text, "transformers", digest, folder)
+    return ClipModel(text, "transformers", digest, folder)

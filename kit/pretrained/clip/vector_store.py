@@ -27,7 +27,7 @@ PATIENCE = 60.0  # seconds to wait for another process to finish its append
 
 
 def embeddings_folder(workspace: Workspace, digest: str) -> Path:
-    """Where the vectors of one model lie."""
+    """Return the folder of one model's vectors."""
     return workspace.root / "embeddings" / digest
 
 
@@ -49,7 +49,7 @@ class VectorStore:
         return self.folder / f"{self.name}.json"
 
     def read(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Vectors of these keys, `(n, D)` float32, and which of them are there, bool `(n,)`; D is 0 of an empty store.
+        """Return vectors of these keys, `(n, D)` float32, and which are there, bool `(n,)`; D is 0 of an empty store.
 
         Raises:
             DamagedStore: the files are not what was written.
@@ -65,11 +65,11 @@ class VectorStore:
                 raise self._damaged("values that are not finite")
         return found, there
 
-    def add(self, keys: Sequence[str], vectors: np.ndarray, about: dict[str, Any]) -> None:
+    def add(self, keys: Sequence[str], vectors: np.ndarray, metadata: dict[str, Any]) -> None:
         """Append vectors `(n, D)`; keys that another process has added meanwhile are passed over.
 
         Args:
-            about: what made them, for a person who reads the manifest.
+            metadata: what made them, for a person who reads the manifest.
 
         Raises:
             PredictionsError: a value is not finite.
@@ -77,7 +77,7 @@ class VectorStore:
         """
         if not np.isfinite(vectors).all():
             raise PredictionsError(
-                f"{self._rows}: {about.get('model')} gives values that are not finite (NaN or infinite)."
+                f"{self._rows}: {metadata.get('model')} gives values that are not finite (NaN or infinite)."
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._alone():
@@ -90,7 +90,7 @@ class VectorStore:
                 return
             self._append(len(known), np.ascontiguousarray(vectors[fresh], np.float32))
             names = [*known, *(keys[place] for place in fresh)]
-            write_json(self._manifest, {**about, "dimensions": vectors.shape[1], "keys": names})
+            write_json(self._manifest, {**metadata, "dimensions": vectors.shape[1], "keys": names})
 
     def _append(self, known: int, vectors: np.ndarray) -> None:
         with disk_errors(self._rows), self._rows.open("r+b" if self._rows.exists() else "wb") as file:

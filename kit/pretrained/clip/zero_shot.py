@@ -1,4 +1,4 @@
-"""Zero-shot classes and prompts: which text is nearest to the visible part of a photo. Knows vectors and names."""
+"""Zero-shot classes and prompts: find the text nearest to the visible part of a photo. Knows vectors and names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kit.core.workspace import Split
 from kit.data.project import Project
 from kit.errors import UsageError
 from kit.pretrained.clip.embeddings import photo_embeddings, text_embeddings
-from kit.pretrained.clip.model import Model, find_model
+from kit.pretrained.clip.model import ClipModel, find_model
 from kit.pretrained.prompts import templates_of
 
 TEMPLATE = "a photo of a {class}"
@@ -21,7 +21,7 @@ WORDS = ("{class}", "{animal}", "{klass}")
 
 
 def prompt_of(template: str, name: str) -> str:
-    """A template with a class's name in it, in small letters; a template without a place for it stays as it is."""
+    """Fill a class's name, in small letters, into a template; one without a place for it stays as it is."""
     for word in WORDS:
         template = template.replace(word, name.lower())
     return template
@@ -29,7 +29,7 @@ def prompt_of(template: str, name: str) -> str:
 
 @dataclass(frozen=True)
 class ZeroShot:
-    """What a CLIP takes the photos of a split for."""
+    """The classes that a CLIP predicts for the photos of a split."""
 
     names: tuple[str, ...]
     chosen: tuple[str, ...]
@@ -41,26 +41,26 @@ class ZeroShot:
 
     @property
     def told(self) -> int:
-        """Photos whose class is known and among the names."""
+        """Number of photos whose class is known and among the names."""
         return sum(klass in self.names for klass in self.known)
 
     @property
     def agreement(self) -> float:
-        """Share of those that were told right; NaN where none is known."""
+        """Share of those that are predicted rightly; NaN where none is known."""
         right = sum(one == klass for one, klass in zip(self.chosen, self.known, strict=True))
         return right / self.told if self.told else float("nan")
 
 
 def zero_shot(
     project: Project,
-    model: str | Model,
+    model: str | ClipModel,
     split: Split,
     *,
     names: Sequence[str] = (),
     templates: Sequence[str] = (TEMPLATE,),
     device: torch.device = torch.device("cpu"),
 ) -> ZeroShot:
-    """The class of each photo of a split, told by its visible part alone.
+    """Predict the class of each photo of a split from its visible part.
 
     Args:
         names: of the classes; by default those of the training photos.
@@ -78,23 +78,23 @@ def zero_shot(
             raise UsageError(f"The prompt {template!r} has no place for the class: write {{class}} in it.")
     model = find_model(model) if isinstance(model, str) else model
     texts = [prompt_of(template, name) for name in names for template in templates]
-    about = text_embeddings(project.workspace, model, texts, device=device)
-    photos = photo_embeddings(project.workspace, project.index, project.pack, model, split, device=device)
-    similarity = (photos @ about.T).reshape(len(photos), len(names), len(templates)).mean(2)
+    text_vectors = text_embeddings(project.workspace, model, texts, device=device)
+    photos = photo_embeddings(project, model, split, device=device)
+    similarity = (photos @ text_vectors.T).reshape(len(photos), len(names), len(templates)).mean(2)
     chosen = tuple(names[number] for number in similarity.argmax(1))
     return ZeroShot(names, chosen, similarity, tuple(sample.klass for sample in project.index.split(split)))
 
 
 def zero_shot_classes(
     project: Project,
-    model: str | Model,
+    model: str | ClipModel,
     split: Split = "test",
     *,
     names: Sequence[str] = (),
     templates: Sequence[str] = (TEMPLATE,),
     device: torch.device = torch.device("cpu"),
 ) -> list[str]:
-    """The class of each photo: the layout's where it gives one, else what the CLIP takes the photo for."""
+    """Return the class of each photo: the layout's where it gives one, else the one that the CLIP predicts."""
     known = [sample.klass for sample in project.index.split(split)]
     if all(known):
         return known
@@ -103,8 +103,8 @@ def zero_shot_classes(
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """How well one prompt fits the training photos."""
+class PromptScore:
+    """Fit of one prompt to the training photos."""
 
     template: str
     similarity: float
@@ -116,13 +116,13 @@ class Prompt:
 
 def search_prompts(
     project: Project,
-    model: str | Model,
+    model: str | ClipModel,
     templates: Sequence[str],
     *,
     rmse: Mapping[str, float] | None = None,
     device: torch.device = torch.device("cpu"),
-) -> list[Prompt]:
-    """Prompts by their RMSE where it is known, then by similarity to the training photos' visible parts; best first.
+) -> list[PromptScore]:
+    """Rank prompts by RMSE where it is known, then by similarity to the training photos' visible parts; best first.
 
     Args:
         templates: with `{class}` (or `{animal}`, as in `kit sd`) for the class's name, or without.
@@ -132,19 +132,21 @@ def search_prompts(
         UsageError: no template, or a model that reads no text.
     """
     if not templates:
-        raise UsageError("Which prompts? Give each with --prompts, such as --prompts 'a photo of a {class}'.")
+        raise UsageError(
+            "Which prompts? Give each as a word of its own, such as: kit clip prompts 'a photo of a {class}'"
+        )
     templates = templates_of(templates)  # the same words as in `kit sd`
     model = find_model(model) if isinstance(model, str) else model
     samples, known = project.index.train, rmse or {}
     classes = sorted({sample.klass for sample in samples})
     texts = [prompt_of(template, klass) for template in templates for klass in classes]
-    about = text_embeddings(project.workspace, model, texts, device=device)
-    about = about.reshape(len(templates), len(classes), -1)
-    photos = photo_embeddings(project.workspace, project.index, project.pack, model, "train", device=device)
+    text_vectors = text_embeddings(project.workspace, model, texts, device=device)
+    text_vectors = text_vectors.reshape(len(templates), len(classes), -1)
+    photos = photo_embeddings(project, model, "train", device=device)
     number = np.array([classes.index(sample.klass) for sample in samples])
     found = []
-    for template, vectors in zip(templates, about, strict=True):
+    for template, vectors in zip(templates, text_vectors, strict=True):
         cosines = (photos * vectors[number]).sum(1)
         means = {klass: float(cosines[number == place].mean()) for place, klass in enumerate(classes)}
-        found.append(Prompt(template, float(cosines.mean()), means, known.get(template)))
+        found.append(PromptScore(template, float(cosines.mean()), means, known.get(template)))
     return sorted(found, key=lambda one: (one.rmse is None, one.rmse or 0.0, -one.similarity))

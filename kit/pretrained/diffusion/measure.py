@@ -17,7 +17,7 @@ from kit.pretrained.diffusion.samples import Samples, templates_in
 
 
 @dataclass(frozen=True)
-class Measured:
+class CurveReport:
     """Samples against the truth, in score space, extremes estimated as they are for test photos."""
 
     curve: Curve
@@ -25,7 +25,7 @@ class Measured:
     """RMSE of a single sample of each template."""
 
 
-def measure_samples(project: Project, samples: Samples) -> Measured:
+def measure_samples(project: Project, samples: Samples) -> CurveReport:
     """Read every sample of the training photos once.
 
     Raises:
@@ -34,7 +34,7 @@ def measure_samples(project: Project, samples: Samples) -> Measured:
     if len(samples.layers) < 2:
         raise UsageError(
             f"A curve takes two samples of each photo, and the cache has {len(samples.layers)} whole layers of them. "
-            "Draw more: kit sd --samples 2"
+            "Draw more: kit sd run --samples 2"
         )
     places, templates = samples.photos.positions("oof"), templates_in(samples.layers)
     which = np.array([templates.index(layer.template) for layer in samples.layers])
@@ -49,7 +49,7 @@ def measure_samples(project: Project, samples: Samples) -> Measured:
     folds = project.folds_if_any
     groups = np.arange(len(places)) if folds is None else folds.group[places]
     prompts = {template: rmse_by_photo(squares[:, place], counts, groups) for place, template in enumerate(templates)}
-    return Measured(Curve(len(samples.layers), len(places), terms[:, 0], terms[:, 1], counts, groups), prompts)
+    return CurveReport(Curve(len(samples.layers), len(places), terms[:, 0], terms[:, 1], counts, groups), prompts)
 
 
 def truth_of(project: Project, place: int) -> np.ndarray:

@@ -28,7 +28,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @dataclass(frozen=True)
-class Model:
+class DiffusionModel:
     """A pipeline on this machine."""
 
     label: str
@@ -60,7 +60,7 @@ def find_model(
     variant: str | None = None,
     download: bool = False,
     say: Callable[[str], None] = lambda _: None,
-) -> Model:
+) -> DiffusionModel:
     """The model that `name` means: a folder, or an id of the hub whose files are here or, when asked for, are fetched.
 
     Args:
@@ -99,7 +99,7 @@ def _from_hub(name: str, variant: str | None, download: bool, say: Callable[[str
     from huggingface_hub import HfApi, constants, snapshot_download
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-    elsewhere = "Download its folder where there is a network, copy it here, and give its path: kit sd --model FOLDER"
+    elsewhere = "Download its folder where there is a network, copy it here, and give its path: --model FOLDER"
     if constants.HF_HUB_OFFLINE:
         raise RemoteError(f"{name} is not on this machine, and HF_HUB_OFFLINE forbids the hub. {elsewhere}")
     try:
@@ -221,10 +221,10 @@ def _names(folder: Path) -> list[str]:
 
 
 def _read_index(folder: Path) -> dict[str, Any]:
-    return read_json(folder / "model_index.json", made_by="kit sd --model with another folder")
+    return read_json(folder / "model_index.json", made_by="kit sd run --model with another folder")
 
 
-def _checked(workspace: Workspace, label: str, folder: Path, variant: str | None) -> Model:
+def _checked(workspace: Workspace, label: str, folder: Path, variant: str | None) -> DiffusionModel:
     if not (folder / "model_index.json").is_file():
         raise UsageError(f"--model {label}: {folder} is no diffusers pipeline, it has no model_index.json.")
     names = _names(folder)
@@ -234,14 +234,14 @@ def _checked(workspace: Workspace, label: str, folder: Path, variant: str | None
     kind = str(_read_index(folder).get("_class_name"))
     wanted = wanted_files(names, variant)
     size = sum((folder / name).stat().st_size for name in wanted)
-    return Model(label, folder, _digest(workspace, folder, wanted), kind, size, variant)
+    return DiffusionModel(label, folder, _digest(workspace, folder, wanted), kind, size, variant)
 
 
 def _digest(workspace: Workspace, folder: Path, wanted: Sequence[str]) -> str:
     """Names the content of these files. What was hashed before and has size and time as then is not read again."""
     path = cache_root(workspace) / "models" / f"{digest_bytes(str(folder.resolve()).encode())}.json"
     try:
-        known = read_json(path, made_by="kit sd")
+        known = read_json(path, made_by="kit sd run")
     except StoreError:
         known = {}
     stats = {name: (folder / name).stat() for name in wanted}

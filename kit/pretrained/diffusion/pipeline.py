@@ -9,43 +9,73 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from kit.errors import TrainingError, UsageError
-from kit.pretrained.diffusion.model import Model
-from kit.pretrained.diffusion.settings import SCHEDULERS, Settings
+from kit.pretrained.diffusion.model import DiffusionModel
+from kit.pretrained.diffusion.settings import SCHEDULERS, SamplingSettings
 
 _ENCODED = {
     2: ("prompt_embeds", "negative_prompt_embeds"),  # SD 1 and 2
     4: ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds"),  # XL, SD 3
 }
-"""What `encode_prompt` returns, by how much; pipelines that return something else get prompts as texts."""
+"""Names of what `encode_prompt` returns, by its length; pipelines that return something else get prompts as texts."""
+
+
+class Pictures(Protocol):
+    """What a call of a pipeline returns."""
+
+    images: torch.Tensor
+    """`(n, 3, S, S)` in [0, 1], for `output_type="pt"`."""
+
+
+class Scheduler(Protocol):
+    """The part of a diffusers scheduler that is needed to put another in its place."""
+
+    config: Mapping[str, object]
+    compatibles: Sequence[type]
+
+
+class DiffusersPipeline(Protocol):
+    """The part of a diffusers inpainting pipeline that kit calls; what only some of them have is looked up by name."""
+
+    scheduler: Scheduler
+    components: Mapping[str, object]
+    dtype: torch.dtype
+
+    def __call__(self, **arguments: object) -> Pictures: ...
+
+    def to(self, device: torch.device) -> object: ...
+
+    def enable_model_cpu_offload(self, *, device: torch.device) -> None: ...
+
+    def set_progress_bar_config(self, **config: object) -> None: ...
 
 
 @dataclass
-class Painter:
+class InpaintingPipeline:
     """A loaded pipeline with settings."""
 
-    pipeline: Any
-    settings: Settings
+    wrapped: DiffusersPipeline
+    settings: SamplingSettings
     device: torch.device
     _encoded: dict[str, tuple[torch.Tensor | None, ...]] = field(default_factory=dict)
 
     @property
     def cell(self) -> int:
         """Pixels of a cell of the grid on which the model sees the mask."""
-        scale = int(getattr(self.pipeline, "vae_scale_factor", 8))
-        return 2 * scale if not hasattr(self.pipeline, "unet") else scale  # transformers take patches of 2x2 latents
+        scale = int(getattr(self.wrapped, "vae_scale_factor", 8))
+        return 2 * scale if not hasattr(self.wrapped, "unet") else scale  # transformers take patches of 2x2 latents
 
-    def paint(
+    def inpaint(
         self, pictures: np.ndarray, masks: np.ndarray, prompts: Sequence[str], seeds: Sequence[int], batch: int
     ) -> np.ndarray:
-        """Paint at most `batch` pictures; the batch is filled up with the last one.
+        """Inpaint at most `batch` pictures; the batch is filled up with the last one.
 
         Args:
             pictures: `(n, S, S, 3)` float32 in [0, 1].
@@ -71,23 +101,23 @@ class Painter:
         }
         try:
             with torch.inference_mode():
-                painted = self.pipeline(**arguments).images
+                painted = self.wrapped(**arguments).images
         except (RuntimeError, ValueError, TypeError) as error:
             if is_out_of_memory(error):
                 raise
             reason = (str(error).splitlines() or [type(error).__name__])[0][:150]
-            name = type(self.pipeline).__name__
+            name = type(self.wrapped).__name__
             raise TrainingError(f"{name} fails ({reason}). Its parts do not fit: name another --model.") from error
         return painted[: len(prompts)].float().permute(0, 2, 3, 1).cpu().numpy()
 
     def _prompts(self, prompts: Sequence[str]) -> dict[str, Any]:
-        """Encoded prompts as the pipeline's own arguments, each distinct one encoded once."""
+        """Return encoded prompts as the pipeline's own arguments, each distinct one encoded once."""
         guided = self.settings.guidance > 1
         encoded = [self._encode(prompt, guided) for prompt in prompts]
         names = _ENCODED.get(len(encoded[0]))
         if names is None:
             texts: dict[str, Any] = {"prompt": list(prompts)}
-            if "negative_prompt" in inspect.signature(self.pipeline.__call__).parameters:
+            if "negative_prompt" in inspect.signature(self.wrapped.__call__).parameters:
                 texts["negative_prompt"] = [self.settings.negative] * len(prompts)
             return texts
         columns = zip(names, zip(*encoded, strict=True), strict=True)
@@ -100,7 +130,7 @@ class Painter:
 
     def _encode_now(self, prompt: str, guided: bool) -> tuple[torch.Tensor | None, ...]:
         self._warn_of_length(prompt)
-        encode = getattr(self.pipeline, "encode_prompt", None)
+        encode = getattr(self.wrapped, "encode_prompt", None)
         if encode is None:
             return ()
         known = inspect.signature(encode).parameters
@@ -108,7 +138,7 @@ class Painter:
             "prompt": prompt,
             "prompt_2": None,
             "prompt_3": None,
-            "device": getattr(self.pipeline, "_execution_device", self.device),
+            "device": getattr(self.wrapped, "_execution_device", self.device),
             "num_images_per_prompt": 1,
             "do_classifier_free_guidance": guided,
             "negative_prompt": self.settings.negative,
@@ -120,18 +150,20 @@ class Painter:
         return tuple(found) if isinstance(found, tuple) and len(found) in _ENCODED else ()
 
     def _warn_of_length(self, prompt: str) -> None:
-        tokenizer = getattr(self.pipeline, "tokenizer", None)
+        tokenizer = getattr(self.wrapped, "tokenizer", None)
         most = getattr(tokenizer, "model_max_length", None)
         if tokenizer is not None and isinstance(most, int) and len(tokenizer(prompt).input_ids) > most:
             print(f"Warning: the model reads the first {most} tokens of {prompt!r} alone.", file=sys.stderr, flush=True)
 
 
 def dtype_on(name: str, device: torch.device) -> str:
-    """`auto` spelled out: half precision where it is fast."""
+    """Spell `auto` out: half precision where it is fast."""
     return name if name != "auto" else "float32" if device.type == "cpu" else "float16"
 
 
-def load_painter(model: Model, settings: Settings, device: torch.device, *, low_memory: bool = False) -> Painter:
+def load_pipeline(
+    model: DiffusionModel, settings: SamplingSettings, device: torch.device, *, low_memory: bool = False
+) -> InpaintingPipeline:
     """Load a pipeline onto a device.
 
     Args:
@@ -153,7 +185,7 @@ def load_painter(model: Model, settings: Settings, device: torch.device, *, low_
         nothing["requires_safety_checker"] = False
     dtype = getattr(torch, dtype_on(settings.dtype, device))
     try:
-        pipeline = AutoPipelineForInpainting.from_pretrained(
+        wrapped: DiffusersPipeline = AutoPipelineForInpainting.from_pretrained(
             model.folder, dtype=dtype, variant=model.variant, use_safetensors=True, local_files_only=True, **nothing
         )
     except ValueError as error:
@@ -165,18 +197,18 @@ def load_painter(model: Model, settings: Settings, device: torch.device, *, low_
         ) from None
     except Exception as error:  # a damaged file makes json, safetensors, tokenizers, ... raise errors of their own
         if is_out_of_memory(error):
-            raise TrainingError(f"{model.label} does not fit into memory. Try: kit sd --dtype float16") from None
+            raise TrainingError(f"{model.label} does not fit into memory. Try: kit sd run --dtype float16") from None
         raise _unfit(model, error) from error
-    _check_weights(pipeline, model)
-    pipeline.set_progress_bar_config(disable=True)
-    _set_scheduler(pipeline, settings.scheduler)
-    painter = Painter(pipeline, settings, device)
-    _check(painter, model)
-    _place(pipeline, device, low_memory)
-    return painter
+    _check_weights(wrapped, model)
+    wrapped.set_progress_bar_config(disable=True)
+    _set_scheduler(wrapped, settings.scheduler)
+    pipeline = InpaintingPipeline(wrapped, settings, device)
+    _check(pipeline, model)
+    _place(wrapped, device, low_memory)
+    return pipeline
 
 
-def _check_weights(pipeline: Any, model: Model) -> None:
+def _check_weights(pipeline: DiffusersPipeline, model: DiffusionModel) -> None:
     """Refuse files that lack tensors: diffusers would leave those empty, and transformers make them up."""
     from safetensors import safe_open
 
@@ -195,12 +227,12 @@ def _check_weights(pipeline: Any, model: Model) -> None:
             )
 
 
-def _unfit(model: Model, error: Exception) -> TrainingError:
+def _unfit(model: DiffusionModel, error: Exception) -> TrainingError:
     reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
     return TrainingError(f"--model {model.label}: {model.folder} cannot be loaded ({reason}). Copy it again, whole.")
 
 
-def _set_scheduler(pipeline: Any, name: str) -> None:
+def _set_scheduler(pipeline: DiffusersPipeline, name: str) -> None:
     if name == "default":
         return
     import diffusers
@@ -216,19 +248,20 @@ def _set_scheduler(pipeline: Any, name: str) -> None:
     pipeline.scheduler = kind.from_config(pipeline.scheduler.config)
 
 
-def _check(painter: Painter, model: Model) -> None:
-    size, step = painter.settings.size, painter.cell
+def _check(pipeline: InpaintingPipeline, model: DiffusionModel) -> None:
+    size, step = pipeline.settings.size, pipeline.cell
     if size % step:
         near = max(step, round(size / step) * step)
         raise UsageError(f"--size {size}: {model.label} takes multiples of {step}. Use --size {near}.")
-    if "mask_image" not in inspect.signature(painter.pipeline.__call__).parameters:
-        raise UsageError(f"--model {model.label}: {type(painter.pipeline).__name__} takes no mask. Name another model.")
+    if "mask_image" not in inspect.signature(pipeline.wrapped.__call__).parameters:
+        raise UsageError(f"--model {model.label}: {type(pipeline.wrapped).__name__} takes no mask. Name another model.")
 
 
-def _place(pipeline: Any, device: torch.device, low_memory: bool) -> None:
+def _place(pipeline: DiffusersPipeline, device: torch.device, low_memory: bool) -> None:
+    vae = getattr(pipeline, "vae", None)
     for switch in ("enable_slicing", "enable_tiling") if low_memory else ():
-        if hasattr(getattr(pipeline, "vae", None), switch):
-            getattr(pipeline.vae, switch)()
+        if hasattr(vae, switch):
+            getattr(vae, switch)()
     try:
         if low_memory and device.type != "cpu":
             # attention needs no slicing: torch's own never holds the whole matrix
@@ -236,7 +269,9 @@ def _place(pipeline: Any, device: torch.device, low_memory: bool) -> None:
             return
         pipeline.to(device)
     except torch.OutOfMemoryError:
-        raise TrainingError(f"The model does not fit into the memory of {device}. Try: kit sd --low-memory") from None
+        raise TrainingError(
+            f"The model does not fit into the memory of {device}. Try: kit sd run --low-memory"
+        ) from None
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = False  # a kernel chosen by the clock gives other bits in another process
         for name in ("unet", "vae"):
@@ -248,7 +283,7 @@ _MEMORY = ("out of memory", "can't allocate memory", "ALLOC_FAILED")  # of torch
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out."""
+    """Return whether an error says that memory ran out."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _MEMORY)

@@ -20,7 +20,7 @@ from kit.pretrained.prompts import ClassOf, class_in_index, prompt_for
 
 
 @dataclass(frozen=True)
-class Layer:
+class SampleSpec:
     """One sample of every photo: a template and the sample's number."""
 
     template: str
@@ -40,9 +40,9 @@ class Job:
     key: bytes
 
 
-def layers_of(templates: Sequence[str], samples: int) -> list[Layer]:
+def sample_specs(templates: Sequence[str], samples: int) -> list[SampleSpec]:
     """Sample by sample, so that whole layers are there early."""
-    return [Layer(template, number) for number in range(samples) for template in templates]
+    return [SampleSpec(template, number) for number in range(samples) for template in templates]
 
 
 def key_of(photo: Sample, prompt: str, sample: int) -> bytes:
@@ -58,7 +58,7 @@ def seed_of(job: Job, seed: int) -> int:
 
 
 @dataclass(frozen=True)
-class Photos:
+class PhotoSelection:
     """The photos that samples are wanted of: all of the splits, or some of each."""
 
     index: Index
@@ -75,7 +75,7 @@ class Photos:
         order = sorted(range(len(samples)), key=lambda place: (_shuffled(samples[place]), place))
         return sorted(order[: self.limit])
 
-    def jobs(self, layers: Sequence[Layer], shard: Shard | None = None) -> Iterator[Job]:
+    def jobs(self, layers: Sequence[SampleSpec], shard: Shard | None = None) -> Iterator[Job]:
         """All samples of these layers, layer by layer, in an order that depends on nothing else."""
         photos = [(split, place) for split in self.splits for place in self.positions(split)]
         mine = photos if shard is None else photos[shard.number - 1 :: shard.count]
@@ -83,13 +83,13 @@ class Photos:
             for split, place in mine:
                 yield self.job(split, place, layer)
 
-    def job(self, split: PredictionSplit, place: int, layer: Layer) -> Job:
+    def job(self, split: PredictionSplit, place: int, layer: SampleSpec) -> Job:
         """One sample of one photo."""
         photo = self.index.split(photo_split(split))[place]
         prompt = prompt_for(layer.template, photo, self.class_of)
         return Job(split, place, photo, prompt, layer.sample, key_of(photo, prompt, layer.sample))
 
-    def has(self, cache: Cache, layer: Layer) -> bool:
+    def has(self, cache: Cache, layer: SampleSpec) -> bool:
         """Whether the cache has this layer of all photos."""
         return all(job.key in cache for job in self.jobs([layer]))
 
@@ -100,7 +100,7 @@ def _shuffled(photo: Sample) -> str:
 
 @dataclass(frozen=True)
 class Shard:
-    """Photos `number`, `number + count`, ... of those wanted; numbers begin with 1."""
+    """PhotoSelection `number`, `number + count`, ... of those wanted; numbers begin with 1."""
 
     number: int
     count: int
@@ -141,20 +141,22 @@ def known_templates(folder: Path) -> tuple[str, ...]:
     """Every template that was ever asked for with this recipe, sorted."""
     found = set()
     for path in folder.glob("prompts/*.json"):
-        template = read_json(path, made_by="kit sd").get("template")
+        template = read_json(path, made_by="kit sd run").get("template")
         if not isinstance(template, str) or digest_bytes(template.encode()) != path.stem:
-            raise DamagedStore(f"{path} is not what kit wrote. Delete it, then run: kit sd")
+            raise DamagedStore(f"{path} is not what kit wrote. Delete it, then run: kit sd run")
         found.add(template)
     return tuple(sorted(found))
 
 
-def known_layers(photos: Photos, cache: Cache, templates: Sequence[str], most: int = 10_000) -> list[Layer]:
+def stored_specs(
+    photos: PhotoSelection, cache: Cache, templates: Sequence[str], most: int = 10_000
+) -> list[SampleSpec]:
     """The layers of these templates that the cache has of all these photos, sample by sample."""
     found = []
     for template in templates:
         numbers = range(most)
         for number in numbers:
-            if not photos.has(cache, Layer(template, number)):
+            if not photos.has(cache, SampleSpec(template, number)):
                 break
-            found.append(Layer(template, number))
+            found.append(SampleSpec(template, number))
     return sorted(found, key=lambda layer: (layer.sample, templates.index(layer.template)))

@@ -130,7 +130,7 @@ class Cache:
         entry = self.entries[key]
         record = self._sound(key)
         if record is None:
-            raise DamagedStore(f"{entry.path} holds a sample that is damaged. Make it again: kit sd")
+            raise DamagedStore(f"{entry.path} holds a sample that is damaged. Make it again: kit sd run")
         return record
 
     def _sound(self, key: bytes) -> Record | None:

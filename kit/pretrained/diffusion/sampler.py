@@ -1,4 +1,4 @@
-"""Make the samples that are missing: claims, batches, memory, retries, and the bar. Knows the cache and the pipeline.
+"""Make the samples that are missing: locks, batches, memory, retries, and the bar. Knows the cache and the pipeline.
 
 Every batch is in the cache before the next begins, so a kill costs one batch. What half precision turns to NaN or black
 is made again in float32 at the end.
@@ -19,29 +19,28 @@ import torch
 
 from kit.core.parallel import cores
 from kit.core.progress import Progress, progress
-from kit.core.workspace import Workspace
-from kit.data.pack import Pack
 from kit.data.prediction_store import photo_split
+from kit.data.project import Project
 from kit.errors import TrainingError
-from kit.pretrained.diffusion.claims import Claims
-from kit.pretrained.diffusion.model import Model
-from kit.pretrained.diffusion.pipeline import Painter, is_out_of_memory, load_painter
-from kit.pretrained.diffusion.plan import Job, Layer, Photos, Shard, remember_templates, seed_of
+from kit.pretrained.diffusion.locks import SampleLocks
+from kit.pretrained.diffusion.model import DiffusionModel
+from kit.pretrained.diffusion.pipeline import InpaintingPipeline, is_out_of_memory, load_pipeline
+from kit.pretrained.diffusion.plan import Job, PhotoSelection, SampleSpec, Shard, remember_templates, seed_of
 from kit.pretrained.diffusion.preprocess import hidden_values, is_picture, model_mask, model_picture, ring_shifts
 from kit.pretrained.diffusion.sample_store import RETRIED, Cache, Record, Writer
-from kit.pretrained.diffusion.settings import BASE_FILL, Recipe, Settings
+from kit.pretrained.diffusion.settings import BASE_FILL, SamplingRecipe, SamplingSettings
 
 BATCH = {"cpu": 4}
 """Pictures at once where the user says nothing, by kind of device; 8 elsewhere."""
 
 
 @dataclass(frozen=True)
-class Options:
-    """How samples are made, without effect on what they are but for the last bits that a batch's size decides.
+class SamplerOptions:
+    """Options of making samples, without effect on what they are but for the last bits that a batch's size decides.
 
     Attributes:
         batch: pictures at once; halved whenever memory runs out.
-        low_memory: see `load_painter`.
+        low_memory: see `load_pipeline`.
         shard: this process's share of the photos.
         quiet: no bar: another process of the same job shows one.
     """
@@ -54,15 +53,15 @@ class Options:
 
 @dataclass
 class Outcome:
-    """What became of the samples that were asked for."""
+    """Counts of the samples that were asked for."""
 
     wanted: int = 0
     hits: int = 0
     made: int = 0
     retried: int = 0
     """Of those made: in float32, because half precision gave no picture."""
-    elsewhere: int = 0
-    """Another process is at work on them."""
+    locked_elsewhere: int = 0
+    """Another process holds their locks: it makes them."""
     failed: list[Job] = field(default_factory=list)
     """No pictures even in float32."""
     seconds: float = 0.0
@@ -70,23 +69,22 @@ class Outcome:
 
 
 def make_samples(
-    workspace: Workspace,
-    pack: Pack,
-    photos: Photos,
-    layers: Sequence[Layer],
-    recipe: Recipe,
-    model: Model,
+    project: Project,
+    photos: PhotoSelection,
+    layers: Sequence[SampleSpec],
+    recipe: SamplingRecipe,
+    model: DiffusionModel,
     device: torch.device,
-    options: Options = Options(),
+    options: SamplerOptions = SamplerOptions(),
 ) -> Outcome:
     """Fill the cache with these layers of these photos, as far as this process's shard goes.
 
     Raises:
-        UsageError, TrainingError: see `load_painter`.
+        UsageError, TrainingError: see `load_pipeline`.
         TrainingError: memory runs out with a single picture.
         KitError: the disk is full; what was made is safe.
     """
-    folder = recipe.folder(workspace)
+    folder = recipe.folder(project.workspace)
     cache = Cache(folder / "samples").refresh()
     cache.check()
     jobs = list(photos.jobs(layers, options.shard))
@@ -94,37 +92,37 @@ def make_samples(
     outcome = Outcome(wanted=len(jobs), hits=len(jobs) - len(missing))
     if not missing:
         return outcome
-    recipe.save(workspace)
+    recipe.save(project.workspace)
     remember_templates(folder, list(dict.fromkeys(layer.template for layer in layers)))
     with contextlib.ExitStack() as stack:
-        claims = stack.enter_context(Claims(folder))
+        locks = stack.enter_context(SampleLocks(folder))
         writer = Writer(folder / "samples")
         stack.callback(writer.close)
         bar = None if options.quiet else stack.enter_context(progress("Sampling", len(jobs), "samples"))
         if bar is not None:
             bar.start_at(outcome.hits)
-        work = _Work(pack, recipe.settings, model, device, options, cache, claims, writer, outcome, bar)
-        work.run(missing)
+        sampler = _Sampler(project, recipe.settings, model, device, options, cache, locks, writer, outcome, bar)
+        sampler.run(missing)
     return outcome
 
 
 @dataclass(frozen=True)
-class _Inputs:
+class _Batch:
     pictures: np.ndarray
     masks: np.ndarray
 
 
 @dataclass
-class _Work:
-    """One process at work on its missing samples."""
+class _Sampler:
+    """The loop of one process over its missing samples."""
 
-    pack: Pack
-    settings: Settings
-    model: Model
+    project: Project
+    settings: SamplingSettings
+    model: DiffusionModel
     device: torch.device
-    options: Options
+    options: SamplerOptions
     cache: Cache
-    claims: Claims
+    locks: SampleLocks
     writer: Writer
     outcome: Outcome
     bar: Progress | None
@@ -132,31 +130,31 @@ class _Work:
 
     def run(self, missing: Sequence[Job]) -> None:
         self.batch = self.options.batch or BATCH.get(self.device.type, 8)
-        painter = load_painter(self.model, self.settings, self.device, low_memory=self.options.low_memory)
+        pipeline = load_pipeline(self.model, self.settings, self.device, low_memory=self.options.low_memory)
         started = time.monotonic()
-        failed = self._paint_all(painter, missing, 0)
-        if failed and painter.pipeline.dtype != torch.float32:
-            del painter
+        failed = self._paint_all(pipeline, missing, 0)
+        if failed and pipeline.wrapped.dtype != torch.float32:
+            del pipeline
             exact = replace(self.settings, dtype="float32")
-            painter = load_painter(self.model, exact, self.device, low_memory=self.options.low_memory)
-            failed = self._paint_all(painter, failed, RETRIED)
+            pipeline = load_pipeline(self.model, exact, self.device, low_memory=self.options.low_memory)
+            failed = self._paint_all(pipeline, failed, RETRIED)
         self.outcome.failed = failed
         self.outcome.seconds = time.monotonic() - started
 
-    def _paint_all(self, painter: Painter, jobs: Sequence[Job], flags: int) -> list[Job]:
+    def _paint_all(self, pipeline: InpaintingPipeline, jobs: Sequence[Job], flags: int) -> list[Job]:
         """Paint and store; returns those that gave no picture."""
         failed: list[Job] = []
         with ThreadPoolExecutor(max(1, min(cores(), 8)), thread_name_prefix="sd") as pool:
             try:
-                for group, inputs in self._ahead(pool, painter, self._groups(jobs, retrying=bool(flags))):
-                    for chunk, painted, seconds in self._painted(painter, group, inputs):
+                for group, inputs in self._prefetch(pool, pipeline, self._groups(jobs, retrying=bool(flags))):
+                    for chunk, painted, seconds in self._painted(pipeline, group, inputs):
                         failed += self._store(chunk, painted, seconds, flags)
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
         return failed
 
     def _groups(self, jobs: Iterable[Job], *, retrying: bool) -> Iterator[list[Job]]:
-        """Claimed jobs by the batch; those that are there by now, or that another process has, are passed over."""
+        """Yield locked jobs by the batch; those that are there by now, or that another process has, are passed over."""
         group: list[Job] = []
         for job in jobs:
             if not retrying and not self._take(job):
@@ -171,22 +169,22 @@ class _Work:
 
     def _take(self, job: Job) -> bool:
         if job.key not in self.cache:
-            if not self.claims.claim(job.key):
-                self.outcome.elsewhere += 1
+            if not self.locks.acquire(job.key):
+                self.outcome.locked_elsewhere += 1
                 return False
-            self.cache.refresh()  # it may have been finished between the last look and the claim
+            self.cache.refresh()  # it may have been finished between the last look and the lock
             if job.key not in self.cache:
                 return True
-            self.claims.release(job.key)
+            self.locks.release(job.key)
         self.outcome.hits += 1
         self._count(1)
         return False
 
-    def _ahead(
-        self, pool: ThreadPoolExecutor, painter: Painter, groups: Iterable[list[Job]]
-    ) -> Iterator[tuple[list[Job], _Inputs]]:
-        """Groups with their inputs, which are prepared while the group before is painted."""
-        cell = painter.cell if self.settings.dilated else 1
+    def _prefetch(
+        self, pool: ThreadPoolExecutor, pipeline: InpaintingPipeline, groups: Iterable[list[Job]]
+    ) -> Iterator[tuple[list[Job], _Batch]]:
+        """Yield groups with their inputs, which are prepared while the group before is painted."""
+        cell = pipeline.cell if self.settings.dilated else 1
         waiting: tuple[list[Job], list[Future[tuple[np.ndarray, np.ndarray]]]] | None = None
         for group in groups:
             following = group, [pool.submit(self._inputs_of, job, cell) for job in group]
@@ -205,12 +203,12 @@ class _Work:
         )
 
     def _image(self, job: Job) -> np.ndarray:
-        return np.asarray(self.pack.image(photo_split(job.split))[job.position])
+        return np.asarray(self.project.pack.image(photo_split(job.split))[job.position])
 
     def _painted(
-        self, painter: Painter, group: list[Job], inputs: _Inputs
+        self, pipeline: InpaintingPipeline, group: list[Job], inputs: _Batch
     ) -> Iterator[tuple[list[Job], np.ndarray, float]]:
-        """The group's pictures, in smaller batches whenever memory runs out."""
+        """Yield the group's pictures, in smaller batches whenever memory runs out."""
         start = 0
         while start < len(group):
             piece = slice(start, start + self.batch)
@@ -218,7 +216,7 @@ class _Work:
             prompts, seeds = [job.prompt for job in chunk], [seed_of(job, self.settings.seed) for job in chunk]
             began = time.perf_counter()
             try:
-                painted = painter.paint(inputs.pictures[piece], inputs.masks[piece], prompts, seeds, self.batch)
+                painted = pipeline.inpaint(inputs.pictures[piece], inputs.masks[piece], prompts, seeds, self.batch)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -233,7 +231,7 @@ class _Work:
         if self.batch == 1:
             raise TrainingError(
                 f"Memory runs out on {self.device} with a single picture of {self.settings.size} pixels. The samples "
-                "made so far are kept. Try: kit sd --low-memory, or a smaller --size, or --dtype float16"
+                "made so far are kept. Try: kit sd run --low-memory, or a smaller --size, or --dtype float16"
             )
         self.batch //= 2
         print(f"Memory ran out: going on with batches of {self.batch}.", file=sys.stderr, flush=True)
@@ -249,7 +247,7 @@ class _Work:
             good.append((job.key, Record(values, ring_shifts(whole, image, photo.boxes), seconds, flags)))
         self.writer.append(good)
         for key, _ in good:
-            self.claims.release(key)
+            self.locks.release(key)
         self.outcome.made += len(good)
         self.outcome.retried += len(good) if flags else 0
         self._count(len(good))
@@ -260,6 +258,6 @@ class _Work:
             self.bar.update(number)
 
 
-def _stacked(pairs: Sequence[Future[Any]]) -> _Inputs:
+def _stacked(pairs: Sequence[Future[Any]]) -> _Batch:
     found = [pair.result() for pair in pairs]
-    return _Inputs(np.stack([picture for picture, _ in found]), np.stack([mask for _, mask in found]))
+    return _Batch(np.stack([picture for picture, _ in found]), np.stack([mask for _, mask in found]))

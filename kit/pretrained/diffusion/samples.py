@@ -10,7 +10,7 @@ import numpy as np
 
 from kit.core.workspace import PredictionSplit
 from kit.errors import DamagedStore
-from kit.pretrained.diffusion.plan import Job, Layer, Photos
+from kit.pretrained.diffusion.plan import Job, PhotoSelection, SampleSpec
 from kit.pretrained.diffusion.preprocess import shifted
 from kit.pretrained.diffusion.sample_store import Cache
 
@@ -20,8 +20,8 @@ class Samples:
     """Some layers of some photos, all of them in the cache."""
 
     cache: Cache
-    photos: Photos
-    layers: tuple[Layer, ...]
+    photos: PhotoSelection
+    layers: tuple[SampleSpec, ...]
     matched: bool = True
     """Move each box's colours by what the model got wrong around it."""
 
@@ -38,7 +38,7 @@ class Samples:
         if record.values.shape != (job.photo.scored, 3) or record.shifts.shape != (len(boxes), 3):
             raise DamagedStore(
                 f"{self.cache.entries[job.key].path} holds {len(record.values)} pixels of {job.photo.id}, which has "
-                f"{job.photo.scored} hidden ones. Delete that file, then run: kit sd"
+                f"{job.photo.scored} hidden ones. Delete that file, then run: kit sd run"
             )
         return shifted(record.values, record.shifts if self.matched else np.zeros_like(record.shifts), boxes)
 
@@ -67,6 +67,6 @@ def mean_and_spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean.astype(np.float32), spread.astype(np.float32)
 
 
-def templates_in(layers: Sequence[Layer]) -> list[str]:
+def templates_in(layers: Sequence[SampleSpec]) -> list[str]:
     """The templates of these layers, in order, each once."""
     return list(dict.fromkeys(layer.template for layer in layers))

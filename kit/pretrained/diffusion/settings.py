@@ -39,7 +39,7 @@ SCHEDULERS = {
 
 
 @dataclass(frozen=True)
-class Settings:
+class SamplingSettings:
     """How samples are drawn. Every field but `dtype=auto` is part of a sample's name.
 
     Attributes:
@@ -86,10 +86,10 @@ def cache_root(workspace: Workspace) -> Path:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Settings with the model they are for: one folder of samples."""
+class SamplingRecipe:
+    """SamplingSettings with the model they are for: one folder of samples."""
 
-    settings: Settings
+    settings: SamplingSettings
     model: str
     """Digest of the weights."""
     label: str
@@ -117,7 +117,9 @@ class Recipe:
             write_json(path, {**self.fields, "label": self.label})
 
 
-def stored_recipe(workspace: Workspace, settings: Settings, label: str, model: str | None = None) -> Recipe | None:
+def stored_recipe(
+    workspace: Workspace, settings: SamplingSettings, label: str, model: str | None = None
+) -> SamplingRecipe | None:
     """The recipe of a folder of samples with these settings and this model, or None when none or several fit.
 
     `dtype=auto` fits any: samples that a GPU made are gone on with as they are. Without the model's digest its name
@@ -125,13 +127,13 @@ def stored_recipe(workspace: Workspace, settings: Settings, label: str, model: s
     """
     found = []
     for path in sorted(cache_root(workspace).glob("*/recipe.json")):
-        stored = read_json(path, made_by="kit sd")
+        stored = read_json(path, made_by="kit sd run")
         kept = stored.get("settings")
         wanted = asdict(settings)
         if isinstance(kept, dict) and settings.dtype == "auto":
             wanted["dtype"] = kept.get("dtype")
         same_model = stored.get("model") == model if model is not None else stored.get("label") == label
         if kept == wanted and same_model and isinstance(stored.get("model"), str):
-            recipe = Recipe(Settings(**kept), stored["model"], label)
+            recipe = SamplingRecipe(SamplingSettings(**kept), stored["model"], label)
             found += [recipe] if recipe.digest == path.parent.name else []
     return found[0] if len(found) == 1 else None

@@ -20,7 +20,7 @@ SIGMAS = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0)
 
 
 @dataclass(frozen=True)
-class Shrink:
+class ShrinkToFill:
     """What was fitted."""
 
     fill: str
@@ -81,9 +81,9 @@ def photo_sums(smooth: np.ndarray, missing: np.ndarray, scale: np.ndarray) -> Su
     )
 
 
-def best_shrink(fill: str, sums: Sums, sigmas: Sequence[float] = SIGMAS) -> Shrink:
+def best_shrink(fill: str, sums: Sums, sigmas: Sequence[float] = SIGMAS) -> ShrinkToFill:
     """The blur and the weight of least squared error; a weight is at least 0."""
     safe = np.where(sums.smooth > 0, sums.smooth, 1.0)
     weights = np.clip(np.where(sums.smooth > 0, sums.cross / safe, 0.0), 0.0, None)
     best = int(np.argmin(sums.squared_errors(weights)))
-    return Shrink(fill, float(sigmas[best]), float(weights[best]))
+    return ShrinkToFill(fill, float(sigmas[best]), float(weights[best]))

@@ -15,35 +15,34 @@ from kit.competitions import score_scale, to_score_space
 from kit.core.progress import track
 from kit.core.workspace import PredictionSplit
 from kit.data.fill_sources import make_fill_source
-from kit.data.prediction_store import fold_part, is_done, list_sources, photo_split, read_predictions, write_part
+from kit.data.prediction_store import SourceKind, fold_part, photo_split
 from kit.data.predictions import Predictions
 from kit.data.project import Project
 from kit.imaging.fills import FILLS
 from kit.pretrained.diffusion.measure import truth_of
-from kit.pretrained.diffusion.shrink_to_fill import Shrink, Sums, best_shrink, blurred, photo_sums
-from kit.pretrained.diffusion.sources import check_free
+from kit.pretrained.diffusion.shrink_to_fill import ShrinkToFill, Sums, best_shrink, blurred, photo_sums
+from kit.pretrained.diffusion.sources import OTHER_NAME
 
 DEFAULT_FILL = "fractional"
 
 
 @dataclass(frozen=True)
-class Shrinker:
-    """Fits and writes `NAME-shrunk` from `NAME-mean`."""
+class ShrunkSourceWriter:
+    """Fit and write `NAME-shrunk` from `NAME-mean`."""
 
     project: Project
     name: str
     command: str
     force: bool = False
 
-    def write(self) -> list[tuple[int, Shrink, bool]]:
-        """Each fold's blur and weight, and whether its parts were written now.
+    def write(self) -> list[tuple[int, ShrinkToFill, bool]]:
+        """Return each fold's blur and weight, and whether its parts were written now.
 
         Raises:
             MissingStep: no folds yet, or a split of `NAME-mean` is not there.
         """
         project, mean = self.project, f"{self.name}-mean"
-        folds = project.folds
-        check_free(project.workspace, f"{self.name}-shrunk")
+        project.predictions.claim_name(f"{self.name}-shrunk", SourceKind.DIFFUSION, hint=OTHER_NAME)
         fills = self._fills()
         means = {split: self._read(mean, split) for split in ("oof", "test")}
         shrinks = self._fit(fills, means["oof"])
@@ -51,31 +50,28 @@ class Shrinker:
         for fold, shrink in enumerate(shrinks):
             fresh = False
             for split in ("oof", "test"):
-                recipe = self._recipe(shrink, fills, means, split)
-                if not self.force and is_done(
-                    project.workspace, project.index, f"{self.name}-shrunk", split, recipe, folds=folds, fold=fold
-                ):
+                recipe = self._recipe(fills, means, split)
+                if not self.force and project.predictions.is_done(f"{self.name}-shrunk", split, recipe, fold=fold):
                     continue
                 self._write(fold, shrink, split, recipe, means[split])
                 fresh = True
             found.append((fold, shrink, fresh))
         return found
 
-    def _read(self, name: str, split: Any) -> Predictions:
-        project = self.project
-        return read_predictions(project.workspace, project.index, project.folds, name, split)
+    def _read(self, name: str, split: PredictionSplit) -> Predictions:
+        return self.project.predictions.read(name, split)
 
     def _fills(self) -> dict[str, Predictions]:
-        """OOF predictions of the classical fills that are there; one is made if there is none."""
+        """Return OOF predictions of the classical fills that are there; one is made if there is none."""
         project = self.project
-        there = [name for name in FILLS if name in list_sources(project.workspace)]
+        there = [name for name in FILLS if name in project.predictions.sources()]
         if not there:
             make_fill_source(project.workspace, project.index, project.pack, DEFAULT_FILL)
             there = [DEFAULT_FILL]
         return {name: self._read(name, "oof") for name in there}
 
-    def _fit(self, fills: dict[str, Predictions], mean: Predictions) -> list[Shrink]:
-        """For each fold, from the photos of the others: the best fill, and over it the best blur and weight."""
+    def _fit(self, fills: dict[str, Predictions], mean: Predictions) -> list[ShrinkToFill]:
+        """Fit for each fold, on the photos of the others, the best fill and over it the best blur and weight."""
         folds, photos = self.project.folds, len(self.project.index.train)
         truths = range(photos)
         errors = {name: np.zeros(photos) for name in fills}
@@ -103,7 +99,7 @@ class Shrinker:
         return found
 
     def _recipe(
-        self, shrink: Shrink, fills: dict[str, Predictions], means: dict[str, Predictions], split: str
+        self, fills: dict[str, Predictions], means: dict[str, Predictions], split: PredictionSplit
     ) -> dict[str, Any]:
         # alike in all folds, which are read as one: what was fitted follows from it
         return {
@@ -116,7 +112,7 @@ class Shrinker:
         }
 
     def _write(
-        self, fold: int, shrink: Shrink, split: PredictionSplit, recipe: dict[str, Any], mean: Predictions
+        self, fold: int, shrink: ShrinkToFill, split: PredictionSplit, recipe: dict[str, Any], mean: Predictions
     ) -> None:
         project, name = self.project, f"{self.name}-shrunk"
         samples = project.index.split(photo_split(split))
@@ -128,7 +124,9 @@ class Shrinker:
                 sample = samples[place]
                 yield shrink(mean.values(place), fill.values(place), sample.boxes, sample.height, sample.width)
 
-        write_part(
-            project.workspace, project.index, name, split, values(), made_by=self.command, recipe=recipe,
-            folds=project.folds, fold=fold, seconds=lambda: time.perf_counter() - started,
-        )  # fmt: skip
+        def seconds() -> float:
+            return time.perf_counter() - started
+
+        project.predictions.write(
+            name, split, values(), made_by=self.command, recipe=recipe, fold=fold, seconds=seconds
+        )

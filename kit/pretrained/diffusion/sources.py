@@ -16,20 +16,19 @@ import numpy as np
 
 from kit.core.progress import track
 from kit.core.storage import digest_file, writing
-from kit.core.workspace import PredictionSplit, Workspace
-from kit.data.prediction_store import is_done, photo_split, read_manifest, write_part
+from kit.core.workspace import PredictionSplit
+from kit.data.prediction_store import SourceKind, photo_split
 from kit.data.project import Project
-from kit.errors import StoreError, UsageError
-from kit.imaging.fills import FILLS
 from kit.pretrained.diffusion.samples import Samples, mean_and_spread
-from kit.pretrained.diffusion.settings import Recipe
+from kit.pretrained.diffusion.settings import SamplingRecipe
 
 SPREAD = "spread.npy"
+OTHER_NAME = "Take another one: kit sd run --as NAME"
 
 
 @dataclass(frozen=True)
-class Written:
-    """One source after `write_sources`."""
+class WrittenPart:
+    """One split of a source, written now (`fresh`) or before."""
 
     name: str
     split: PredictionSplit
@@ -38,39 +37,39 @@ class Written:
 
 
 @dataclass(frozen=True)
-class SourceMaker:
-    """Writes sources from samples under one name."""
+class SourceWriter:
+    """Write sources from samples under one name."""
 
     project: Project
-    recipe: Recipe
+    recipe: SamplingRecipe
     samples: Samples
     """All layers that both splits, or the asked one, have whole."""
     name: str
     command: str
-    """What makes it again."""
+    """The command that makes it again."""
     force: bool = False
 
-    def write(self, split: PredictionSplit) -> list[Written]:
-        """`NAME` and `NAME-mean` of one split; what is there with the same samples stays."""
+    def write(self, split: PredictionSplit) -> list[WrittenPart]:
+        """Write `NAME` and `NAME-mean` of one split; what is there with the same samples stays."""
         first = Samples(self.samples.cache, self.samples.photos, self.samples.layers[:1], self.samples.matched)
         return [self._single(split, first), self._mean(split)]
 
-    def _single(self, split: PredictionSplit, first: Samples) -> Written:
+    def _single(self, split: PredictionSplit, first: Samples) -> WrittenPart:
         recipe = self._recipe("sample", split, first)
         return self._written(self.name, split, recipe, first, lambda place: first.values(split, place)[0])
 
-    def _mean(self, split: PredictionSplit) -> Written:
+    def _mean(self, split: PredictionSplit) -> WrittenPart:
         name, samples = f"{self.name}-mean", self.samples
         recipe = self._recipe("mean", split, samples)
         spread = self.project.workspace.source(name, split) / SPREAD
         if self._is_there(name, split, recipe) and spread.is_file():
-            return Written(name, split, False)
+            return WrittenPart(name, split, False)
         recipe["spread"] = self._write_spread(spread, split)  # before the part, whose manifest then vouches for it
         return self._written(name, split, recipe, samples, lambda place: samples.values(split, place).mean(0))
 
     def _write_spread(self, path: Path, split: PredictionSplit) -> str:
-        """The samples' standard deviation, float16 `(values, 3)` in the order of the part beside it; its digest."""
-        check_free(self.project.workspace, path.parent.parent.name)
+        """Write the samples' standard deviation, float16 `(values, 3)` in the order of the part; return its digest."""
+        self._claim(path.parent.parent.name)
         total = sum(sample.scored for sample in self.project.index.split(photo_split(split)))
         with writing(path) as file:
             np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": (total, 3)})
@@ -79,15 +78,15 @@ class SourceMaker:
         return digest_file(path)
 
     def _is_there(self, name: str, split: PredictionSplit, recipe: dict[str, Any]) -> bool:
-        """Whether the part has this recipe; the spread's digest is not known before it is computed."""
+        """Return whether the part has this recipe; the spread's digest is not known before it is computed."""
         if self.force:
             return False
-        manifest = read_manifest(self.project.workspace, name, split, None)
+        manifest = self.project.predictions.manifest(name, split, None)
         if manifest is None:
             return False
         stored = dict(manifest["recipe"])
         known = {**recipe, "spread": stored["spread"]} if "spread" in stored else recipe
-        return is_done(self.project.workspace, self.project.index, name, split, known)
+        return self.project.predictions.is_done(name, split, known)
 
     def _written(
         self,
@@ -96,13 +95,11 @@ class SourceMaker:
         recipe: dict[str, Any],
         samples: Samples,
         values: Callable[[int], np.ndarray],
-    ) -> Written:
+    ) -> WrittenPart:
         if self._is_there(name, split, recipe):
-            return Written(name, split, False)
-        check_free(self.project.workspace, name)
-        write_part(
-            self.project.workspace,
-            self.project.index,
+            return WrittenPart(name, split, False)
+        self._claim(name)
+        self.project.predictions.write(
             name,
             split,
             (values(place) for place in self._track(split, name)),
@@ -110,7 +107,10 @@ class SourceMaker:
             recipe=recipe,
             seconds=lambda: samples.seconds(split),
         )
-        return Written(name, split, True)
+        return WrittenPart(name, split, True)
+
+    def _claim(self, name: str) -> None:
+        self.project.predictions.claim_name(name, SourceKind.DIFFUSION, hint=OTHER_NAME)
 
     def _track(self, split: PredictionSplit, what: str) -> Iterator[int]:
         places = range(len(self.project.index.split(photo_split(split))))
@@ -126,20 +126,3 @@ class SourceMaker:
             "matched": samples.matched,
             "samples": samples.digest(split),
         }
-
-
-def check_free(workspace: Workspace, name: str) -> None:
-    """Raise `UsageError` when another kind of source has this name."""
-    taken = name in FILLS or workspace.blend(name).is_file() or (workspace.runs / name).is_dir()
-    for split in ("oof", "test"):
-        if not taken and (manifest := _manifest_of(workspace, name, split)) is not None:  # type: ignore[arg-type]
-            taken = manifest["recipe"].get("kind") != "diffusion"
-    if taken:
-        raise UsageError(f"{name} is the name of another source or blend. Take another one: kit sd --as NAME")
-
-
-def _manifest_of(workspace: Workspace, name: str, split: PredictionSplit) -> dict[str, Any] | None:
-    try:
-        return read_manifest(workspace, name, split, None)
-    except StoreError:
-        return None

@@ -1,4 +1,4 @@
-"""What of the wanted samples is there, and how long the rest will take. Knows the cache; no torch."""
+"""Count the wanted samples that are there, and estimate how long the rest will take. Knows the cache; no torch."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kit.pretrained.diffusion.plan import Layer, Photos, Shard
+from kit.pretrained.diffusion.plan import PhotoSelection, SampleSpec, Shard
 from kit.pretrained.diffusion.sample_store import RETRIED, Cache
 
 
 @dataclass(frozen=True)
-class LayerState:
-    """How much of one layer is there."""
+class SpecStatus:
+    """Counts of one sample of every photo."""
 
     prompt: str
     sample: int
@@ -21,10 +21,10 @@ class LayerState:
 
 
 @dataclass(frozen=True)
-class CacheState:
-    """What `kit sd --status` tells."""
+class SamplingStatus:
+    """What `kit sd status` shows of one recipe."""
 
-    layers: tuple[LayerState, ...]
+    layers: tuple[SpecStatus, ...]
     hits: int
     missing: int
     seconds_each: float | None
@@ -39,16 +39,18 @@ class CacheState:
     """Bytes on the disk."""
 
 
-def cache_state(cache: Cache, photos: Photos, layers: Sequence[Layer], shard: Shard | None = None) -> CacheState:
+def count_samples(
+    cache: Cache, photos: PhotoSelection, layers: Sequence[SampleSpec], shard: Shard | None = None
+) -> SamplingStatus:
     """Count the samples of these layers."""
     states = []
     for layer in layers:
         present = [job.key in cache for job in photos.jobs([layer], shard)]
-        states.append(LayerState(layer.template, layer.sample, sum(present), len(present) - sum(present)))
+        states.append(SpecStatus(layer.template, layer.sample, sum(present), len(present) - sum(present)))
     entries = cache.entries.values()
     each = statistics.median(entry.seconds for entry in entries) if entries else None
     missing = sum(state.missing for state in states)
-    return CacheState(
+    return SamplingStatus(
         layers=tuple(states),
         hits=sum(state.there for state in states),
         missing=missing,

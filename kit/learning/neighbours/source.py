@@ -1,9 +1,12 @@
-"""`clip-neighbours`: a fill that asks the most similar training photos, stored as a source. Nested by fold.
+"""Make the source `clip-neighbours`: a fill corrected by the most similar training photos. Nested by fold.
 
 A photo of fold f, and the part of the test photos that belongs to fold f, are predicted from whole photos of the other
 folds alone; near duplicates are in one fold, so none is its own neighbour. How far the neighbours are trusted is
 fitted on those other folds too, each of their photos without its near duplicates. What comes out is `fractional` and a
 smooth residual, so it can be blended like any source.
+
+Worth: with thumbnails nothing credible over `fractional`; with an EfficientNet-Lite0 that has seen ImageNet a little
+that is (`EXPERIMENTS.md`).
 """
 
 from __future__ import annotations
@@ -21,20 +24,19 @@ import torch.nn.functional as F
 from kit.competitions import score_scale, to_score_space
 from kit.core.progress import track
 from kit.core.storage import digest_of
-from kit.core.workspace import PredictionSplit, checked_name
+from kit.core.workspace import PredictionSplit
 from kit.data.fill_sources import SPLITS, make_fill_source
 from kit.data.index import Sample
-from kit.data.prediction_store import is_done, photo_split, read_manifest, read_predictions, write_part
+from kit.data.prediction_store import SourceKind, photo_split
 from kit.data.predictions import Predictions
 from kit.data.project import Project
 from kit.errors import Mismatch, UsageError
-from kit.imaging.fills import FILLS
 from kit.imaging.holes import scored_pixels
 from kit.learning.datasets import coverage
 from kit.learning.datasets.batches import load_photos
-from kit.pretrained.clip.analogues import SIZE, Library, Ridge, features, in_place, unit_vectors
+from kit.learning.neighbours.analogues import SIZE, Library, Ridge, align_neighbours, features, unit_vectors
 from kit.pretrained.clip.embeddings import photo_embeddings
-from kit.pretrained.clip.model import Model
+from kit.pretrained.clip.model import ClipModel
 
 NAME = "clip-neighbours"
 BASE = "fractional"
@@ -45,23 +47,23 @@ _CHUNK = 32
 
 def make_neighbours(
     project: Project,
-    model: Model,
+    model: ClipModel,
     *,
     k: int = 32,
     name: str = NAME,
     device: torch.device = torch.device("cpu"),
     force: bool = False,
 ) -> bool:
-    """Store the source, both splits and all folds; False when it was there already.
+    """Store the source, both splits and all folds; return False when it was there already.
 
     Raises:
-        UsageError: a k or a name that cannot be.
-        Mismatch: the name is another source's, or was made with another encoder or k.
+        UsageError: a k or a name that cannot be, or a name of another kind of source.
+        Mismatch: the name was made with another encoder or k.
     """
     if k < 1:
         raise UsageError(f"--k {k}: at least one neighbour is needed.")
     recipe = {"kind": "neighbours", "model": model.digest, "k": k, "base": BASE, "version": VERSION}
-    made_by = f"kit clip --model {model.text} --neighbours --k {k}" + ("" if name == NAME else f" --as {name}")
+    made_by = f"kit clip neighbours --model {model.text} --k {k}" + ("" if name == NAME else f" --as {name}")
     _check_name(project, name, recipe, force)
     todo = [fold for fold in range(project.folds.k) if force or not _is_done(project, name, recipe, fold)]
     if not todo:
@@ -73,30 +75,22 @@ def make_neighbours(
 
 
 def _check_name(project: Project, name: str, recipe: dict[str, Any], force: bool) -> None:
-    checked_name("--as", name)
-    taken = name in FILLS or project.workspace.blend(name).is_file() or (project.workspace.runs / name).is_dir()
-    if taken or name == "all":
-        raise UsageError(f"--as {name}: that is the name of a fill, a blend, or another source. Take another.")
+    hint = "Store the neighbours under another name: --as NAME"
+    project.predictions.claim_name(name, SourceKind.NEIGHBOURS, hint=hint)
     parts = [None, *range(project.folds.k)]
-    for manifest in (read_manifest(project.workspace, name, split, part) for split in SPLITS for part in parts):
-        if manifest is None or digest_of(manifest["recipe"]) == digest_of(recipe):
-            continue
-        if manifest["recipe"].get("kind") != "neighbours":
-            raise Mismatch(f"{name} is another source. Store the neighbours under another name: --as NAME")
-        if not force:
+    for manifest in (project.predictions.manifest(name, split, part) for split in SPLITS for part in parts):
+        if manifest is not None and digest_of(manifest["recipe"]) != digest_of(recipe) and not force:
             raise Mismatch(f"{name} was made with another encoder or k. Add --as NAME, or --force to replace it.")
 
 
 def _is_done(project: Project, name: str, recipe: dict[str, Any], fold: int) -> bool:
-    places = (project.workspace, project.index, name)
-    return all(is_done(*places, split, recipe, folds=project.folds, fold=fold) for split in SPLITS)
+    return all(project.predictions.is_done(name, split, recipe, fold=fold) for split in SPLITS)
 
 
-def _open(project: Project, model: Model, k: int, device: torch.device) -> _Finder:
+def _open(project: Project, model: ClipModel, k: int, device: torch.device) -> _Finder:
     make_fill_source(project.workspace, project.index, project.pack, BASE)
-    base = {split: read_predictions(project.workspace, project.index, None, BASE, split) for split in SPLITS}
-    parts = (project.workspace, project.index, project.pack, model)
-    vectors = {split: photo_embeddings(*parts, photo_split(split), device=device) for split in SPLITS}
+    base = {split: project.predictions.read(BASE, split) for split in SPLITS}
+    vectors = {split: photo_embeddings(project, model, photo_split(split), device=device) for split in SPLITS}
     centre = vectors["oof"].mean(0)
     vectors = {split: unit_vectors(some, centre) for split, some in vectors.items()}
     first = project.index.train[0]
@@ -107,7 +101,7 @@ def _open(project: Project, model: Model, k: int, device: torch.device) -> _Find
 
 @dataclass(frozen=True)
 class _Finder:
-    """Everything that all folds share."""
+    """Photos, vectors and base fill that all folds share."""
 
     project: Project
     library: Library
@@ -124,15 +118,12 @@ class _Finder:
             count = len(self.project.index.split(photo_split(split)))
             photos = folds.valid_positions(fold) if split == "oof" else np.arange(count)
             title = f"Neighbours, fold {fold} ({split})"
-            write_part(
-                self.project.workspace,
-                self.project.index,
+            self.project.predictions.write(
                 name,
                 split,
                 track(self.predicted(fold, split, photos, coefficients), title, len(photos), "photos"),
                 made_by=made_by,
                 recipe=recipe,
-                folds=folds,
                 fold=fold,
                 seconds=partial(_since, started),
             )
@@ -183,7 +174,7 @@ class _Finder:
         for place, photo in enumerate(photos):
             nearest, weights = self.library.nearest(self.vectors[split][photo], donors[place], self.k)
             neighbours = self.library.photos[nearest].float() / 255
-            means.append(in_place(filled[place], hole[place], neighbours, weights))
+            means.append(align_neighbours(filled[place], hole[place], neighbours, weights))
         return features(torch.stack(means), filled, hole)
 
     def filled(self, split: PredictionSplit, sample: Sample, photo: int) -> torch.Tensor:
@@ -193,7 +184,7 @@ class _Finder:
         return _smaller(full, self.size)
 
     def wanted(self, photos: np.ndarray) -> torch.Tensor:
-        """What the base fill is wrong by in the holes, as the score counts it: `(n, 3, S, S)`."""
+        """Return the error of the base fill in the holes, as the score counts it: `(n, 3, S, S)`."""
         pack, found = self.project.pack, []
         for photo in photos:
             sample = self.project.index.train[photo]

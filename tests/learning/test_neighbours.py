@@ -14,13 +14,12 @@ from support.command import kit, ok
 from support.toy import Toy, make_toy_workspace, write_toy_source
 
 from kit.core.workspace import PredictionSplit
-from kit.data.prediction_store import read_predictions
 from kit.data.project import Project
 from kit.errors import Mismatch, UsageError
 from kit.imaging.holes import scored_pixels
-from kit.pretrained.clip import find_model
-from kit.pretrained.clip.analogues import Library, Ridge, in_place, surroundings, unit_vectors
-from kit.pretrained.clip.neighbours import NAME, make_neighbours
+from kit.learning.neighbours.analogues import Library, Ridge, align_neighbours, surroundings, unit_vectors
+from kit.learning.neighbours.source import NAME, make_neighbours
+from kit.pretrained.clip.model import find_model
 
 
 @pytest.fixture
@@ -33,7 +32,7 @@ def project_of(toy: Toy) -> Project:
 
 
 def stored(toy: Toy, split: PredictionSplit, name: str = NAME) -> list[np.ndarray]:
-    found = read_predictions(toy.workspace, toy.index, toy.folds, name, split)
+    found = Project(toy.workspace).predictions.read(name, split)
     return [found.values(photo) for photo in range(len(found.counts))]
 
 
@@ -45,7 +44,7 @@ def test_the_same_scene_in_another_light_is_brought_to_the_photos_own() -> None:
     hole = torch.zeros(1, 32, 32)
     hole[:, 10:20, 8:18] = 1
     darker = (0.5 * photo + torch.tensor([0.1, 0.2, 0.3])[:, None, None])[None]
-    found = in_place(photo, hole, darker, torch.ones(1))
+    found = align_neighbours(photo, hole, darker, torch.ones(1))
     around = surroundings(hole[None])[0, 0]
     own = photo - photo[:, around].mean(1)[:, None, None]
     slope = (found[:3] * own).sum() / own.square().sum()
@@ -59,9 +58,9 @@ def test_what_is_under_the_hole_does_not_matter_and_a_stranger_gives_little() ->
     photo, stranger = (torch.from_numpy(rng.uniform(0, 1, (3, 32, 32)).astype(np.float32)) for _ in range(2))
     hole = torch.zeros(1, 32, 32)
     hole[:, 10:20, 8:18] = 1
-    found = in_place(photo, hole, stranger[None], torch.ones(1))
+    found = align_neighbours(photo, hole, stranger[None], torch.ones(1))
     changed = torch.where(hole > 0, 1 - photo, photo)
-    torch.testing.assert_close(in_place(changed, hole, stranger[None], torch.ones(1)), found)
+    torch.testing.assert_close(align_neighbours(changed, hole, stranger[None], torch.ones(1)), found)
     assert float(found[3].max()) < 0.2 and float(found[:3].abs().mean()) < 0.1
 
 
@@ -121,14 +120,14 @@ def test_nothing_of_a_folds_own_truth_reaches_its_predictions(toy: Toy) -> None:
     model = find_model("thumbnail")
     make_neighbours(project_of(toy), model, k=3)
     before: dict[Any, list[np.ndarray]] = {split: stored(toy, split) for split in ("oof", "test")}
-    parts = read_predictions(toy.workspace, toy.index, toy.folds, NAME, "test").parts
+    parts = Project(toy.workspace).predictions.read(NAME, "test").parts
     of_fold = np.array(parts[1].mapped())
     own = toy.folds.valid_positions(1)
     make_neighbours(with_changed(toy, own, lambda photo: 255 - photo), model, k=3, force=True)
     after = stored(toy, "oof")
     for photo in own:
         np.testing.assert_array_equal(after[photo], before["oof"][photo])
-    parts = read_predictions(toy.workspace, toy.index, toy.folds, NAME, "test").parts
+    parts = Project(toy.workspace).predictions.read(NAME, "test").parts
     np.testing.assert_array_equal(np.array(parts[1].mapped()), of_fold)
     others = [photo for photo in range(15) if photo not in own]
     assert any((after[photo] != before["oof"][photo]).any() for photo in others)  # they do learn from it
@@ -147,8 +146,8 @@ def test_photos_with_a_twin_in_another_light_gain(tmp_path: Path) -> None:
     changed = dataclasses.replace(toy.pack, train_target=targets, train_image=images)
     object.__setattr__(project, "pack", changed)
     make_neighbours(project, find_model("thumbnail"), k=3)
-    ours = read_predictions(toy.workspace, toy.index, toy.folds, NAME, "oof")
-    fill = read_predictions(toy.workspace, toy.index, None, "fractional", "oof")
+    ours = Project(toy.workspace).predictions.read(NAME, "oof")
+    fill = Project(toy.workspace).predictions.read("fractional", "oof")
     errors = []
     for source in (ours, fill):
         truth = [targets[photo][scored_pixels(sample.boxes)] / 255 for photo, sample in enumerate(toy.index.train)]
@@ -165,24 +164,26 @@ def test_two_folds_and_near_duplicates_are_enough(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("--neighbours --k 0", "--k 0: at least one"),
-        ("--neighbours --as harmonic", "name of a fill"),
-        ("--neighbours --as a/b", "cannot be a file name"),
-        ("--as mine", "goes with --neighbours"),
-        ("--neighbours --as good", "good is another source"),
-        ("--neighbours --k 2", "another encoder or k"),
+        ("--k 0", "--k 0: at least one"),
+        ("--as harmonic", "name of a fill"),
+        ("--as a/b", "cannot be a file name"),
+        ("--as good", "good is the name of an imported source"),
+        ("--k 2", "another encoder or k"),
     ],
 )
 def test_what_cannot_be_is_one_line(line: str, said: str, toy: Toy) -> None:
-    write_toy_source(toy, "good")
+    write_toy_source(toy, "good", recipe={"kind": "import"})
     make_neighbours(project_of(toy), find_model("thumbnail"), k=3)
-    done = kit(f"-w {toy.workspace.root} clip {line}")
+    done = kit(f"-w {toy.workspace.root} clip neighbours {line}")
     assert done.is_one_error_line and said in done.err, done.err
 
 
 def test_refusals_are_of_the_right_kind(toy: Toy) -> None:
     with pytest.raises(UsageError):
         make_neighbours(project_of(toy), find_model("thumbnail"), k=0)
-    write_toy_source(toy, "good", by_fold=True)
-    with pytest.raises(Mismatch):
+    write_toy_source(toy, "good", by_fold=True, recipe={"kind": "experiment"})
+    with pytest.raises(UsageError):
         make_neighbours(project_of(toy), find_model("thumbnail"), name="good", force=True)
+    make_neighbours(project_of(toy), find_model("thumbnail"), k=3)
+    with pytest.raises(Mismatch):
+        make_neighbours(project_of(toy), find_model("thumbnail"), k=2)

@@ -1,7 +1,8 @@
-"""Which samples a process of this machine is at work on, so that no other makes them too. Knows keys alone.
+"""Locks of samples: two processes of this machine never make the same one. Knows keys alone.
 
-A claim is a lock on one byte of a file, at a place made from the sample's key. Locks die with their process: a kill
-leaves no claim behind. Where a file system has no locks, two processes may make the same sample; the cache takes both.
+The lock of a sample is a lock on one byte of a file, at a place made from the sample's key. Locks die with their
+process: a kill leaves none behind. Where a file system has no locks, two processes may make the same sample; the store
+takes both.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
 
-class Claims:
-    """The claims of this process; use as a context manager."""
+class SampleLocks:
+    """The samples that this process has locked; use as a context manager."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "claims"
+        self._path = folder / "claims"  # as workspaces of before have it
         self._file: int | None = None
 
-    def __enter__(self) -> Claims:
+    def __enter__(self) -> SampleLocks:
         if fcntl is not None:
             with disk_errors(self._path):
                 self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,11 +37,11 @@ class Claims:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._file is not None:
-            os.close(self._file)  # gives all claims back
+            os.close(self._file)  # releases all locks
             self._file = None
 
-    def claim(self, key: bytes) -> bool:
-        """Take a sample; False when another process has it."""
+    def acquire(self, key: bytes) -> bool:
+        """Lock a sample; False when another process holds it."""
         if self._file is None or fcntl is None:
             return True
         try:
@@ -52,7 +53,7 @@ class Claims:
         return True
 
     def release(self, key: bytes) -> None:
-        """Give a sample back, once it is in the cache."""
+        """Unlock a sample, once it is in the cache."""
         if self._file is not None and fcntl is not None:
             try:
                 fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _place(key))

@@ -1,4 +1,4 @@
-"""What the most similar photos have in the place of a hole, fitted to the hole's surroundings. Knows tensors alone.
+"""Fit the most similar photos to a hole's surroundings and take what they have in its place. Knows tensors alone.
 
 All at a small size: what photos have in common are low frequencies.
 """
@@ -34,7 +34,7 @@ class Library:
     """`(N, D)` float32, of length one."""
 
     def nearest(self, vector: np.ndarray, among: np.ndarray, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Positions of the k most similar of these photos, most similar first, and their weights, which sum to one."""
+        """Return positions of the k most similar of these photos, best first, and their weights, which sum to one."""
         similarity = self.vectors[among] @ vector
         best = np.argsort(-similarity, kind="stable")[:k]
         weights = np.exp((similarity[best] - similarity[best[0]]) / SHARP)
@@ -42,13 +42,15 @@ class Library:
 
 
 def unit_vectors(vectors: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """About their centre and of length one: what all photos have in common says nothing of who is similar."""
+    """Centre vectors and scale them to length one: what all photos have in common tells none from another."""
     moved = vectors - centre
     return moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-12)
 
 
-def in_place(photo: torch.Tensor, hole: torch.Tensor, neighbours: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """The neighbours' weighted mean, each with the gain that fits it to the hole's surroundings.
+def align_neighbours(
+    photo: torch.Tensor, hole: torch.Tensor, neighbours: torch.Tensor, weights: torch.Tensor
+) -> torch.Tensor:
+    """Return the neighbours' weighted mean, each with the gain that fits it to the hole's surroundings.
 
     Args:
         photo: `(3, S, S)` in [0, 1]; what is under the hole is not looked at.
@@ -84,10 +86,10 @@ def surroundings(hole: torch.Tensor) -> torch.Tensor:
 
 
 def features(means: torch.Tensor, photos: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
-    """What the fill would miss in the neighbours' mean: a residual that is zero at the hole's border.
+    """Return what the fill would miss in the neighbours' mean: a residual that is zero at the hole's border.
 
     Args:
-        means: `(n, 4, S, S)` of `in_place`.
+        means: `(n, 4, S, S)` of `align_neighbours`.
         photos: `(n, 3, S, S)` filled photos, which tell the fill's field.
         hole: `(n, 1, S, S)`.
 
