@@ -71,9 +71,7 @@ class VerbGroup(TyperGroup):
         for flag, other in self.flags.items():
             if other != verb and flag in given and (verb, flag) not in self.renamed:
                 command = f"kit {path.split()[-1]}"
-                raise UsageError(
-                    f"{command}: {verb} and {other} are two commands now: {command} {verb}, {command} {other}"
-                )
+                raise UsageError(f"Two commands at once. Run one after the other: {command} {verb}, {command} {other}")
 
     def _options(self, verb: str) -> dict[str, Parameter]:
         parameters: list[Any] = list(self.commands[verb].params)
