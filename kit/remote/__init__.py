@@ -3,6 +3,7 @@
     values.py     the slug and the values that come back
     session.py    credentials, one call, retries of reads, errors in the kit's own words; imports `kaggle`, lazily
     download.py   the archive, resumed and verified
+    queries.py    questions that change nothing: the competition, its limits, the submissions
     submit.py     one file, submitted exactly once
     service.py    `Remote`: the five things above under one name
 

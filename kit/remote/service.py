@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from kit.errors import RemoteUnavailable, SubmissionError
-from kit.remote import download, submit
+from kit.remote import download, queries, submit
 from kit.remote.session import Session, Unavailable
-from kit.remote.values import (
-    CompetitionInfo,
-    Limits,
-    RemoteSubmission,
-    competition_from,
-    limits_from,
-    slug_of,
-    submission_from,
-)
+from kit.remote.values import CompetitionInfo, Limits, RemoteSubmission, slug_of
 
 Report = Callable[[int, int], None]  # (bytes done, bytes in all)
 
 _FIRST_POLL, _LAST_POLL, _POLL_GROWTH = 5.0, 60.0, 1.5  # seconds
-_PAGE = 100
-_MOST_PAGES = 1000  # a service that never ends its list is not followed for ever
 
 
 class Remote:
@@ -44,16 +34,9 @@ class Remote:
         self.slug = slug_of(slug)
         self._session = Session(self.slug, timeout=timeout, sleep=sleep, clock=clock)
 
-    @property
-    def submissions_page(self) -> str:
-        """The address at which a person sees the submissions."""
-        return f"https://www.kaggle.com/competitions/{self.slug}/submissions"
-
     def competition(self) -> CompetitionInfo:
-        """What the service says of the competition: the cheapest check of credentials, name and membership."""
-        answer = self._session.read("get_competition", competition_name=self.slug)
-        with self._session.in_our_words():
-            return competition_from(answer, self.slug)
+        """Ask for the competition: the cheapest check of credentials, name and membership."""
+        return queries.competition(self._session)
 
     def download(self, folder: Path, *, progress: Report | None = None) -> Path:
         """The competition's archive `<slug>.zip` in `folder`, complete and compared with its checksums.
@@ -67,28 +50,12 @@ class Remote:
         return download.download(self._session, folder, progress)
 
     def limits(self) -> Limits:
-        """Submissions made and left today."""
-        answer = self._session.read("get_submission_limits", competition_name=self.slug)
-        with self._session.in_our_words():
-            return limits_from(answer)
+        """Return the submissions made and left today."""
+        return queries.limits(self._session)
 
     def submissions(self) -> list[RemoteSubmission]:
-        """Every submission of this user, newest first."""
-        return list(self.each_submission())
-
-    def each_submission(self) -> Iterator[RemoteSubmission]:
-        """`submissions`, page by page, for a reader that may stop early."""
-        token, seen = "", set()
-        for _ in range(_MOST_PAGES):
-            fields = {"page_token": token} if token else {}
-            answer = self._session.read("list_submissions", competition_name=self.slug, page_size=_PAGE, **fields)
-            with self._session.in_our_words():
-                page = [submission_from(item) for item in answer.submissions]
-            yield from page
-            seen.add(token)
-            token = answer.next_page_token  # an empty page is not the last one, an empty token is
-            if not token or token in seen:
-                return
+        """Return every submission of this user, newest first."""
+        return list(queries.each_submission(self._session))
 
     def submit(self, csv: Path, message: str, *, progress: Report | None = None) -> int:
         """Submit `csv` and return the submission's ref. Never submits twice, whatever happens to the answer.
@@ -98,13 +65,11 @@ class Remote:
             QuotaReached: no submission left today; nothing was uploaded.
             RemoteUnavailable: nothing was submitted, or the message says what to look for.
         """
-        return submit.submit(self, self._session, csv, message, progress)
+        return submit.submit(self._session, csv, message, progress)
 
     def submission(self, ref: int) -> RemoteSubmission:
-        """One submission."""
-        answer = self._session.read("get_submission", ref=ref)
-        with self._session.in_our_words():
-            return submission_from(answer)
+        """Return one submission."""
+        return queries.submission(self._session, ref)
 
     def wait(
         self, ref: int, *, deadline: float, poll: Callable[[RemoteSubmission], object] | None = None
@@ -131,7 +96,8 @@ class Remote:
             if left <= 0:
                 state = trouble or "it is still pending"
                 raise RemoteUnavailable(
-                    f"No score for submission {ref} within {deadline:g} s: {state}. See {self.submissions_page}"
+                    f"No score for submission {ref} within {deadline:g} s: {state}. "
+                    f"See {queries.submissions_page(self.slug)}"
                 )
             session.sleep(min(pause, left))
             pause = min(pause * _POLL_GROWTH, _LAST_POLL)

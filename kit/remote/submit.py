@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kit.errors import (
     CredentialsError,
@@ -24,10 +24,8 @@ from kit.errors import (
     RulesNotAccepted,
     SubmissionError,
 )
+from kit.remote import queries
 from kit.remote.session import PAUSES, RefusalError, Session, Unavailable
-
-if TYPE_CHECKING:
-    from kit.remote.service import Remote
 
 Report = Callable[[int, int], None]
 
@@ -36,13 +34,13 @@ _NEWEST = 200  # submissions among which it must be
 _LONGEST_MESSAGE = 400
 
 
-def submit(remote: Remote, session: Session, csv: Path, message: str, progress: Report | None) -> int:
+def submit(session: Session, csv: Path, message: str, progress: Report | None) -> int:
     """What `Remote.submit` promises."""
     _check_file(csv)
-    _check_competition(remote)
+    _check_competition(session)
     tag = f"[kit-{uuid.uuid4().hex[:12]}]"
     token = session.patiently(lambda: _upload(session, csv, progress))
-    return _create(remote, session, token, f"{message[:_LONGEST_MESSAGE]} {tag}".strip(), tag)
+    return _create(session, token, f"{message[:_LONGEST_MESSAGE]} {tag}".strip(), tag)
 
 
 def _check_file(csv: Path) -> None:
@@ -52,23 +50,23 @@ def _check_file(csv: Path) -> None:
         raise SubmissionError(f"{csv} is empty. Run: kit blend, then kit upload")
 
 
-def _check_competition(remote: Remote) -> None:
-    info = remote.competition()
+def _check_competition(session: Session) -> None:
+    info = queries.competition(session)
     if info.code_only:
-        raise SubmissionError(f"{remote.slug} takes notebooks only, no files. Submit a notebook at {info.url}")
+        raise SubmissionError(f"{session.slug} takes notebooks only, no files. Submit a notebook at {info.url}")
     if info.submissions_disabled:
-        raise SubmissionError(f"{remote.slug} takes no submissions any more. See {info.url}")
-    _check_quota(remote)
+        raise SubmissionError(f"{session.slug} takes no submissions any more. See {info.url}")
+    _check_quota(session)
 
 
-def _check_quota(remote: Remote) -> None:
-    limits = remote.limits()
+def _check_quota(session: Session) -> None:
+    limits = queries.limits(session)
     if limits.allowed_now <= 0:
         now = datetime.now(UTC)
         left = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0) - now
         hours, minutes = divmod(int(left.total_seconds()) // 60, 60)
         raise QuotaReached(
-            f"No submission to {remote.slug} is left: {limits.today} today, {limits.total} in all. "
+            f"No submission to {session.slug} is left: {limits.today} today, {limits.total} in all. "
             f"Kaggle's day ends at 00:00 UTC, in {hours} h {minutes:02d} min; then run the same command again."
         )
 
@@ -114,7 +112,7 @@ def _check_stored(answer: Any, csv: Path) -> None:
     raise Unavailable(f"{what}. Nothing was submitted: run the same command again later.")  # 403: the address expired
 
 
-def _create(remote: Remote, session: Session, token: str, description: str, tag: str) -> int:
+def _create(session: Session, token: str, description: str, tag: str) -> int:
     """Turn the stored bytes into a submission. Sent again only where the service said that it did nothing."""
     for pause in (*PAUSES, None):
         try:
@@ -126,39 +124,39 @@ def _create(remote: Remote, session: Session, token: str, description: str, tag:
             )
         except Unavailable as error:
             if not error.refused:
-                return _find(remote, session, tag, str(error))
+                return _find(session, tag, str(error))
             if pause is None:
                 raise
             session.sleep(max(pause, error.retry_after))
-            if ref := _tagged(remote, tag):
+            if ref := _tagged(session, tag):
                 return ref
             continue
         except RefusalError as error:
-            _check_quota(remote)  # the usual reason: someone of the team was faster
+            _check_quota(session)  # the usual reason: someone of the team was faster
             raise SubmissionError(f"{error} Nothing was submitted.") from error
         except (CredentialsError, RulesNotAccepted, NotFound):
             raise
         except RemoteError as error:  # an answer that could not be read may have been a yes
-            return _find(remote, session, tag, str(error))
-        return answer.ref if answer.ref > 0 else _find(remote, session, tag, f"Kaggle said {answer.message!r}")
+            return _find(session, tag, str(error))
+        return answer.ref if answer.ref > 0 else _find(session, tag, f"Kaggle said {answer.message!r}")
     raise AssertionError("the last attempt returns or raises")
 
 
-def _find(remote: Remote, session: Session, tag: str, trouble: str) -> int:
+def _find(session: Session, tag: str, trouble: str) -> int:
     """The ref of a submission that may or may not have been made. It is never sent again: a double cannot be undone."""
     for pause in _LOOKS:
         session.sleep(pause)
         try:
-            if ref := _tagged(remote, tag):
+            if ref := _tagged(session, tag):
                 return ref
         except KitError as error:
             trouble = str(error)
     raise RemoteUnavailable(
-        f"It is not known whether the submission arrived ({trouble}). Look for {tag} at {remote.submissions_page}; "
-        "only if it is not there, run the same command again."
+        f"It is not known whether the submission arrived ({trouble}). Look for {tag} at "
+        f"{queries.submissions_page(session.slug)}; only if it is not there, run the same command again."
     )
 
 
-def _tagged(remote: Remote, tag: str) -> int:
-    newest = itertools.islice(remote.each_submission(), _NEWEST)
+def _tagged(session: Session, tag: str) -> int:
+    newest = itertools.islice(queries.each_submission(session), _NEWEST)
     return next((submission.ref for submission in newest if tag in submission.description), 0)
