@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
-from kit.core.storage import disk_errors, lock, read_json, write_json
+from kit.core.storage import disk_errors, read_json, write_json
 from kit.core.workspace import Workspace
 from kit.errors import DamagedStore, MissingStep, PredictionsError, StoreError
 
@@ -102,15 +102,18 @@ class VectorStore:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        with disk_errors(self._rows), (self.folder / f"{self.name}.lock").open("ab") as file:
-            until = time.monotonic() + PATIENCE
-            while not lock(file):
-                if time.monotonic() > until:
-                    raise StoreError(
-                        f"{self.folder} is being written by another process. Wait, then run: {self.made_by}"
-                    )
-                time.sleep(0.02)
-            yield
+        lock = FileLock(self.folder / f"{self.name}.lock", timeout=PATIENCE, poll_interval=0.02)
+        with disk_errors(self._rows):
+            try:
+                lock.acquire()
+            except Timeout:
+                raise StoreError(
+                    f"{self.folder} is being written by another process. Wait, then run: {self.made_by}"
+                ) from None
+            try:
+                yield
+            finally:
+                lock.release()
 
     def _known(self) -> tuple[list[str], int]:
         try:

@@ -2,7 +2,7 @@
 
 The lock of a sample is a lock on one byte of a file, at a place made from the sample's key. Locks die with their
 process: a kill leaves none behind. Where a file system has no locks, two processes may make the same sample; the store
-takes both.
+takes both. Not filelock: it locks whole files, so that each of 57,600 samples would leave a file of its own.
 """
 
 from __future__ import annotations
