@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from kit.errors import DamagedStore, KitError, MissingStep, StoreError
 
@@ -94,30 +95,37 @@ def only_one(folder: Path, what: str) -> Iterator[None]:
     Raises:
         StoreError: another process is at it.
     """
-    place = Path(tempfile.gettempdir()) / f"kit-{digest_bytes(str(folder.resolve()).encode())}.lock"
-    with contextlib.ExitStack() as stack:
-        try:
-            file = stack.enter_context(place.open("ab"))
-        except OSError:  # no room for temporary files, or another user's lock: better unguarded than unusable
-            file = None
-        if file is not None and not lock(file):
+    with locked(folder) as is_ours:
+        if not is_ours:
             raise StoreError(f"Another `{what}` is running in {folder}. Wait for it, then run: {what}")
         yield
 
 
-def lock(file: IO[bytes]) -> bool:
-    """Lock an open file for this process; False when another one holds it."""
+@contextlib.contextmanager
+def locked(path: Path, *, wait: float = 0.2) -> Iterator[bool]:
+    """Hold the lock that belongs to `path` among the processes of this machine; give False if another one holds it.
+
+    The lock file lies with the system's temporary files, and goes when the block ends.
+
+    Args:
+        wait: seconds to wait for the other one.
+    """
+    file = Path(tempfile.gettempdir()) / f"kit-{digest_bytes(str(path.resolve()).encode())}.lock"
+    lock = FileLock(file, timeout=wait, fallback_to_soft=False)
     try:
-        import fcntl
-    except ImportError:  # not on Windows
-        return True
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    except OSError:  # no room for temporary files, another user's lock, no locks: better unguarded than unusable
+        yield True
+        return
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return True
-    return True
+        yield True
+    finally:
+        with contextlib.suppress(OSError):
+            file.unlink()  # while it is held: whoever has opened it sees that it is gone, and opens the next one
+        lock.release()
 
 
 @contextlib.contextmanager

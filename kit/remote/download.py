@@ -105,8 +105,8 @@ class _Partial:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keep a second process from writing to the same file. The lock dies with the process."""
-        with self.path.open("ab") as file:
-            if not storage.lock(file):
+        with storage.locked(self.path) as is_ours:
+            if not is_ours:
                 raise RemoteError(f"Another process is downloading {self.target}. Wait for it, then run: kit fetch")
             try:
                 yield

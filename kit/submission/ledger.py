@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kit.core.storage import sweep, write_text
+from kit.core.storage import locked, sweep, write_text
 from kit.core.workspace import Workspace
-from kit.errors import KitError, TableError
+from kit.errors import KitError, StoreError, TableError
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class LedgerRow:
 
 _LEDGER = [field.name for field in fields(LedgerRow)]
 _LEDGER_NUMBERS = {"cv", "cv_low", "cv_high", "public_score"}
+_LONGEST_WAIT = 30.0  # seconds for another process that writes its row
 
 
 def now() -> str:
@@ -88,7 +91,8 @@ def _cell(path: Path, line: int, name: str, text: str):  # type: ignore[no-untyp
 
 def append_ledger(workspace: Workspace, row: LedgerRow) -> None:
     """Add one row; the file is written whole, so a kill leaves the old one or the new one."""
-    _write_ledger(workspace, [*read_ledger(workspace), row])
+    with _locked(workspace):
+        _write_ledger(workspace, [*read_ledger(workspace), row])
 
 
 def update_ledger(workspace: Workspace, row: LedgerRow) -> None:
@@ -97,15 +101,25 @@ def update_ledger(workspace: Workspace, row: LedgerRow) -> None:
     Raises:
         KitError: there is no such row.
     """
-    rows = read_ledger(workspace)
-    key = (row.when, row.file, row.digest)
-    places = [place for place, old in enumerate(rows) if (old.when, old.file, old.digest) == key]
-    if not places:
-        raise KitError(
-            f"{workspace.ledger} has no row of {row.file} at {row.when}. Was it changed by hand? See git diff."
-        )
-    rows[places[-1]] = row
-    _write_ledger(workspace, rows)
+    with _locked(workspace):
+        rows = read_ledger(workspace)
+        key = (row.when, row.file, row.digest)
+        places = [place for place, old in enumerate(rows) if (old.when, old.file, old.digest) == key]
+        if not places:
+            raise KitError(
+                f"{workspace.ledger} has no row of {row.file} at {row.when}. Was it changed by hand? See git diff."
+            )
+        rows[places[-1]] = row
+        _write_ledger(workspace, rows)
+
+
+@contextlib.contextmanager
+def _locked(workspace: Workspace) -> Iterator[None]:
+    """Keep other processes from rewriting the ledger between our reading and our writing."""
+    with locked(workspace.ledger, wait=_LONGEST_WAIT) as is_ours:
+        if not is_ours:
+            raise StoreError(f"Another process is writing {workspace.ledger}. Wait for it, then run: kit submissions")
+        yield
 
 
 def _write_ledger(workspace: Workspace, rows: list[LedgerRow]) -> None:

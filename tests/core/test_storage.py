@@ -21,6 +21,7 @@ from kit.core.storage import (
     digest_bytes,
     digest_file,
     digest_of,
+    locked,
     map_array,
     read_json,
     save_array,
@@ -250,6 +251,40 @@ def test_a_missing_json_says_what_to_run(tmp_path: Path) -> None:
     for path in (tmp_path / "a.json", tmp_path / "file" / "a.json"):
         with pytest.raises(MissingStep, match="Run: kit folds"):
             read_json(path, made_by="kit folds")
+
+
+# --- locks ---------------------------------------------------------------------
+
+
+def test_a_lock_is_held_by_one_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    with locked(tmp_path / "a") as first, locked(tmp_path / "b") as other, locked(tmp_path / "a", wait=0) as second:
+        assert (first, other, second) == (True, True, False)
+    with locked(tmp_path / "a") as again:
+        assert again
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
+    code = f"""
+        import os, signal
+        from pathlib import Path
+        from kit.core.storage import locked
+        with locked(Path({str(tmp_path)!r})) as is_ours:
+            print(is_ours, flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+        """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (-signal.SIGKILL, "True\n")
+    with locked(tmp_path) as is_ours:
+        assert is_ours
+
+
+def test_without_room_for_a_lock_the_work_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "nowhere" / "at all"))
+    with locked(tmp_path) as is_ours:
+        assert is_ours
 
 
 # --- arrays -------------------------------------------------------------------

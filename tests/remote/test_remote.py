@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 from support.kaggle_standin import KEY, SLUG, TOKEN, USER, Fault, KaggleStandIn, kaggle_env, kaggle_service
 
+from kit.core.storage import locked
 from kit.errors import (
     ArchiveError,
     CredentialsError,
@@ -459,9 +460,8 @@ def test_a_full_disk_is_found_out_before_the_download(
 
 
 def test_two_downloads_of_one_archive_do_not_mix(remote: Remote, archive: bytes, tmp_path: Path) -> None:
-    fcntl = pytest.importorskip("fcntl")
-    with (tmp_path / f"{SLUG}.zip.download").open("ab") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+    with locked(tmp_path / f"{SLUG}.zip.download") as is_ours:
+        assert is_ours
         with pytest.raises(RemoteError, match="Another process is downloading"):
             remote.download(tmp_path)
     assert remote.download(tmp_path).read_bytes() == archive
