@@ -17,13 +17,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow
-import pyarrow.csv
 
 from kit.competitions import Competition, Layout, sample_path
 from kit.errors import ArchiveError, TableError
 from kit.imaging.holes import Box, boxes_to_text, scored_pixels
-from kit.imaging.images import IMAGE_SUFFIXES
+from kit.imaging.images import IMAGE_SUFFIXES, channel_range
 
 BOX_SIZE = 75
 BOX_COLUMNS = ["box1_row", "box1_col", "box2_row", "box2_col"]
@@ -158,16 +156,56 @@ def _in_sample_order(raw: Path, rows: list[dict[str, str]], notes: list[str]) ->
     return sorted(rows, key=lambda row: places[row["name"]])
 
 
+_ROWS_A_PHOTO = 2 * BOX_SIZE * BOX_SIZE * 3
+
+
 def _sample_names(path: Path) -> list[str]:
-    """Photo names in the sample's order, from the first row of each photo. Raises `TableError`."""
+    """Return photo names in the sample's order, from the first row of each photo. Raises `TableError`."""
+    names = _names_of_plain_table(path)
+    return _names_of_any_table(path) if names is None else names
+
+
+def _names_of_plain_table(path: Path) -> list[str] | None:
+    """Return the names by counting line ends, many times faster than parsing; None if quotes or odd rows forbid it."""
+    starts: list[int] = []
+    position, lines, commas = 0, 0, 0
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            values = np.frombuffer(chunk, np.uint8)
+            if (values == ord('"')).any():
+                return None
+            commas += int(np.count_nonzero(values == ord(",")))
+            ends = np.count_nonzero(values == ord("\n"))
+            due = 1 + len(starts) * _ROWS_A_PHOTO  # the line of the next photo begins behind this many line ends
+            if lines + ends >= due:
+                starts += (
+                    position + np.flatnonzero(values == ord("\n"))[due - 1 - lines :: _ROWS_A_PHOTO] + 1
+                ).tolist()
+            position, lines = position + len(chunk), lines + int(ends)
+        if commas != lines or not lines:
+            return None  # more columns than two, blank lines, or no end of the last line
+        names = []
+        for start in starts[:-1] if starts and starts[-1] == position else starts:
+            file.seek(start)
+            try:
+                names.append(file.readline(1 << 16).decode().split(",")[0].rsplit("_box", 1)[0])
+            except UnicodeDecodeError:
+                return None
+    return names
+
+
+def _names_of_any_table(path: Path) -> list[str]:
+    import pyarrow
+    import pyarrow.csv
+
     names = []
-    stride, due = 2 * BOX_SIZE * BOX_SIZE * 3, 0
+    due = 0
     try:
         reader = pyarrow.csv.open_csv(path, read_options=pyarrow.csv.ReadOptions(block_size=1 << 20))
         for batch in reader:
             while due < len(batch):
                 names.append(str(batch.column(0)[due].as_py()).rsplit("_box", 1)[0])
-                due += stride
+                due += _ROWS_A_PHOTO
             due -= len(batch)
     except pyarrow.ArrowInvalid as error:
         raise TableError(f"{path} is not a CSV table ({error}). Fetch again: kit fetch --force") from None
@@ -232,10 +270,9 @@ def extremes(image: np.ndarray, hole: np.ndarray | None) -> np.ndarray:
     With `hole=None` these are the true extremes of an original photo. The hidden pixels of a test photo take part in
     the true ones, so the estimate is off for some: EXPERIMENTS.md says by how much (`scripts/bench/extremes.py`).
     """
-    pixels = image.reshape(-1, 3) if hole is None else image[~hole]
-    if not len(pixels):
+    if hole is not None and hole.all():
         return np.stack([np.zeros(3), np.ones(3)])
-    return np.stack([pixels.min(axis=0), pixels.max(axis=0)]) / 255.0
+    return channel_range(image, hole) / 255.0
 
 
 def header(raw: Path) -> bytes:

@@ -6,20 +6,24 @@ byte against its checksum while it is written. The files grow in a temporary fol
 
 from __future__ import annotations
 
+import contextlib
 import lzma
 import os
+import posixpath
 import re
 import shutil
 import stat
 import struct
+import threading
 import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar
 
+from kit.core.parallel import map_in_order
 from kit.core.storage import disk_errors, writing_folder
 from kit.errors import ArchiveError
 
@@ -43,7 +47,8 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile
 class _Member:
     """One file or folder to write: where it goes, and how many bytes it holds."""
 
-    path: PurePosixPath
+    path: str
+    """Relative, with slashes."""
     size: int
     is_folder: bool
     origin: zipfile.ZipInfo | Path
@@ -82,9 +87,9 @@ def verify(source: Path, *, progress: Report | None = None) -> None:
     """
     with _open(source) as file:
         _check_count(file, source)
-        infos = [info for info in file.infolist() if not (info.is_dir() or _cannot_read(info))]
+        infos = [info for info in file.infolist() if not (info.filename.endswith("/") or _cannot_read(info))]
         if not _is_bomb(infos, source):
-            members = [_Member(PurePosixPath(info.filename), info.file_size, False, info) for info in infos]
+            members = [_Member(info.filename, info.file_size, False, info) for info in infos]
             _write(members, None, _opener(file, source), progress)
 
 
@@ -138,10 +143,12 @@ def _open(source: Path) -> zipfile.ZipFile:
 
 
 def _opener(file: zipfile.ZipFile, source: Path) -> Callable[[_Member], _Readable]:
+    lock = threading.Lock()  # `zipfile` lets threads read at once, but counts its open members without a lock
+
     def open_member(member: _Member) -> _Readable:
         info = member.origin
         assert isinstance(info, zipfile.ZipInfo)
-        return _Checked(lambda: file.open(info), f"{source}: {member.path}")
+        return _Checked(lambda: file.open(info), f"{source}: {member.path}", lock)
 
     return open_member
 
@@ -161,9 +168,13 @@ class _Readable(Protocol):
 class _Checked:
     """A file or a zip member whose damage comes out as `ArchiveError`; a zip's last read compares the checksum."""
 
-    def __init__(self, opener: Callable[[], IO[bytes]], name: str) -> None:
+    def __init__(
+        self, opener: Callable[[], IO[bytes]], name: str, lock: contextlib.AbstractContextManager[Any] | None = None
+    ) -> None:
         self._name = name
-        self._stream = self._call(opener)
+        self._lock = lock or contextlib.nullcontext()
+        with self._lock:
+            self._stream = self._call(opener)
 
     def read(self, size: int, /) -> bytes:
         return self._call(lambda: self._stream.read(size))
@@ -178,7 +189,8 @@ class _Checked:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stream.close()
+        with self._lock:
+            self._stream.close()
 
 
 # --- deciding -----------------------------------------------------------------
@@ -192,7 +204,7 @@ def _members(file: zipfile.ZipFile, source: Path) -> list[_Member]:
     for info in infos:
         _check_entry(info, source)
     _check_bomb(infos, source)
-    return _plan(((info.orig_filename, info.file_size, info.is_dir(), info) for info in infos), source)
+    return _plan(((info.orig_filename, info.file_size, info.filename.endswith("/"), info) for info in infos), source)
 
 
 def _check_count(file: zipfile.ZipFile, source: Path) -> None:
@@ -258,18 +270,23 @@ def _unreadable(error: OSError) -> None:
 
 
 def _plan(entries: Iterable[tuple[str, int, bool, zipfile.ZipInfo | Path]], source: Path) -> list[_Member]:
-    """The members to write, in order, once every name among `entries` has been found safe."""
+    """Return the members to write, in order, once every name among `entries` has been found safe."""
     members: list[_Member] = []
     spelled: dict[str, tuple[str, bool]] = {}  # folded name -> (name, is a folder)
-    files: set[PurePosixPath] = set()
+    files: set[str] = set()
+    folders: set[str] = set()
     for raw, size, is_folder, origin in entries:
-        path = _safe_path(raw, source)
-        if not path.parts or _is_junk(path.parts):
+        parts = _safe_parts(raw, source)
+        if not parts or _is_junk(parts):
             continue
-        for part in [*reversed(path.parents), path]:
-            _check_collision(part, part != path or is_folder, spelled, source)
+        path, parent = "/".join(parts), "/".join(parts[:-1])
+        if parent not in folders:
+            for depth in range(1, len(parts)):
+                _check_collision("/".join(parts[:depth]), True, spelled, source)
+            folders.add(parent)
+        _check_collision(path, is_folder, spelled, source)
         if path in files:
-            raise ArchiveError(f"{source} holds {str(path)!r} twice. Nothing was unpacked. {_AGAIN}")
+            raise ArchiveError(f"{source} holds {path!r} twice. Nothing was unpacked. {_AGAIN}")
         if not is_folder:
             files.add(path)
         members.append(_Member(path, 0 if is_folder else size, is_folder, origin))
@@ -278,36 +295,37 @@ def _plan(entries: Iterable[tuple[str, int, bool, zipfile.ZipInfo | Path]], sour
     return members
 
 
-def _safe_path(raw: str, source: Path) -> PurePosixPath:
+def _safe_parts(raw: str, source: Path) -> tuple[str, ...]:
+    """Return the folders and the file of a name, in order. Raises `ArchiveError` for one that could lead elsewhere."""
+    parts = tuple(part for part in raw.split("/") if part not in ("", "."))
     # a backslash is a separator on Windows, a NUL ends the name in C, and either may hide a way out
-    path = PurePosixPath(raw)
     unsafe = (
         raw.startswith(("/", "\\"))
         or re.match(r"[A-Za-z]:", raw)
         or "\\" in raw
-        or ".." in path.parts
-        or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in raw)
-        or any(len(part.encode("utf-8", "replace")) > 255 for part in path.parts)
+        or ".." in parts
+        or (not raw.isprintable() and any(unicodedata.category(letter) in ("Cc", "Cs") for letter in raw))
+        or (len(raw) > 63 and any(len(part.encode("utf-8", "replace")) > 255 for part in parts))
     )
     if unsafe:
         raise ArchiveError(f"{source} holds the unsafe name {raw[:200]!r}. Nothing was unpacked. {_AGAIN}")
-    return path
+    return parts
 
 
 def _is_junk(parts: tuple[str, ...]) -> bool:
     return any(part.startswith(".") or part == "__MACOSX" for part in parts)
 
 
-def _fold(path: PurePosixPath) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", str(path)).casefold())
+def _fold(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-def _check_collision(path: PurePosixPath, is_folder: bool, spelled: dict[str, tuple[str, bool]], source: Path) -> None:
-    """Two names that a case-insensitive file system would confuse, or a file that is also a folder."""
-    name, was_folder = spelled.setdefault(_fold(path), (str(path), is_folder))
-    if name != str(path):
+def _check_collision(name: str, is_folder: bool, spelled: dict[str, tuple[str, bool]], source: Path) -> None:
+    """Refuse two names that a case-insensitive file system would confuse, and a file that is also a folder."""
+    known, was_folder = spelled.setdefault(_fold(name), (name, is_folder))
+    if known != name:
         raise ArchiveError(
-            f"{source} holds {name!r} and {str(path)!r}, which are one file on some disks. Nothing was unpacked. "
+            f"{source} holds {known!r} and {name!r}, which are one file on some disks. Nothing was unpacked. "
             "Rename one of them, then run: kit fetch --from FOLDER"
         )
     if was_folder != is_folder:
@@ -347,31 +365,46 @@ def _write(
     open_member: Callable[[_Member], _Readable],
     progress: Report | None,
 ) -> None:
-    """Read each member once, to its end; write it below `folder` unless that is `None`."""
-    total, done = sum(member.size for member in members), 0
-    made: set[Path] = set()
-    for member in members:
-        if member.is_folder:
-            if folder is not None:
-                (folder / member.path).mkdir(parents=True, exist_ok=True)
-            continue
-        for size in _pour(member, folder, open_member, made):
-            done += size
-            if progress is not None:
-                progress(done, total)
+    """Read each member once, to its end; write it below `folder` unless that is `None`.
+
+    Threads, the largest members first: inflating, checksums and writing release the interpreter's lock.
+    """
+    if folder is not None:
+        for path in {member.path if member.is_folder else posixpath.dirname(member.path) for member in members}:
+            (folder / path).mkdir(parents=True, exist_ok=True)
+    files = sorted((member for member in members if not member.is_folder), key=lambda member: -member.size)
+    pouring = _Pouring(folder, open_member, progress, sum(member.size for member in files))
+    for _ in map_in_order(pouring.pour, files, stopped=pouring.stopped):
+        pass
 
 
-def _pour(
-    member: _Member, folder: Path | None, open_member: Callable[[_Member], _Readable], made: set[Path]
-) -> Iterator[int]:
-    target = None if folder is None else folder / member.path
-    if target is not None and target.parent not in made:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        made.add(target.parent)
-    with open_member(member) as stream:
-        if target is None:
-            yield from (len(chunk) for chunk in iter(lambda: stream.read(_CHUNK), b""))
-            return
-        with disk_errors(target), target.open("xb") as file:
-            while chunk := stream.read(_CHUNK):
-                yield file.write(chunk)
+class _Pouring:
+    """Copies of members, several at a time, and how many bytes of all have been copied."""
+
+    def __init__(
+        self, folder: Path | None, open_member: Callable[[_Member], _Readable], progress: Report | None, total: int
+    ) -> None:
+        self._folder, self._open, self._progress, self._total = folder, open_member, progress, total
+        self._done, self._lock = 0, threading.Lock()
+        self.stopped = threading.Event()  # Ctrl-C must not wait for the end of a large member
+
+    def pour(self, member: _Member) -> None:
+        """Copy one member, or only read it where there is no folder."""
+        with self._open(member) as stream:
+            if self._folder is None:
+                while chunk := self._next(stream):
+                    self._count(len(chunk))
+                return
+            target = self._folder / member.path
+            with disk_errors(target), target.open("xb") as file:
+                while chunk := self._next(stream):
+                    self._count(file.write(chunk))
+
+    def _next(self, stream: _Readable) -> bytes:
+        return b"" if self.stopped.is_set() else stream.read(_CHUNK)
+
+    def _count(self, size: int) -> None:
+        with self._lock:
+            self._done += size
+            if self._progress is not None:
+                self._progress(self._done, self._total)

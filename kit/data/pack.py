@@ -10,8 +10,8 @@ Hidden pixels are zeroed here, once, so that nothing downstream can depend on wh
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +20,13 @@ import numpy as np
 import pandas as pd
 
 from kit.competitions import Competition
+from kit.core.parallel import map_in_order
 from kit.core.progress import track
-from kit.core.storage import digest_bytes, map_array, read_json, write_json, writing_folder
+from kit.core.storage import ArrayWriter, digest_bytes, map_array, read_json, write_json, writing_folder
 from kit.core.workspace import Split, Workspace
 from kit.data.index import COLUMNS, Index, read_index, write_index
 from kit.errors import DamagedStore, ImageError, Mismatch, TableError
-from kit.imaging.holes import boxes_from_text, hole_of
+from kit.imaging.holes import Box, boxes_from_text, hole_of
 from kit.imaging.images import decode_image, resize
 
 PACK_VERSION = 1
@@ -72,18 +73,14 @@ def build_pack(workspace: Workspace, layout: Competition) -> tuple[Index, tuple[
     found = layout.index(workspace.raw)
     rows = found.rows.copy()
     height, width = _read(workspace.raw / rows["image"].iloc[0])[0].shape[:2]
-    facts: list[tuple[str, str]] = []
     with writing_folder(workspace.pack) as folder:
-        writers = _open_arrays(folder, rows, height, width)
-        for position, photo in enumerate(
-            track(_photos(workspace.raw, rows, height, width), "Reading photos", len(rows), "photos")
-        ):
-            facts.append((photo.digest, photo.phash))
-            _store(writers, layout, rows, position, photo)
-        for array in writers.values():
-            array.flush()
+        with _open_arrays(folder, rows, height, width) as arrays:
+            packer = _Packer(workspace.raw, layout, arrays, (height, width))
+            # threads: reading, decoding and writing release the interpreter's lock
+            packed = map_in_order(packer.pack, _photo_rows(rows))
+            facts = list(track(packed, "Reading photos", len(rows), "photos"))
         rows = rows.assign(
-            height=height, width=width, digest=[fact[0] for fact in facts], phash=[fact[1] for fact in facts]
+            height=height, width=width, digest=[digest for digest, _ in facts], phash=[phash for _, phash in facts]
         )
         digest = digest_bytes(rows[COLUMNS].to_csv(index=False, lineterminator="\n").encode())
         write_json(
@@ -94,12 +91,23 @@ def build_pack(workspace: Workspace, layout: Competition) -> tuple[Index, tuple[
 
 
 @dataclass(frozen=True)
-class _Photo:
-    image: np.ndarray
-    target: np.ndarray | None
-    hole: np.ndarray
-    digest: str
-    phash: str
+class _PhotoRow:
+    """One photo before it is read, and its row in the arrays of its split."""
+
+    id: str
+    split: Split
+    position: int
+    image: str
+    target: str
+    boxes: tuple[Box, ...]
+
+
+def _photo_rows(rows: pd.DataFrame) -> Iterator[_PhotoRow]:
+    position = {"train": 0, "test": 0}
+    columns = (rows[name].tolist() for name in ("id", "split", "image", "target", "boxes"))
+    for photo_id, split, image, target, boxes in zip(*columns, strict=True):
+        yield _PhotoRow(photo_id, split, position[split], image, target, boxes_from_text(boxes))
+        position[split] += 1
 
 
 def _read(path: Path) -> tuple[np.ndarray, bytes]:
@@ -110,50 +118,57 @@ def _read(path: Path) -> tuple[np.ndarray, bytes]:
     return decode_image(data, path), data
 
 
-def _photos(raw: Path, rows: pd.DataFrame, height: int, width: int) -> Iterator[_Photo]:
-    def one(row: tuple[str, str, str, str]) -> _Photo:
-        image_path, target_path, text, photo_id = row
-        boxes = boxes_from_text(text)
-        image, data = _read(raw / image_path)
-        if image.shape[:2] != (height, width):
-            raise ImageError(
-                f"{raw / image_path} is {image.shape[1]}x{image.shape[0]}, but the first photo is {width}x{height}: "
-                "all photos of a competition must be of one size."
-            )
-        for box in boxes:
-            if not box.fits(height, width):
-                raise TableError(
-                    f"{photo_id}: the box {box.row},{box.col} of {box.height}x{box.width} leaves the photo of "
-                    f"{height}x{width}."
-                )
-        hole = hole_of(boxes, height, width)
-        image[hole] = 0
-        if not target_path:
-            return _Photo(image, None, hole, digest_bytes(data), "")
-        target, target_data = _read(raw / target_path)
+class _Packer:
+    """Reads photos into the arrays of the pack; safe between threads, for each photo has rows of its own."""
+
+    def __init__(self, raw: Path, layout: Competition, arrays: dict[str, ArrayWriter], size: tuple[int, int]) -> None:
+        self.raw, self.layout, self.arrays, self.size = raw, layout, arrays, size
+
+    def pack(self, row: _PhotoRow) -> tuple[str, str]:
+        """Store one photo; return its digest and its perceptual hash, "" in the test split."""
+        image, data = self._image(row)
+        self.arrays[f"{row.split}_image"].write(row.position, image)
+        hole = hole_of(row.boxes, *self.size)
+        self.arrays[f"{row.split}_estimated"].write(row.position, self.layout.extremes(image, hole))
+        if not row.target:
+            return digest_bytes(data), ""
+        target, target_data = _read(self.raw / row.target)
         if target.shape != image.shape:
             raise ImageError(
-                f"{raw / target_path} is not of the size of {raw / image_path}. Fetch again: kit fetch --force"
+                f"{self.raw / row.target} is not of the size of {self.raw / row.image}. Fetch again: kit fetch --force"
             )
-        return _Photo(image, target, hole, digest_bytes(data + target_data), perceptual_hash(target))
+        self.arrays["train_target"].write(row.position, target)
+        self.arrays["train_extremes"].write(row.position, self.layout.extremes(target, None))
+        return digest_bytes(data + target_data), perceptual_hash(target)
 
-    columns = zip(rows["image"], rows["target"], rows["boxes"], rows["id"], strict=True)
-    with ThreadPoolExecutor(4) as pool:  # decoding releases the GIL
-        pending = []
-        for row in columns:
-            pending.append(pool.submit(one, row))
-            if len(pending) >= 64:  # bounded: memory must not grow with the number of photos
-                yield pending.pop(0).result()
-        for future in pending:
-            yield future.result()
+    def _image(self, row: _PhotoRow) -> tuple[np.ndarray, bytes]:
+        """Return the photo as given, hidden pixels zero, and its file's bytes."""
+        height, width = self.size
+        image, data = _read(self.raw / row.image)
+        if image.shape[:2] != (height, width):
+            raise ImageError(
+                f"{self.raw / row.image} is {image.shape[1]}x{image.shape[0]}, but the first photo is "
+                f"{width}x{height}: all photos of a competition must be of one size."
+            )
+        for box in row.boxes:
+            if not box.fits(height, width):
+                raise TableError(
+                    f"{row.id}: the box {box.row},{box.col} of {box.height}x{box.width} leaves the photo of "
+                    f"{height}x{width}."
+                )
+            image[box.row : box.row + box.height, box.col : box.col + box.width] = 0
+        return image, data
 
 
-def _open_arrays(folder: Path, rows: pd.DataFrame, height: int, width: int) -> dict[str, np.memmap]:
+@contextlib.contextmanager
+def _open_arrays(folder: Path, rows: pd.DataFrame, height: int, width: int) -> Iterator[dict[str, ArrayWriter]]:
     train, test = (int((rows["split"] == split).sum()) for split in ("train", "test"))
-    return {
-        name: np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype=dtype, shape=shape)
-        for name, (shape, dtype) in _shapes(train, test, height, width).items()
-    }
+    with contextlib.ExitStack() as stack:
+        arrays = {}
+        for name, (shape, dtype) in _shapes(train, test, height, width).items():
+            arrays[name] = ArrayWriter(folder / f"{name}.npy", shape, dtype)
+            stack.callback(arrays[name].close)
+        yield arrays
 
 
 def _shapes(train: int, test: int, height: int, width: int) -> dict[str, tuple[tuple[int, ...], type]]:
@@ -165,18 +180,6 @@ def _shapes(train: int, test: int, height: int, width: int) -> dict[str, tuple[t
         "train_estimated": ((train, 2, 3), np.float64),
         "test_estimated": ((test, 2, 3), np.float64),
     }
-
-
-def _store(
-    writers: dict[str, np.memmap], layout: Competition, rows: pd.DataFrame, position: int, photo: _Photo
-) -> None:
-    split = rows["split"].iloc[position]
-    place = position if split == "train" else position - len(writers["train_image"])
-    writers[f"{split}_image"][place] = photo.image
-    writers[f"{split}_estimated"][place] = layout.extremes(photo.image, photo.hole)
-    if photo.target is not None:
-        writers["train_target"][place] = photo.target
-        writers["train_extremes"][place] = layout.extremes(photo.target, None)
 
 
 def read_pack(workspace: Workspace, index: Index) -> Pack:

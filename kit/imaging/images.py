@@ -78,6 +78,19 @@ def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
 
+def channel_range(image: np.ndarray, hole: np.ndarray | None = None) -> np.ndarray:
+    """Return the lowest and the highest value of each channel, `(2, 3)` float64 of 0 to 255.
+
+    Plane by plane: numpy's minimum over interleaved channels takes sixty times as long.
+
+    Args:
+        image: uint8 `(H, W, 3)`.
+        hole: bool `(H, W)`, pixels that are not looked at; at least one pixel must be left.
+    """
+    known = None if hole is None else (~hole).view(np.uint8)
+    return np.array([cv2.minMaxLoc(plane, known)[:2] for plane in cv2.split(image)]).T
+
+
 def to_uint8(values: np.ndarray) -> np.ndarray:
     """Float [0, 1] to uint8, rounded and clipped."""
     return np.clip(np.rint(values * 255.0), 0, 255).astype(np.uint8)

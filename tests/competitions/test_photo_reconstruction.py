@@ -14,7 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kit.competitions import competition, to_score_space
-from kit.competitions.photo_reconstruction import DECIMALS, decode, encode, extremes, header, index
+from kit.competitions.photo_reconstruction import (
+    DECIMALS,
+    _names_of_any_table,
+    _names_of_plain_table,
+    decode,
+    encode,
+    extremes,
+    header,
+    index,
+)
 from kit.core.workspace import Workspace
 from kit.data.pack import build_pack
 from kit.errors import ArchiveError, TableError
@@ -176,6 +185,19 @@ def test_test_photos_stand_in_the_order_of_the_sample(tmp_path: Path) -> None:
     found = index(tmp_path)
     assert list(found.rows["name"].iloc[-2:]) == ["Cat (9).jpeg", "Dog (7).png"]
     assert found.notes == ()
+
+
+def test_counting_line_ends_finds_the_names_that_parsing_finds(tmp_path: Path) -> None:
+    path = tmp_path / "sample_submission.csv"
+    put(path, sample_text("Cat (9).jpeg", "Dog (7).png", "été.jpg"))
+    assert _names_of_plain_table(path) == _names_of_any_table(path) == ["Cat (9).jpeg", "Dog (7).png", "été.jpg"]
+
+
+@pytest.mark.parametrize("spoiled", ['"Cat, 9.jpeg_box1_0_0_0",0', "three,cells,here", "one cell", ""])
+def test_a_table_that_is_not_plain_is_parsed(tmp_path: Path, spoiled: str) -> None:
+    path = tmp_path / "sample_submission.csv"
+    put(path, sample_text("Cat (9).jpeg") + spoiled + "\n")
+    assert _names_of_plain_table(path) is None
 
 
 def test_a_sample_that_asks_for_other_photos_is_said(tmp_path: Path) -> None:

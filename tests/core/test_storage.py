@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from kit.core import storage
 from kit.core.storage import (
+    ArrayWriter,
     digest_bytes,
     digest_file,
     digest_of,
@@ -328,3 +329,21 @@ def test_an_array_that_holds_python_objects_is_not_loaded(tmp_path: Path) -> Non
 def test_a_missing_array_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(MissingStep, match="Run: kit fetch"):
         map_array(tmp_path / "a.npy", made_by="kit fetch")
+
+
+def test_rows_written_in_any_order_make_the_same_file_as_numpy(tmp_path: Path) -> None:
+    array = np.arange(60, dtype=np.float64).reshape(5, 4, 3)
+    writer = ArrayWriter(tmp_path / "rows.npy", array.shape, np.float64)
+    for row in (3, 0, 4, 1, 2):
+        writer.write(row, array[row])
+    writer.close()
+    np.save(tmp_path / "whole.npy", array)
+    assert (tmp_path / "rows.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
+
+
+def test_a_row_of_another_shape_or_type_is_not_written(tmp_path: Path) -> None:
+    writer = ArrayWriter(tmp_path / "rows.npy", (5, 4), np.uint8)
+    for values in (np.zeros(3, np.uint8), np.zeros(4, np.float32)):
+        with pytest.raises(ValueError, match=r"a row of uint8 \(4,\) is needed"):
+            writer.write(0, values)
+    writer.close()

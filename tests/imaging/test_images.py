@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kit.errors import ImageError
 from kit.imaging.holes import Box, hole_of
-from kit.imaging.images import composite, decode_image, load_image, resize, save_image, to_uint8
+from kit.imaging.images import channel_range, composite, decode_image, load_image, resize, save_image, to_uint8
 
 RNG = np.random.default_rng(0)
 PHOTO = cv2.resize(RNG.integers(0, 256, (8, 10, 3)).astype(np.uint8), (50, 40), interpolation=cv2.INTER_CUBIC)
@@ -102,3 +102,11 @@ def test_composite_leaves_known_pixels_untouched(row: int, col: int, seed: int) 
     merged = composite(predicted, PHOTO, hole)
     np.testing.assert_array_equal(merged[~hole], PHOTO[~hole])
     np.testing.assert_array_equal(merged[hole], predicted[hole])
+
+
+def test_the_range_of_each_channel_is_numpys() -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(20, 200, (17, 23, 3), dtype=np.uint8)
+    hole = rng.random((17, 23)) < 0.5
+    for pixels, found in ((image.reshape(-1, 3), channel_range(image)), (image[~hole], channel_range(image, hole))):
+        np.testing.assert_array_equal(found, np.stack([pixels.min(axis=0), pixels.max(axis=0)]))

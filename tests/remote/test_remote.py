@@ -646,12 +646,8 @@ def test_submissions_come_from_all_pages_even_past_an_empty_one(remote: Remote, 
 
 def test_the_stand_in_can_be_started_by_hand(tmp_path: Path) -> None:
     (tmp_path / "x.zip").write_bytes(zip_of(10))
-    command = [
-        sys.executable,
-        str(ROOT / "tests" / "support" / "kaggle_standin.py"),
-        "--archive",
-        str(tmp_path / "x.zip"),
-    ]
+    stand_in = ROOT / "tests" / "support" / "kaggle_standin.py"
+    command = [sys.executable, str(stand_in), "--archive", str(tmp_path / "x.zip")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         lines = [server.stdout.readline().strip() for _ in range(7)]

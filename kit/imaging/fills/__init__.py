@@ -12,15 +12,13 @@ so that a result is the same, bit for bit, on any number of threads.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from kit.core.parallel import cores
+from kit.core.parallel import map_in_order
 from kit.errors import UnknownName, UsageError
 from kit.imaging.fills.gaussian import CHROMA_GUARD, FRACTIONAL_POWER, fractional_fill, harmonic_fill
 
@@ -108,23 +106,8 @@ def fill_photos(
     """
     _fill_of(name)
     hole_of_photo = holes if callable(holes) else holes.__getitem__
-    return _fill_in_order(name, images, hole_of_photo, max(1, workers or cores()))
-
-
-def _fill_in_order(
-    name: str, images: Sequence[np.ndarray] | np.ndarray, hole_of_photo: Callable[[int], np.ndarray], workers: int
-) -> Iterator[np.ndarray]:
-    waiting: deque[Future[np.ndarray]] = deque()
-    executor = ThreadPoolExecutor(workers, thread_name_prefix="fill")
-    try:
-        for number in range(len(images)):
-            waiting.append(executor.submit(fill_photo, name, np.array(images[number]), hole_of_photo(number)))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
+    photos = ((np.array(images[number]), hole_of_photo(number)) for number in range(len(images)))
+    return map_in_order(lambda photo: fill_photo(name, *photo), photos, workers=workers)
 
 
 def _fill_of(name: str) -> Fill:
