@@ -95,5 +95,5 @@ def fill(
 
     project = project_of(context)
     for name in fills_named(names):
-        made = make_fill_source(project.workspace, project.index, project.pack, name, force=force)
+        made = make_fill_source(project, name, force=force)
         print(f"{'Filled' if made else 'There already'}: {name}")

@@ -34,7 +34,7 @@ def run_demo(folder: Path, *, seed: int = 0, force: bool = False) -> str:
     ensure_folds(workspace, project.index, project.pack.train_target, k=FOLDS, seed=seed, force=force)
     _say("Classical fills", "kit fill all")
     for name in fills_named(["all"]):
-        make_fill_source(workspace, project.index, project.pack, name, force=force)
+        make_fill_source(project, name, force=force)
     experiment = _train(project, seed, force)
     _say("Blend", "kit blend")
     blend = make_blend(workspace, project.index, project.folds, project.pack, seed=seed)

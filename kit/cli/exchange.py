@@ -81,7 +81,7 @@ def import_(
     if not given:
         raise UsageError(f"What is {name} to be made of? Give --oof FILE, --test FILE or both.")
     project = project_of(context)
-    check_name(project.workspace, name, frozenset(EXPERIMENTS))
+    check_name(project, name, frozenset(EXPERIMENTS))
     for _, path in given:  # before the first of them is imported
         format_of(path.expanduser())
     notes = compare_folds(project, their_folds.expanduser()) if their_folds else []
@@ -113,13 +113,13 @@ def _warn(warnings: list[str]) -> None:
 
 def _judge(project: Project, name: str, *, looked: bool) -> None:
     """Say what looks wrong, what it scores, and what to type next."""
-    from kit.data.prediction_store import read_manifest
+    from kit.data.prediction_store import SPLITS
     from kit.errors import KitError
     from kit.exchange import doubts_about, doubts_about_score, own_score
 
     if looked:
         _warn(doubts_about(project, name))
-    there = {split: read_manifest(project.workspace, name, split, None) is not None for split in ("oof", "test")}  # type: ignore[arg-type]
+    there = {split: project.predictions.manifest(name, split, None) is not None for split in SPLITS}
     try:
         score = own_score(project, name) if there["oof"] else None
     except KitError as error:  # the import itself is done

@@ -241,12 +241,6 @@ def digest_of(value: Any) -> str:
     return digest_bytes(to_json(value).encode())
 
 
-def save_array(path: Path, array: np.ndarray) -> None:
-    """Write one `.npy` whole."""
-    with writing(path) as file:
-        np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
-
-
 class ArrayWriter:
     """Writes rows of a new `.npy`, in any order and from several threads.
 

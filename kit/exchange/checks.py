@@ -12,7 +12,7 @@ import numpy as np
 from kit.blending import score_sources
 from kit.core.progress import track
 from kit.core.workspace import PredictionSplit
-from kit.data.prediction_store import read_manifest, read_predictions
+from kit.data.prediction_store import SPLITS
 from kit.data.project import Project
 from kit.exchange.values import Photos, from_score_space
 from kit.imaging.holes import scored_pixels
@@ -48,10 +48,7 @@ def doubts_about(project: Project, name: str) -> list[str]:
     Raises:
         KitError: its predictions cannot be read.
     """
-    splits: tuple[PredictionSplit, ...] = ("oof", "test")
-    looks = {
-        split: _look(project, name, split) for split in splits if read_manifest(project.workspace, name, split, None)
-    }
+    looks = {split: _look(project, name, split) for split in SPLITS if project.predictions.manifest(name, split, None)}
     doubts = [doubt for split, found in looks.items() for doubt in _of_levels(name, split, found)]
     if "test" in looks and not doubts:
         doubts += _of_order(project, name, looks["test"])
@@ -64,7 +61,7 @@ def doubts_about(project: Project, name: str) -> list[str]:
 
 def _look(project: Project, name: str, split: PredictionSplit) -> _Looks:
     photos = Photos.of(project, split)
-    predictions = read_predictions(project.workspace, project.index, None, name, split)  # an import is of no fold
+    predictions = project.predictions.read(name, split)
     chosen = _some(len(photos.samples))
     level, known, truths, extremes = (np.zeros((len(chosen), *shape)) for shape in ((), (), (), (2,)))
     errors: dict[str, list[float]] = {}

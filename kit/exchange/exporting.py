@@ -15,7 +15,7 @@ import numpy as np
 from kit.core.progress import progress
 from kit.core.storage import sweep, writing
 from kit.core.workspace import PredictionSplit
-from kit.data.prediction_store import photo_split, read_predictions
+from kit.data.prediction_store import SPLITS, photo_split
 from kit.data.predictions import Predictions
 from kit.data.project import Project
 from kit.errors import MissingStep, UsageError
@@ -64,10 +64,9 @@ def export_source(project: Project, name: str, path: Path, *, force: bool = Fals
 def _open(project: Project, name: str) -> list[Predictions]:
     found: list[Predictions] = []
     problem: MissingStep | None = None
-    splits: tuple[PredictionSplit, ...] = ("oof", "test")
-    for split in splits:
+    for split in SPLITS:
         try:
-            found.append(read_predictions(project.workspace, project.index, project.folds_if_any, name, split))
+            found.append(project.predictions.read(name, split))
         except MissingStep as error:
             # folds that were never trained are to be named; the other half of an import need not be there
             if list((project.workspace.predictions / name).glob("*/fold_*.json")):

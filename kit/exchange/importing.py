@@ -14,19 +14,17 @@ from typing import Any, Literal
 import numpy as np
 
 from kit.core.progress import byte_progress, track
-from kit.core.storage import digest_bytes, read_json, sweep
-from kit.core.workspace import PredictionSplit, Workspace, checked_name
-from kit.data.prediction_store import is_done, read_manifest, write_part
+from kit.core.storage import digest_bytes, sweep
+from kit.core.workspace import PredictionSplit
+from kit.data.prediction_store import SourceKind
 from kit.data.project import Project
-from kit.errors import DamagedStore, StoreError, UsageError
+from kit.errors import StoreError, UsageError
 from kit.exchange.arrays import npy_values, npz_values
 from kit.exchange.csv import csv_values
 from kit.exchange.pictures import all_pictures, picture_values
 from kit.exchange.values import Channels, Heard, Meaning, Photos, Space
-from kit.imaging.fills import FILLS
 
 Format = Literal["npy", "npz", "csv", "pictures"]
-KIND = "import"
 SUFFIXES: dict[str, Format] = {".npy": "npy", ".npz": "npz", ".csv": "csv", ".gz": "csv", ".zip": "csv"}
 WHITE = 0.02  # a highest value below this: something was divided once too often
 
@@ -71,42 +69,41 @@ def import_part(
         StoreError: something else was imported under this name, and `force` is not given.
         KitError: see the readers.
     """
-    workspace, path = project.workspace, path.expanduser()
-    check_name(workspace, name, reserved)
+    path = path.expanduser()
+    check_name(project, name, reserved)
     kind = format_of(path)
     if kind == "csv" and channels is not None:
         raise UsageError(f"--channels {channels}: a CSV's rows name their channels. Import {path} without it.")
     meaning = Meaning(space or ("score" if kind == "csv" else "pixel"), channels or "rgb", scale)
     photos = Photos.of(project, split)
     recipe = _recipe(path, kind, meaning)
-    if not force and is_done(workspace, project.index, name, split, recipe):
+    if not force and project.predictions.is_done(name, split, recipe):
         return Imported(split, False, path, len(photos.samples))
     made_by = _command(name, split, path, space, channels, scale)
     if not force:
         _check_free(project, name, split, made_by)
     heard = Heard()
-    _store(project, name, photos, _values(kind, path, photos, meaning, heard, workspace), heard, path, recipe, made_by)
+    _store(
+        project,
+        name,
+        photos,
+        _values(kind, path, photos, meaning, heard, project.workspace.predictions),
+        heard,
+        path,
+        recipe,
+        made_by,
+    )
     return Imported(split, True, path, len(photos.samples), heard.how, heard.notes, heard.warnings)
 
 
-def check_name(workspace: Workspace, name: str, reserved: frozenset[str] = frozenset()) -> None:
+def check_name(project: Project, name: str, reserved: frozenset[str] = frozenset()) -> None:
     """Raise `UsageError` unless predictions may be imported under this name."""
-    checked_name("The source", name)
-    another = "Choose another name for the import."
-    if name in FILLS or name == "all":
-        raise UsageError(f"{name} is {'a fill' if name in FILLS else 'the word for all fills'}. {another}")
-    if name in reserved or (workspace.runs / name).exists():
-        raise UsageError(f"{name} is an experiment. {another}")
-    if workspace.blend(name).is_file():
-        raise UsageError(f"{name} is a blend. {another}")
+    hint = "Choose another name for the import."
+    project.predictions.claim_name(name, SourceKind.IMPORT, hint=hint)
+    if name in reserved:
+        raise UsageError(f"{name} is an experiment. {hint}")
     if name.lower().endswith(tuple(SUFFIXES)):
-        raise UsageError(f"{name} looks like a file, and kit upload would take it for one. {another}")
-    for manifest in sorted((workspace.predictions / name).glob("*/*.json")):
-        recipe = read_json(manifest, made_by=f"kit import {name}").get("recipe")
-        if not isinstance(recipe, dict):
-            raise DamagedStore(f"{manifest} is not the manifest that kit wrote. Delete it, then import again.")
-        if recipe.get("kind") != KIND:
-            raise UsageError(f"{name} is a source that kit has made ({manifest.parent}). {another}")
+        raise UsageError(f"{name} looks like a file, and kit upload would take it for one. {hint}")
 
 
 def format_of(path: Path) -> Format:
@@ -122,10 +119,10 @@ def format_of(path: Path) -> Format:
 
 
 def _values(
-    kind: Format, path: Path, photos: Photos, meaning: Meaning, heard: Heard, workspace: Workspace
+    kind: Format, path: Path, photos: Photos, meaning: Meaning, heard: Heard, folder: Path
 ) -> Iterator[np.ndarray]:
     if kind == "csv":
-        return csv_values(path, photos, meaning, heard, workspace.predictions / path.name)
+        return csv_values(path, photos, meaning, heard, folder / path.name)
     read = {"npy": npy_values, "npz": npz_values, "pictures": picture_values}[kind]
     return track(read(path, photos, meaning, heard), f"Importing {path.name}", len(photos.samples), "photos")
 
@@ -145,9 +142,7 @@ def _store(
     sweep(workspace.predictions)
     try:
         with contextlib.closing(_watched(values, path, photos, heard)) as watched:
-            write_part(
-                workspace,
-                project.index,
+            project.predictions.write(
                 name,
                 photos.split,
                 watched,
@@ -184,7 +179,7 @@ def _watched(
 
 def _recipe(path: Path, kind: Format, meaning: Meaning) -> dict[str, Any]:
     return {
-        "kind": KIND,
+        "kind": SourceKind.IMPORT.value,
         "format": kind,
         "digest": _digest(path),
         "space": meaning.space,
@@ -221,7 +216,7 @@ def _command(
 
 def _check_free(project: Project, name: str, split: PredictionSplit, made_by: str) -> None:
     """Raise `StoreError` when other predictions of these very photos were imported under this name."""
-    manifest = read_manifest(project.workspace, name, split, None)
+    manifest = project.predictions.manifest(name, split, None)
     if manifest is not None and manifest["index"] == project.index.digest:
         raise StoreError(
             f"{name} has other {split.upper() if split == 'oof' else split} predictions already, by: "

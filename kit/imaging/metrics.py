@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,32 +17,6 @@ def sse(predicted: np.ndarray, target: np.ndarray) -> float:
 def rmse(predicted: np.ndarray, target: np.ndarray) -> float:
     """Root of the mean squared error over all values."""
     return float(np.sqrt(sse(predicted, target) / predicted.size))
-
-
-def mae(predicted: np.ndarray, target: np.ndarray) -> float:
-    """Mean absolute error over all values."""
-    return float(np.abs(predicted.astype(np.float64) - target.astype(np.float64)).mean())
-
-
-def psnr(predicted: np.ndarray, target: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB for values in [0, 1]; infinite for equal arrays."""
-    error = rmse(predicted, target)
-    return float("inf") if error == 0 else float(-20 * np.log10(error))
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A score and its direction; the direction lives here and nowhere else."""
-
-    name: str
-    function: Callable[[np.ndarray, np.ndarray], float]
-    lower_is_better: bool
-
-
-METRICS = {
-    metric.name: metric
-    for metric in (Metric("rmse", rmse, True), Metric("mae", mae, True), Metric("psnr", psnr, False))
-}
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ import numpy as np
 from kit.blending import blend_test_values, read_blend, score_sources
 from kit.core.progress import byte_progress
 from kit.core.storage import digest_file
-from kit.data.prediction_store import list_sources, read_predictions
 from kit.data.project import Project
 from kit.errors import KitError, MissingStep, RemoteUnavailable, SubmissionError, UnknownName
 from kit.imaging.metrics import Estimate
@@ -51,7 +50,7 @@ def prepare(project: Project, what: str | None, *, zipped: bool = False) -> Prep
         check = check_submission(path, sample_of(project.workspace, project.layout))
         return Prepared(path, "csv", digest_file(path), check, None)
     kind, name, cv, values = _values(project, what)
-    written = write_submission(project.workspace, project.index, project.pack, project.layout, values, name)
+    written = write_submission(project, values, name)
     check = check_submission(written.path, sample_of(project.workspace, project.layout))
     path = zip_submission(written.path) if zipped else written.path
     return Prepared(path, f"{kind} {name}", digest_file(path) if zipped else written.digest, check, cv)
@@ -59,9 +58,9 @@ def prepare(project: Project, what: str | None, *, zipped: bool = False) -> Prep
 
 def _values(project: Project, what: str | None) -> tuple[str, str, Estimate | None, Iterator[np.ndarray]]:
     workspace = project.workspace
-    sources = list_sources(workspace)
+    sources = project.predictions.sources()
     if what is not None and what in sources:
-        predictions = read_predictions(workspace, project.index, project.folds_if_any, what, "test")
+        predictions = project.predictions.read(what, "test")
         values = (predictions.values(photo) for photo in range(len(project.index.test)))
         return "source", what, _source_cv(project, what), values
     blends = sorted(path.stem for path in workspace.blends.glob("*.json"))

@@ -22,7 +22,7 @@ from kit.core.progress import byte_progress, progress
 from kit.core.storage import digest_file, sweep, writing
 from kit.core.workspace import Workspace
 from kit.data.index import Index
-from kit.data.pack import Pack
+from kit.data.project import Project
 from kit.errors import KitError, PredictionsError, SubmissionError, TableError
 from kit.submission.csv_rows import AGAIN, FETCH, SAMPLE, first_difference, numbers, open_rows, wrong_value
 
@@ -36,9 +36,7 @@ class SubmissionFile:
     digest: str
 
 
-def write_submission(
-    workspace: Workspace, index: Index, pack: Pack, layout: Competition, values: Iterable[np.ndarray], name: str
-) -> SubmissionFile:
+def write_submission(project: Project, values: Iterable[np.ndarray], name: str) -> SubmissionFile:
     """Write `submissions/<name>.csv`, whole or not at all.
 
     Args:
@@ -49,15 +47,16 @@ def write_submission(
         PredictionsError: values that are not finite, or not one `(n, 3)` array for each test photo.
         ArchiveError: the sample, which gives the header, is missing.
     """
-    path = workspace.submission(name)
-    header = layout.header(workspace.raw)
+    layout, index, extremes = project.layout, project.index, project.pack.test_estimated
+    path = project.workspace.submission(name)
+    header = layout.header(project.workspace.raw)
     sha = hashlib.sha256()
     rows = 0
     sweep(path.parent)
     with writing(path) as file:
         for position, chunk in enumerate(_checked(values, index, name)):
             sample = index.test[position]
-            lines = layout.encode(sample.name, sample.boxes, to_score_space(chunk, pack.test_estimated[position]))
+            lines = layout.encode(sample.name, sample.boxes, to_score_space(chunk, extremes[position]))
             data = header + lines if position == 0 else lines
             sha.update(data)
             file.write(data)

@@ -23,6 +23,7 @@ from kit.competitions.photo_reconstruction import PHOTO_RECONSTRUCTION, encode
 from kit.core.workspace import Workspace
 from kit.data.index import Index, Sample
 from kit.data.pack import Pack
+from kit.data.project import Project
 from kit.imaging.holes import Box, random_boxes, scored_pixels
 from kit.submission.write import check_submission, write_submission
 
@@ -58,8 +59,8 @@ def speed() -> None:
     print(f"{'ratio':<13} {rates['encode'] / rates['plain Python']:6.1f}")
 
 
-def competition_of(root: Path, photos: int) -> tuple[Workspace, Index, Pack]:
-    """An index and a pack of nothing but what a submission needs."""
+def competition_of(root: Path, photos: int) -> Project:
+    """Return a project of nothing but what a submission needs."""
     rng = np.random.default_rng(0)
     workspace = Workspace(root)
     samples = tuple(
@@ -73,7 +74,9 @@ def competition_of(root: Path, photos: int) -> tuple[Workspace, Index, Pack]:
         file.write(b"filename_box_pixel,value\n")
         for sample in samples:
             file.write(encode(sample.name, sample.boxes, np.zeros((ROWS // 3, 3))))
-    return workspace, Index((), samples, ""), Pack(none, none, none, none, none, extremes)
+    project = Project(workspace)
+    project.__dict__.update(index=Index((), samples, ""), pack=Pack(none, none, none, none, none, extremes))
+    return project
 
 
 def peak() -> float:
@@ -90,12 +93,12 @@ def measure(photos: int) -> None:
             yield rng.random((ROWS // 3, 3), np.float32)
 
     with tempfile.TemporaryDirectory() as folder:
-        workspace, index, pack = competition_of(Path(folder), photos)
+        project = competition_of(Path(folder), photos)
         started = time.perf_counter()
-        done = write_submission(workspace, index, pack, PHOTO_RECONSTRUCTION, values(), "bench")
+        done = write_submission(project, values(), "bench")
         written, write_peak = time.perf_counter() - started, peak()
         started = time.perf_counter()
-        check_submission(done.path, workspace.raw / PHOTO_RECONSTRUCTION.sample)
+        check_submission(done.path, project.workspace.raw / PHOTO_RECONSTRUCTION.sample)
         checked, check_peak = time.perf_counter() - started, peak()
     print(
         f"{photos:>6} photos {done.rows:>9} rows: write {written:5.1f} s, peak {write_peak:4.0f} MiB; "

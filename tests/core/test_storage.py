@@ -25,7 +25,6 @@ from kit.core.storage import (
     locked,
     map_array,
     read_json,
-    save_array,
     sweep,
     temporary_sibling,
     to_json,
@@ -294,7 +293,7 @@ def test_without_room_for_a_lock_the_work_goes_on(tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize("shape", [(0, 3), (4, 3), (2, 2, 2)])
 def test_an_array_is_mapped_as_it_was_saved(tmp_path: Path, shape: tuple[int, ...]) -> None:
     array = np.arange(np.prod(shape), dtype=np.float16).reshape(shape)
-    save_array(tmp_path / "a.npy", array)
+    np.save(tmp_path / "a.npy", array)
     mapped = map_array(tmp_path / "a.npy", made_by="")
     np.testing.assert_array_equal(mapped, array)
     assert mapped.dtype == array.dtype and not mapped.flags.writeable
@@ -314,7 +313,7 @@ def damaged(data: bytes) -> dict[str, bytes]:
 @pytest.mark.parametrize("how", list(damaged(b"")))
 def test_a_damaged_array_is_named_with_the_way_out(tmp_path: Path, how: str) -> None:
     path = tmp_path / "a.npy"
-    save_array(path, np.zeros((100, 3), np.float16))
+    np.save(path, np.zeros((100, 3), np.float16))
     path.write_bytes(damaged(path.read_bytes())[how])
     with pytest.raises(DamagedStore, match="Delete it, then run: kit fill mean"):
         map_array(path, made_by="kit fill mean")

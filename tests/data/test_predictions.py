@@ -13,18 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.toy import Toy, make_toy_workspace, noisy, write_toy_source
 
-from kit.core.storage import read_json, save_array, write_json
-from kit.data.folds import make_folds
-from kit.data.prediction_store import (
-    ALL,
-    fold_part,
-    is_done,
-    list_sources,
-    missing_folds,
-    read_manifest,
-    read_predictions,
-    write_part,
-)
+from kit.core.storage import read_json, write_json
+from kit.data.folds import Folds, make_folds
+from kit.data.prediction_store import ALL, PredictionStore, fold_part
 from kit.data.predictions import Part, Predictions
 from kit.errors import (
     DamagedStore,
@@ -50,8 +41,12 @@ def truth_of(toy: Toy, split: str, photo: int) -> np.ndarray:
     return targets[photo][scored_pixels(samples[photo].boxes)] / 255.0
 
 
+def store(toy: Toy, folds: Folds | None) -> PredictionStore:
+    return PredictionStore(toy.workspace, toy.index, lambda: folds)
+
+
 def write(toy: Toy, values: list[np.ndarray], source: str = "s", **options: object) -> None:
-    write_part(toy.workspace, toy.index, source, "test", values, made_by=f"kit fill {source}", recipe=RECIPE, **options)
+    store(toy, toy.folds).write(source, "test", values, made_by=f"kit fill {source}", recipe=RECIPE, **options)
 
 
 def zeros(toy: Toy) -> list[np.ndarray]:
@@ -65,7 +60,7 @@ def zeros(toy: Toy) -> list[np.ndarray]:
 @pytest.mark.parametrize("split", ["oof", "test"])
 def test_values_come_back_in_index_order_to_float16_precision(toy: Toy, split: str, by_fold: bool) -> None:
     write_toy_source(toy, "exact", predict=lambda split, photo, truth: truth, by_fold=by_fold)
-    predictions = read_predictions(toy.workspace, toy.index, toy.folds, "exact", split)
+    predictions = toy.project.predictions.read("exact", split)
     photos = len(toy.index.train if split == "oof" else toy.index.test)
     np.testing.assert_array_equal(predictions.photos, np.arange(photos))
     for photo in range(photos):
@@ -78,7 +73,7 @@ def test_a_pixel_inside_both_boxes_is_stored_twice(toy: Toy) -> None:
     write_toy_source(toy, "exact", predict=lambda split, photo, truth: truth)
     sample = toy.index.train[0]  # its boxes overlap
     assert sample.hole.sum() < sample.scored == 200
-    values = read_predictions(toy.workspace, toy.index, toy.folds, "exact", "oof").values(0)
+    values = toy.project.predictions.read("exact", "oof").values(0)
     rows, cols = scored_pixels(sample.boxes)
 
     assert len(values) == 200
@@ -96,7 +91,7 @@ def test_test_predictions_of_the_folds_are_averaged(toy: Toy) -> None:
     for fold in range(3):  # another value for each fold, all representable in float16
         values = [np.full((sample.scored, 3), [0.0, 0.25, 0.5][fold]) for sample in toy.index.test]
         write(toy, values, "m", folds=toy.folds, fold=fold)
-    predictions = read_predictions(toy.workspace, toy.index, toy.folds, "m", "test")
+    predictions = toy.project.predictions.read("m", "test")
     for photo in range(3):
         np.testing.assert_allclose(predictions.values(photo), 0.25, atol=1e-7)
 
@@ -107,9 +102,9 @@ def test_photos_may_be_read_in_any_order(
     tmp_path_factory: pytest.TempPathFactory, seed: int, chosen: list[int]
 ) -> None:
     toy = _shared(tmp_path_factory)
-    predictions = read_predictions(toy.workspace, toy.index, toy.folds, "m", "oof")
+    predictions = toy.project.predictions.read("m", "oof")
     whole = {photo: predictions.values(photo).tobytes() for photo in range(12)}
-    fresh = read_predictions(toy.workspace, toy.index, toy.folds, "m", "oof").opened()
+    fresh = toy.project.predictions.read("m", "oof").opened()
     assert all(fresh.values(photo).tobytes() == whole[photo] for photo in chosen)
 
 
@@ -146,7 +141,7 @@ def test_values_are_a_plain_npy_file_of_the_hidden_pixels_alone(toy: Toy) -> Non
 def test_reading_does_not_keep_the_pages(tmp_path: Path) -> None:
     toy = make_toy_workspace(tmp_path, photos=12, test=3)
     write_toy_source(toy, "m")
-    predictions = read_predictions(toy.workspace, toy.index, toy.folds, "m", "oof")
+    predictions = toy.project.predictions.read("m", "oof")
     kept = predictions.values(0)
     assert kept.base is None or not isinstance(kept.base, np.memmap)
     assert all(file._array is None for file in predictions._files)  # no map is held: residency cannot grow
@@ -203,7 +198,7 @@ def test_wrong_shapes_and_counts_are_refused_and_nothing_is_left(
 ) -> None:
     with pytest.raises(PredictionsError, match=said):
         write(toy, change(zeros(toy)))
-    assert list(toy.workspace.source("s", "test").iterdir()) == [] and list_sources(toy.workspace) == []
+    assert list(toy.workspace.source("s", "test").iterdir()) == [] and toy.project.predictions.sources() == []
 
 
 def test_a_writer_that_dies_leaves_the_old_part(toy: Toy, digests) -> None:
@@ -235,7 +230,7 @@ def test_a_full_disk_leaves_the_old_part_whole(toy: Toy, monkeypatch: pytest.Mon
         write(toy, [value + 0.5 for value in zeros(toy)])
     monkeypatch.undo()
     assert digests(toy.workspace.predictions) == before
-    assert read_predictions(toy.workspace, toy.index, toy.folds, "s", "test").values(0).max() == 0
+    assert toy.project.predictions.read("s", "test").values(0).max() == 0
 
 
 def test_a_manifest_never_vouches_for_other_values(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,8 +242,8 @@ def test_a_manifest_never_vouches_for_other_values(toy: Toy, monkeypatch: pytest
     monkeypatch.setattr("kit.data.prediction_store.write_json", killed)  # between values and manifest
     with pytest.raises(KeyboardInterrupt):
         write(toy, [value + 0.5 for value in zeros(toy)])
-    assert read_manifest(toy.workspace, "s", "test", None) is None
-    assert not is_done(toy.workspace, toy.index, "s", "test", RECIPE)
+    assert toy.project.predictions.manifest("s", "test", None) is None
+    assert not toy.project.predictions.is_done("s", "test", RECIPE)
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "", "a b"])
@@ -256,30 +251,30 @@ def test_names_that_cannot_be_folders_are_refused(toy: Toy, name: str) -> None:
     with pytest.raises(UsageError):
         write(toy, zeros(toy), name)
     with pytest.raises(UsageError):
-        read_predictions(toy.workspace, toy.index, toy.folds, name, "test")
+        toy.project.predictions.read(name, "test")
 
 
 # --- what is there ------------------------------------------------------------
 
 
 def test_only_the_same_recipe_index_and_folds_count_as_done(toy: Toy) -> None:
-    write(toy, zeros(toy), "s", folds=toy.folds, fold=1)
-    done = {"folds": toy.folds, "fold": 1}
-    assert is_done(toy.workspace, toy.index, "s", "test", RECIPE, **done)
-    assert not is_done(toy.workspace, toy.index, "s", "test", {"kind": "other"}, **done)
-    assert not is_done(toy.workspace, toy.index, "s", "test", RECIPE, folds=toy.folds, fold=0)
-    assert not is_done(toy.workspace, toy.index, "s", "oof", RECIPE, **done)
+    write(toy, zeros(toy), "s", fold=1)
+    ours = store(toy, toy.folds)
+    assert ours.is_done("s", "test", RECIPE, fold=1)
+    assert not ours.is_done("s", "test", {"kind": "other"}, fold=1)
+    assert not ours.is_done("s", "test", RECIPE, fold=0)
+    assert not ours.is_done("s", "oof", RECIPE, fold=1)
     other = make_folds(toy.workspace, toy.index, toy.pack.train_target, k=3, seed=5)
-    assert not is_done(toy.workspace, toy.index, "s", "test", RECIPE, folds=other, fold=1)
+    assert not store(toy, other).is_done("s", "test", RECIPE, fold=1)
 
 
 def test_an_unknown_source_is_named_with_those_that_are_there(toy: Toy) -> None:
     with pytest.raises(UnknownName, match=r"There is no source 'x'. Known: none yet"):
-        read_predictions(toy.workspace, toy.index, toy.folds, "x", "oof")
+        toy.project.predictions.read("x", "oof")
     write(toy, zeros(toy), "b")
     write(toy, zeros(toy), "a")
     with pytest.raises(UnknownName, match="Known: a, b"):
-        read_predictions(toy.workspace, toy.index, toy.folds, "x", "oof")
+        toy.project.predictions.read("x", "oof")
 
 
 @pytest.mark.parametrize(
@@ -292,10 +287,10 @@ def test_an_unknown_source_is_named_with_those_that_are_there(toy: Toy) -> None:
 def test_missing_folds_are_named_with_the_next_command(toy: Toy, present: list[int], said: str) -> None:
     write_toy_source(toy, "m", by_fold=True, present=present)
     with pytest.raises(MissingStep, match=said):
-        read_predictions(toy.workspace, toy.index, toy.folds, "m", "oof")
-    partial = read_predictions(toy.workspace, toy.index, toy.folds, "m", "oof", partial=True)
+        toy.project.predictions.read("m", "oof")
+    partial = toy.project.predictions.read("m", "oof", partial=True)
     assert set(toy.folds.fold[partial.photos].tolist()) == set(present)
-    assert missing_folds(toy.workspace, toy.folds, "m", "test") == [f for f in range(3) if f not in present]
+    assert toy.project.predictions.missing_folds("m", "test") == [f for f in range(3) if f not in present]
 
 
 def test_folds_that_were_trained_but_not_predicted_say_predict(toy: Toy) -> None:
@@ -304,15 +299,15 @@ def test_folds_that_were_trained_but_not_predicted_say_predict(toy: Toy) -> None
     folder.mkdir(parents=True)
     (folder / "model.safetensors").touch()
     with pytest.raises(MissingStep, match="Run: kit predict m --fold 2"):
-        read_predictions(toy.workspace, toy.index, toy.folds, "m", "oof")
+        toy.project.predictions.read("m", "oof")
 
 
 def test_a_source_made_by_fold_needs_the_folds(toy: Toy) -> None:
     write_toy_source(toy, "m", by_fold=True)
     with pytest.raises(MissingStep, match="Run: kit folds"):
-        read_predictions(toy.workspace, toy.index, None, "m", "oof")
+        store(toy, None).read("m", "oof")
     write_toy_source(toy, "f")
-    assert len(read_predictions(toy.workspace, toy.index, None, "f", "oof").photos) == 12
+    assert len(store(toy, None).read("f", "oof").photos) == 12
 
 
 def test_other_folds_another_index_or_another_recipe_are_refused(toy: Toy, tmp_path: Path) -> None:
@@ -320,23 +315,23 @@ def test_other_folds_another_index_or_another_recipe_are_refused(toy: Toy, tmp_p
     write_toy_source(toy, "f")
     other = make_folds(toy.workspace, toy.index, toy.pack.train_target, k=3, seed=5)
     with pytest.raises(Mismatch, match=r"made with other folds .* Run: kit train m --force"):
-        read_predictions(toy.workspace, toy.index, other, "m", "oof")
+        store(toy, other).read("m", "oof")
     elsewhere = make_toy_workspace(tmp_path / "other", photos=12, test=3, k=3, seed=9)
     with pytest.raises(Mismatch, match=r"made for another index .* Run: kit fill f --force"):
-        read_predictions(toy.workspace, elsewhere.index, toy.folds, "f", "oof")
+        PredictionStore(toy.workspace, elsewhere.index).read("f", "oof")
     path = toy.workspace.source("m", "oof") / "fold_1.json"
     write_json(path, {**read_json(path, made_by=""), "recipe": {"name": "otherwise"}})
     with pytest.raises(Mismatch, match="trained with different settings"):
-        read_predictions(toy.workspace, toy.index, toy.folds, "m", "oof")
+        store(toy, toy.folds).read("m", "oof")
 
 
 def test_the_digest_names_the_values_and_seconds_add_up(toy: Toy) -> None:
     write_toy_source(toy, "a", by_fold=True, seconds=2.0)
     write_toy_source(toy, "b", by_fold=True)
-    one, same = (read_predictions(toy.workspace, toy.index, toy.folds, name, "oof") for name in "ab")
+    one, same = (toy.project.predictions.read(name, "oof") for name in "ab")
     assert one.digest == same.digest and one.seconds == 6.0
     write_toy_source(toy, "b", seed=1, by_fold=True)
-    assert read_predictions(toy.workspace, toy.index, toy.folds, "b", "oof").digest != one.digest
+    assert toy.project.predictions.read("b", "oof").digest != one.digest
 
 
 # --- damage -------------------------------------------------------------------
@@ -351,24 +346,24 @@ def cut_header(path: Path) -> None:
 
 
 def other_type(path: Path) -> None:
-    save_array(path, np.load(path).astype(np.float32))
+    np.save(path, np.load(path).astype(np.float32))
 
 
 def swapped_bytes(path: Path) -> None:
-    save_array(path, np.load(path).astype(">f2"))
+    np.save(path, np.load(path).astype(">f2"))
 
 
 def other_shape(path: Path) -> None:
-    save_array(path, np.load(path)[:-1])
+    np.save(path, np.load(path)[:-1])
 
 
 def flat(path: Path) -> None:
-    save_array(path, np.load(path).ravel())
+    np.save(path, np.load(path).ravel())
 
 
 def longer_with_its_manifest(path: Path) -> None:
     values = np.load(path)[:-5]
-    save_array(path, values)
+    np.save(path, values)
     manifest = path.with_suffix(".json")
     write_json(manifest, {**read_json(manifest, made_by=""), "values": len(values)})
 
@@ -382,7 +377,7 @@ def test_damaged_values_are_refused_with_the_command_that_makes_them_again(
     write_toy_source(toy, "m")
     spoil(toy.workspace.source("m", "oof") / "all.npy")
     with pytest.raises(DamagedStore, match=r"all\.npy .*[Rr]un: kit fill m --force"):
-        read_predictions(toy.workspace, toy.index, toy.folds, "m", "oof")
+        toy.project.predictions.read("m", "oof")
 
 
 KEYS = ["source", "split", "part", "made_by", "recipe", "index", "folds", "values", "digest", "seconds"]
@@ -401,9 +396,9 @@ def test_a_manifest_with_a_key_missing_or_of_another_kind_is_damaged(
     write_json(path, {k: v for k, v in {**manifest, key: wrong}.items() if k != key or wrong != "absent"})
     again = "kit predict m --fold 1" if by_fold else "kit import m --oof FILE"
     with pytest.raises(DamagedStore, match=f"{part}.json is not the manifest .*{key}.* Delete it, then run: {again}"):
-        read_predictions(toy.workspace, toy.index, toy.folds, "m", "oof")
+        toy.project.predictions.read("m", "oof")
     with pytest.raises(DamagedStore):
-        is_done(toy.workspace, toy.index, "m", "oof", RECIPE, folds=toy.folds, fold=1 if by_fold else None)
+        toy.project.predictions.is_done("m", "oof", RECIPE, fold=1 if by_fold else None)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null"])
@@ -411,7 +406,7 @@ def test_a_manifest_that_is_no_json_is_damaged(toy: Toy, text: str) -> None:
     write_toy_source(toy, "m")
     (toy.workspace.source("m", "oof") / "all.json").write_text(text)
     with pytest.raises(DamagedStore, match="Delete it, then run: kit import m --oof FILE"):
-        read_predictions(toy.workspace, toy.index, toy.folds, "m", "oof")
+        toy.project.predictions.read("m", "oof")
 
 
 def test_a_part_copied_to_another_name_is_refused(toy: Toy) -> None:
@@ -420,7 +415,7 @@ def test_a_part_copied_to_another_name_is_refused(toy: Toy) -> None:
     for suffix in (".npy", ".json"):
         (folder / f"fold_1{suffix}").write_bytes((folder / f"fold_0{suffix}").read_bytes())
     with pytest.raises(DamagedStore, match="of another source or part"):
-        read_predictions(toy.workspace, toy.index, toy.folds, "m", "oof")
+        toy.project.predictions.read("m", "oof")
 
 
 def test_planted_nan_is_named_with_the_part_that_holds_it(toy: Toy) -> None:
@@ -428,8 +423,8 @@ def test_planted_nan_is_named_with_the_part_that_holds_it(toy: Toy) -> None:
     path = toy.workspace.source("m", "test") / "fold_2.npy"
     values = np.load(path)
     values[250, 1] = np.nan
-    save_array(path, values)
-    predictions = read_predictions(toy.workspace, toy.index, toy.folds, "m", "test")
+    np.save(path, values)
+    predictions = toy.project.predictions.read("m", "test")
     assert np.isfinite(predictions.values(0)).all()
     with pytest.raises(
         PredictionsError, match=r"test/fold_2\.npy holds values that are not finite.*kit train m --force"
@@ -441,4 +436,4 @@ def test_a_folder_without_a_manifest_is_no_source(toy: Toy) -> None:
     (toy.workspace.predictions / "empty" / "oof").mkdir(parents=True)
     (toy.workspace.predictions / "empty" / "oof" / "all.npy").touch()
     (toy.workspace.predictions / "a file").touch()
-    assert list_sources(toy.workspace) == []
+    assert toy.project.predictions.sources() == []

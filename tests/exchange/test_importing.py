@@ -26,7 +26,6 @@ from kit.competitions import to_score_space
 from kit.core.storage import read_json
 from kit.core.workspace import PredictionSplit
 from kit.data.pack import build_pack, read_pack
-from kit.data.prediction_store import read_manifest, read_predictions
 from kit.data.project import Project
 from kit.errors import PredictionsError, StoreError, TableError
 from kit.exchange import compare_folds, doubts_about, export_source, import_part
@@ -71,7 +70,7 @@ def stored(toy: Toy, name: str, split: PredictionSplit) -> np.ndarray:
 
 
 def values_of(toy: Toy, name: str, split: PredictionSplit) -> list[np.ndarray]:
-    predictions = read_predictions(toy.workspace, toy.index, toy.folds, name, split)
+    predictions = toy.project.predictions.read(name, split)
     return [predictions.values(photo) for photo in range(len(predictions.counts))]
 
 
@@ -383,7 +382,7 @@ def test_one_split_now_and_the_other_later_and_the_same_again_is_there_already(t
     oof, test = by_id(toy, "oof", tmp_path / "my oof"), flat(toy, "test", tmp_path / "test")
     first = ok(f"-w {root} import mate --oof '{oof}'")
     assert "Imported: mate, OOF of 30 photos" in first and "Next: kit import mate --test FILE" in first
-    assert f"import mate --oof '{oof}'" in str(read_manifest(toy.workspace, "mate", "oof", None))
+    assert f"import mate --oof '{oof}'" in str(toy.project.predictions.manifest("mate", "oof", None))
     second = ok(f"-w {root} import mate --test {test}")
     assert "CV RMSE 0." in second and "best other source: unet" in second and "Next: kit blend" in second
     again = ok(f"-w {root} import mate --oof '{oof}' --test {test}")
@@ -407,13 +406,13 @@ def test_another_file_replaces_the_first_only_when_told_to(toy: Toy, tmp_path: P
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("good", "is a source that kit has made"),
-        ("unet", "is a source that kit has made"),
-        ("harmonic", "is a fill"),
+        ("good", "is the name of a fill"),
+        ("unet", "is the name of a trained experiment"),
+        ("harmonic", "is the name of a fill"),
         ("all", "is the word for all fills"),
         ("regress", "is an experiment"),
-        ("begun", "is an experiment"),
-        ("blended", "is a blend"),
+        ("begun", "is the name of a trained experiment"),
+        ("blended", "is the name of a blend"),
         ("mine.csv", "looks like a file"),
         ("a/b", "cannot be a file name"),
         ("", "cannot be a file name"),

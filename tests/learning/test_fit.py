@@ -336,7 +336,7 @@ def test_a_batch_larger_than_the_fold_trains_in_one_step_an_epoch(copied: Projec
 def test_the_base_fill_is_made_when_it_is_needed(base: str, copied: Project) -> None:
     assert not (copied.workspace.predictions / base).exists()
     fit_fold(copied, short("regress", f"base={base}", "epochs=1", rename=f"over-{base}"), 0, device="cpu")
-    assert make_fill_source(copied.workspace, copied.index, copied.pack, base) is False
+    assert make_fill_source(copied, base) is False
 
 
 def test_a_fill_made_again_by_another_process_is_never_without_its_manifest(
@@ -349,7 +349,7 @@ def test_a_fill_made_again_by_another_process_is_never_without_its_manifest(
         original(path, value)
 
     monkeypatch.setattr(kit.data.predictions, "write_json", watched)
-    make_fill_source(copied.workspace, copied.index, copied.pack, "mean", force=True)
+    make_fill_source(copied, "mean", force=True)
     assert seen == [True, True]
 
 

@@ -86,7 +86,7 @@ def test_the_number_under_a_test_photo_is_the_one_that_grading_gives(toy: Toy) -
     workspace, index, folds, pack = toy.parts
     predictions = read_predictions(workspace, index, folds, "fair", "test")
     values = [predictions.values(photo) for photo in range(len(index.test))]
-    done = write_submission(workspace, index, pack, toy.layout, iter(values), "fair")
+    done = write_submission(toy.project, iter(values), "fair")
     grade = grade_submission(done.path, workspace.root / "truth", index, toy.layout)
     for place, photo in enumerate(grade.photos):
         mine = photo_rmse(index.test[place], values[place], toy.truth[place], pack.test_estimated[place], toy.layout)

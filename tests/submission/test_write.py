@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,8 @@ from kit.competitions import competition, to_score_space
 from kit.core.archive import extract
 from kit.core.storage import digest_file
 from kit.core.workspace import Workspace
-from kit.data.pack import Pack, build_pack, read_pack
+from kit.data.pack import build_pack
+from kit.data.project import Project
 from kit.data.sample_competition import make_demo_archive
 from kit.errors import ArchiveError, ImageError, KitError, PredictionsError, SubmissionError, TableError
 from kit.imaging.holes import scored_pixels
@@ -63,14 +64,15 @@ def grey_values(toy: Toy) -> Iterator[np.ndarray]:
         yield np.full((sample.scored, 3), 0.5)
 
 
-def with_true_extremes(toy: Toy) -> Pack:
-    return dataclasses.replace(
-        toy.pack, test_estimated=np.stack([toy.layout.extremes(photo, None) for photo in toy.truth])
-    )
+def with_true_extremes(project: Project, photos: Sequence[np.ndarray]) -> Project:
+    """The project, as if the known pixels of its test photos told their whole range."""
+    true = np.stack([project.layout.extremes(photo, None) for photo in photos])
+    project.__dict__["pack"] = dataclasses.replace(project.pack, test_estimated=true)
+    return project
 
 
-def write(toy: Toy, values: Iterator[np.ndarray], name: str, pack: Pack | None = None) -> Path:
-    return write_submission(toy.workspace, toy.index, pack or toy.pack, toy.layout, values, name).path
+def write(toy: Toy, values: Iterator[np.ndarray], name: str, project: Project | None = None) -> Path:
+    return write_submission(project or toy.project, values, name).path
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +102,7 @@ def test_a_submission_has_the_sample_s_ids_and_the_values_in_score_space(toy: To
 
 
 def test_what_is_returned_describes_the_file(toy: Toy) -> None:
-    done = write_submission(toy.workspace, toy.index, toy.pack, toy.layout, grey_values(toy), "described")
+    done = write_submission(toy.project, grey_values(toy), "described")
     assert done.path == toy.workspace.submission("described")
     assert done.rows == 6 * 2 * 10 * 10 * 3
     assert done.digest == digest_file(done.path)
@@ -132,8 +134,9 @@ def test_the_header_is_read_from_the_sample(toy: Toy, tmp_path: Path) -> None:
     sample.parent.mkdir(parents=True)
     text = sample_of(toy.workspace, toy.layout).read_text()
     sample.write_text(text.replace("filename_box_pixel,value", "filename_box_pixel,Value"))
-    workspace = Workspace(tmp_path, toy.workspace.slug)
-    done = write_submission(workspace, toy.index, toy.pack, toy.layout, grey_values(toy), "capital")
+    project = Project(Workspace(tmp_path, toy.workspace.slug))
+    project.__dict__.update(index=toy.index, pack=toy.pack)
+    done = write_submission(project, grey_values(toy), "capital")
     assert done.path.open().readline() == "filename_box_pixel,Value\n"
     assert check_submission(done.path, sample).rows == done.rows
     with pytest.raises(SubmissionError, match="line 1: found the header 'filename_box_pixel,Value', expected"):
@@ -142,7 +145,9 @@ def test_the_header_is_read_from_the_sample(toy: Toy, tmp_path: Path) -> None:
 
 def test_without_a_sample_there_is_no_submission(toy: Toy, tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match="kit fetch"):
-        write_submission(Workspace(tmp_path), toy.index, toy.pack, toy.layout, grey_values(toy), "x")
+        project = Project(Workspace(tmp_path, toy.workspace.slug))
+        project.__dict__.update(index=toy.index, pack=toy.pack)
+        write_submission(project, grey_values(toy), "x")
 
 
 # --- checking
@@ -166,7 +171,7 @@ def test_a_good_submission_passes_in_every_packing(
 
 
 def test_a_zipped_submission_is_the_same_bytes_each_time_and_passes_as_the_csv_does(toy: Toy, tmp_path: Path) -> None:
-    path = write_submission(toy.workspace, toy.index, toy.pack, toy.layout, grey_values(toy), "zipped").path
+    path = write_submission(toy.project, grey_values(toy), "zipped").path
     first = zip_submission(path)
     before = first.read_bytes()
     assert zip_submission(path).read_bytes() == before
@@ -301,7 +306,7 @@ def test_a_broken_sample_is_not_the_submission_s_fault(toy: Toy, lines: list[str
 
 
 def test_the_truth_with_the_true_extremes_grades_exactly_zero(toy: Toy) -> None:
-    path = write(toy, truth_values(toy), "truth", with_true_extremes(toy))
+    path = write(toy, truth_values(toy), "truth", with_true_extremes(toy.project, toy.truth))
     grade = grade_submission(path, truth_dir(toy), toy.index, toy.layout)
     assert (grade.score.value, grade.score.low, grade.score.high) == (0.0, 0.0, 0.0)
     assert all(photo.rmse == 0.0 for photo in grade.photos)
@@ -380,14 +385,12 @@ def test_real_photos_in_kaggle_s_layout_go_the_whole_way(tmp_path: Path) -> None
     layout = competition(workspace.slug)
     extract(demo.archive, workspace.raw)
     index, _ = build_pack(workspace, layout)
-    pack = read_pack(workspace, index)
     photos = [load_image(demo.truth / sample.name) for sample in index.test]
     values = [photo[scored_pixels(sample.boxes)] / 255.0 for photo, sample in zip(photos, index.test, strict=True)]
-    true = dataclasses.replace(pack, test_estimated=np.stack([layout.extremes(photo, None) for photo in photos]))
-    perfect = write_submission(workspace, index, true, layout, iter(values), "perfect")
+    perfect = write_submission(with_true_extremes(Project(workspace), photos), iter(values), "perfect")
     assert check_submission(perfect.path, sample_of(workspace, layout)).rows == 3 * 2 * 75 * 75 * 3
     assert grade_submission(perfect.path, demo.truth, index, layout).score.value == 0.0
-    estimated = write_submission(workspace, index, pack, layout, iter(values), "estimated")
+    estimated = write_submission(Project(workspace), iter(values), "estimated")
     assert 0 < grade_submission(estimated.path, demo.truth, index, layout).score.value < 0.1
 
 

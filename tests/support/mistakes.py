@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kit.core.storage import read_json, save_array, write_json
+from kit.core.storage import read_json, write_json
 from support.broken_archives import zip_of
 from support.command import ok
 from support.toy import SLUG
@@ -59,7 +59,7 @@ def plant_nan(root: Path, split: str) -> None:
     path = root / "predictions" / "good" / split / "all.npy"
     values = np.load(path)
     values[150, 1] = np.nan
-    save_array(path, values)
+    np.save(path, values)
 
 
 def nan_in_oof(root: Path) -> None:

@@ -27,7 +27,8 @@ from kit.core.workspace import PredictionSplit, Workspace
 from kit.data.folds import Folds, make_folds
 from kit.data.index import Index
 from kit.data.pack import Pack, build_pack, read_pack
-from kit.data.prediction_store import write_part
+from kit.data.prediction_store import PredictionStore
+from kit.data.project import Project
 from kit.imaging.holes import Box, boxes_from_text, boxes_to_text, hole_of, scored_count, scored_pixels
 from kit.imaging.images import resize, save_image
 
@@ -66,6 +67,11 @@ class Toy:
     folds: Folds
     truth: np.ndarray
     """`(M, H, W, 3)` uint8, the whole test photos."""
+
+    @property
+    def project(self) -> Project:
+        """Open its workspace anew: what was changed on disk is seen."""
+        return Project(self.workspace)
 
     @property
     def parts(self) -> tuple[Workspace, Index, Folds, Pack]:
@@ -214,12 +220,10 @@ def write_toy_source(
     """
     predict = predict or noisy(noise, seed)
     write = functools.partial(
-        write_part,
-        toy.workspace,
-        toy.index,
+        PredictionStore(toy.workspace, toy.index, lambda: toy.folds).write,
         name,
         made_by=f"kit {'train' if by_fold else 'fill'} {name}",
-        recipe=recipe or {"name": name},
+        recipe=recipe or {"kind": "experiment" if by_fold else "fill", "name": name},
         seconds=lambda: seconds,
     )
     for split in splits:
@@ -228,7 +232,7 @@ def write_toy_source(
             continue
         for fold in range(toy.folds.k) if present is None else present:
             positions = toy.folds.valid_positions(fold) if split == "oof" else range(len(toy.truth))
-            write(split, _values(toy, split, positions, predict), folds=toy.folds, fold=fold)
+            write(split, _values(toy, split, positions, predict), fold=fold)
 
 
 def _values(toy: Toy, split: PredictionSplit, positions: Sequence[int], predict: Predictor) -> Iterator[np.ndarray]:

@@ -88,7 +88,7 @@ def _is_done(project: Project, name: str, recipe: dict[str, Any], fold: int) -> 
 
 
 def _open(project: Project, model: ClipModel, k: int, device: torch.device) -> _Finder:
-    make_fill_source(project.workspace, project.index, project.pack, BASE)
+    make_fill_source(project, BASE)
     base = {split: project.predictions.read(BASE, split) for split in SPLITS}
     vectors = {split: photo_embeddings(project, model, photo_split(split), device=device) for split in SPLITS}
     centre = vectors["oof"].mean(0)

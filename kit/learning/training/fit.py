@@ -86,7 +86,7 @@ def fit_fold(
 
 def base_fills(project: Project, experiment: Experiment) -> dict[PredictionSplit, Predictions]:
     """The base fill's predictions of both splits, computed now if they are not there."""
-    make_fill_source(project.workspace, project.index, project.pack, experiment.base)
+    make_fill_source(project, experiment.base)
     return {split: read_predictions(project.workspace, project.index, None, experiment.base, split) for split in SPLITS}
 
 

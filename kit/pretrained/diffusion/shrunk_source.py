@@ -66,7 +66,7 @@ class ShrunkSourceWriter:
         project = self.project
         there = [name for name in FILLS if name in project.predictions.sources()]
         if not there:
-            make_fill_source(project.workspace, project.index, project.pack, DEFAULT_FILL)
+            make_fill_source(project, DEFAULT_FILL)
             there = [DEFAULT_FILL]
         return {name: self._read(name, "oof") for name in there}
 
