@@ -2,8 +2,6 @@
 
 gram       residual Grams in score space by photo and region, one streaming pass
 kernel     its inner loops, compiled
-layout     hidden pixels sorted by ring, compiled
-bands      residual Grams by spatial frequency
 cache      Grams on disk, extended when a member comes
 solvers    Gram to weights: best single, mean, hill climb, simplex
 terms      what weights may depend on: depth, channel, class, contrast, region
@@ -13,7 +11,6 @@ ladder     the gate: a rung is taken only if it is credibly better than the one 
 recipe     fitted weights as data, and how they mix a photo's members
 kernel_mix the inner loops of that, compiled
 crossfit   the blend's own error on photos that it was not fitted on, clipped
-extremes   another guess at a test photo's extremes, gated
 estimate   intervals by photo, paired differences, the leaderboard's score
 fit        what a blend says of itself
 blend      `kit blend` in one function

@@ -9,7 +9,6 @@ import numpy as np
 from kit.blending.result import Blend, MemberRow
 from kit.blending.weights.features import facts_of
 from kit.blending.weights.mixing import mix
-from kit.competitions import to_score_space
 from kit.core.workspace import PredictionSplit, Workspace
 from kit.data.fill_sources import SPLITS
 from kit.data.folds import Folds
@@ -48,18 +47,7 @@ def blend_values(
         if mine != here:
             raise Mismatch(f"Blend {blend.name} was made with another {what} ({mine}, here {here}). Run: kit blend")
     mixed = _mixer(workspace, index, folds, pack, blend, split)
-    estimated, rule = pack.estimated(photo_split(split)), blend.extremes.rule
-
-    def values(photo: int) -> np.ndarray:
-        found = mixed(photo)
-        if rule.is_plain:
-            return found.astype(np.float32)
-        # whoever takes this to score space does so by the extremes of the known pixels
-        low, high = estimated[photo]
-        scored = to_score_space(found, rule(estimated[photo], found))
-        return (low + scored * (high - low)).astype(np.float32)
-
-    return values
+    return lambda photo: mixed(photo).astype(np.float32)
 
 
 def _mixer(

@@ -1,4 +1,4 @@
-"""`kit blend` in one function: Grams, ladder, members, errors, extremes, and the JSON. Prints nothing."""
+"""`kit blend` in one function: Grams, ladder, members, errors, and the JSON. Prints nothing."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from kit.blending.evaluation.crossfit import Crossfit, crossfit
-from kit.blending.evaluation.intervals import Bootstrap, leaderboard, residual_correlation
-from kit.blending.extremes import ExtremesRule, errors_by, nested_extremes
-from kit.blending.grams.cache import cached_bands, cached_gram
+from kit.blending.evaluation.crossfit import crossfit
+from kit.blending.evaluation.intervals import leaderboard, residual_correlation
+from kit.blending.grams.cache import cached_gram
 from kit.blending.grams.residual_gram import ResidualGram
 from kit.blending.result import (
     Blend,
-    ExtremesRow,
     best_member,
     judge_members,
     rmse_of,
@@ -23,12 +21,12 @@ from kit.blending.result import (
     trajectory,
 )
 from kit.blending.scores import complete_sources, stack_recipe
-from kit.blending.selection import MIN_GROUPS, Ladder, climb_ladder, gain_text
+from kit.blending.selection import Ladder, climb_ladder
 from kit.blending.store import write_blend
 from kit.blending.weights.candidates import AUTO, RUNGS, STACK, Designs
 from kit.blending.weights.features import photo_facts
 from kit.blending.weights.linear import Regression, photo_errors
-from kit.blending.weights.mixing import FREQUENCIES, PIXELS, Recipe, mix
+from kit.blending.weights.mixing import Recipe, mix
 from kit.core.storage import digest_of
 from kit.core.workspace import PredictionSplit, Workspace, checked_name
 from kit.data.fill_sources import SPLITS
@@ -166,9 +164,7 @@ class _Maker:
         self.fold, self.group = folds.fold[photos], folds.group[photos]
         self.estimated = np.asarray(pack.train_estimated)[photos]
         self.facts = photo_facts(index, pack, "train").of(photos)
-        bands = cached_bands(workspace, index, folds, pack, self.gram, workers=workers)
-        self.grams = {PIXELS: self.gram, FREQUENCIES: bands}
-        self.designs = Designs(self.grams, self.facts, self.fold)
+        self.designs = Designs(self.gram, self.facts, self.fold)
         self.plain = self.gram
 
     def _read(self, source: str, split: PredictionSplit) -> Predictions:
@@ -185,9 +181,15 @@ class _Maker:
             self._join(stack)
         gram, recipe = self.gram, ladder.recipe()
         fitted, members = judge_members(
-            gram, self.designs, ladder, self.group, self._weights(recipe), [one.digest for one in self.test], self.seed
+            gram,
+            self.designs,
+            ladder,
+            self.group,
+            recipe.mean_weights(self.facts, gram.region_counts),
+            [one.digest for one in self.test],
+            self.seed,
         )
-        found, extremes = self._errors(self._values(ladder, recipe))
+        found = crossfit(self.index, self.pack, gram.photos, self._values(ladder, recipe), workers=self.workers)
         whole = 3 * found.counts.sum(axis=1)
         clipped, known = (errors.sum(axis=(1, 2)) for errors in (found.clipped, found.known))
         identity = [self.workspace.slug, self.index.digest, self.folds.digest, self.seed, asked]
@@ -215,7 +217,6 @@ class _Maker:
             ladder=ladder.rows,
             trajectory=trajectory(self.plain),
             slices=slices(found, self.facts, self.group, self.seed),
-            extremes=extremes,
             recipe=recipe,
         )
 
@@ -244,21 +245,13 @@ class _Maker:
                 continue
             names = [*self.gram.members, source]
             gram = cached_gram(self.workspace, self.index, self.folds, self.pack, names, workers=self.workers)
-            return Stack(oof, test, gram, Designs({PIXELS: gram}, self.facts, self.fold))
+            return Stack(oof, test, gram, Designs(gram, self.facts, self.fold))
         return None
 
     def _join(self, stack: Stack) -> None:
         """Take the network as one member more."""
         self.oof, self.test = [*self.oof, stack.oof], [*self.test, stack.test]
-        self.gram, self.designs, self.grams = stack.gram, stack.designs, {PIXELS: stack.gram}
-
-    def _weights(self, recipe: Recipe) -> np.ndarray:
-        """`(K,)`, on average over values, for frequencies over how much of the error they hold."""
-        gram = self.grams[recipe.domain]
-        shares = gram.region_counts
-        if recipe.domain == FREQUENCIES:
-            shares = np.trace(gram.by_region, axis1=2, axis2=3)
-        return recipe.mean_weights(self.facts, np.asarray(shares, np.float64))
+        self.gram, self.designs = stack.gram, stack.designs
 
     def _in_sample(self, ladder: Ladder, recipe: Recipe) -> float:
         regression = ladder.design.regression
@@ -281,22 +274,3 @@ class _Maker:
             return mix(recipe, coefficients, raw, sample, self.facts.of(np.array([place])), high - low)
 
         return values
-
-    def _errors(self, values: Values) -> tuple[Crossfit, ExtremesRow]:
-        """The blend's errors by the rule for the extremes that the gate lets in, and that rule."""
-        found = crossfit(self.index, self.pack, self.gram.photos, values, workers=self.workers)
-        rules = nested_extremes(found, self.estimated, self.fold)
-        plain = errors_by(ExtremesRule(), found, self.estimated)
-        bootstrap = Bootstrap({"known": plain, "fitted": rules.sse}, self.gram.counts, self.group, seed=self.seed)
-        gain = bootstrap.difference("known", "fitted")
-        if gain.low <= 0.0 or len(np.unique(self.group)) < MIN_GROUPS:
-            return found, ExtremesRow(
-                0.0, 0.0, gain, "no other rule is credibly better than the known pixels' extremes"
-            )
-
-        def nested(place: int, blended: np.ndarray) -> np.ndarray:
-            return rules.of_fold[int(self.fold[place])](self.estimated[place], blended)
-
-        again = crossfit(self.index, self.pack, self.gram.photos, values, nested, workers=self.workers)
-        reason = f"widened: {gain_text(gain)} on photos not fitted on, above zero"
-        return again, ExtremesRow(rules.rule.beyond, rules.rule.room, gain, reason)

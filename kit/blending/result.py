@@ -12,7 +12,6 @@ import numpy as np
 
 from kit.blending.evaluation.crossfit import Crossfit
 from kit.blending.evaluation.intervals import Bootstrap, Leaderboard, pooled
-from kit.blending.extremes import ExtremesRule
 from kit.blending.grams.residual_gram import ResidualGram
 from kit.blending.selection import Ladder, RungRow
 from kit.blending.weights.candidates import Designs, rung_named
@@ -55,23 +54,6 @@ class SliceRow:
 
 
 @dataclass(frozen=True)
-class ExtremesRow:
-    """How a test photo's extremes are estimated."""
-
-    beyond: float
-    room: float
-    """See `kit.blending.extremes.ExtremesRule`; both 0: from the known pixels alone."""
-    gain: Estimate
-    """RMSE with the known pixels' extremes less that with the fitted rule, nested, paired; above 0: the rule helps."""
-    reason: str
-
-    @property
-    def rule(self) -> ExtremesRule:
-        """As a function."""
-        return ExtremesRule(self.beyond, self.room)
-
-
-@dataclass(frozen=True)
 class Blend:
     """Weights for sources, and how good they are. RMSE in score space; CV unless said otherwise."""
 
@@ -110,7 +92,6 @@ class Blend:
     trajectory: tuple[tuple[str, float], ...]
     """The hill climb on all photos up to its best step: the source taken, and the RMSE then (in sample)."""
     slices: tuple[SliceRow, ...]
-    extremes: ExtremesRow
     recipe: Recipe
     """What is done with the members' values."""
 

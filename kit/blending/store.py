@@ -28,6 +28,7 @@ def read_blend(workspace: Workspace, name: str | None = None) -> Blend:
         MissingStep: there is none.
         UnknownName: there is none of that name.
         Mismatch: it is another competition's.
+        Mismatch: its weights are of a kind that kit no longer has.
         DamagedStore: the file is not a blend.
     """
     paths = sorted(workspace.blends.glob("*.json"), key=lambda path: (-path.stat().st_mtime_ns, path.name))
@@ -49,9 +50,12 @@ def read_blend(workspace: Workspace, name: str | None = None) -> Blend:
 def _parse(path: Path) -> Blend:
     found = read_json(path, made_by="kit blend")
     try:
-        digest = found.pop("digest", None)
+        is_whole = found.pop("digest", None) == digest_of(found)
+        if is_whole:
+            _refuse_retired(path, found)
+        found.pop("extremes", None)
         blend: Blend = _build(Blend, found)
-        if digest != digest_of(found) or blend.name != path.stem:
+        if not is_whole or blend.name != path.stem:
             raise ValueError("it was changed, copied or renamed after kit wrote it")
         weights = list(blend.weights.values())
         if not abs(sum(weights) - 1.0) < 1e-6:
@@ -62,6 +66,20 @@ def _parse(path: Path) -> Blend:
         raise DamagedStore(
             f"{path} is not a blend that kit wrote, or an older kit did ({error}). Delete it, then run: kit blend"
         ) from None
+
+
+def _refuse_retired(path: Path, found: dict[str, Any]) -> None:
+    """Raise for what kit could once fit and can no longer apply, because measurements showed no gain."""
+    rule = found.get("extremes") or {}
+    retired = "rung bands" if found["recipe"]["domain"] == "frequencies" else ""
+    if rule.get("beyond") or rule.get("room"):
+        retired = retired or "a fitted rule for the extremes of test photos"
+    if retired:
+        members = " ".join(member["name"] for member in found["members"])
+        raise Mismatch(
+            f"{path} was made with {retired}, which kit no longer has. Make the blend again: kit blend {members} "
+            f"--name {path.stem}"
+        )
 
 
 def _build(kind: Any, value: Any) -> Any:

@@ -67,7 +67,6 @@ def blend(
       intercept   ridge, and a constant
       features    weights linear in depth, channel, class, size and contrast
       regions     weights for each ring and channel, shrunk to common ones
-      bands       weights for each band of frequencies and channel, shrunk to common ones
       stack       regions, with a small network over the members as one member more (with --stack)
       hill-climb  greedy selection, and bagged: for comparison with simplex
     Examples:

@@ -113,7 +113,6 @@ def _expectation(blend: Blend) -> list[str]:
         f"Leaderboard, {photos}: {board.score} expected, clipped (which test photos: +-"
         f"{board.sampling:.4f}, which training photos: +-{board.estimation:.4f}; unknown extremes cost "
         f"{change(board.extremes)}).",
-        f"Extremes of a test photo: {blend.extremes.reason}.",
     ]
 
 

@@ -68,7 +68,7 @@ def border_distances(boxes: Sequence[Box], height: int, width: int) -> np.ndarra
     if alone and boxes:
         return np.concatenate([_distances_inside(box.height, box.width) for box in boxes])
     distance = cv2.distanceTransform(hole_of(boxes, height, width).astype(np.uint8), cv2.DIST_C, 3)
-    return np.minimum(distance[scored_pixels(boxes)], 255).astype(np.uint8)
+    return np.minimum(cut_boxes(distance, boxes), 255).astype(np.uint8)
 
 
 def _is_alone(box: Box, boxes: Sequence[Box], height: int, width: int) -> bool:

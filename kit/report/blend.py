@@ -164,7 +164,6 @@ def _leaderboard(blend: Blend) -> Sheet:
     notes = [
         f"RMSE on the hidden pixels of {board.photos} test photos, clipped as a submission is: expected from "
         f"{blend.photos} training photos, not measured. Lines: 95 % interval by photo.",
-        f"Extremes of a test photo: {blend.extremes.reason}.",
     ]
     labels = [
         Row("expected score", bold=True),
@@ -177,14 +176,10 @@ def _leaderboard(blend: Blend) -> Sheet:
     cvs = [blend.cv, blend.best_single_cv]
     scores = [board.score, *(Estimate(value, value - half, value + half) for half in halves), *cvs]
     texts = [str(board.score), *(f"±{half:.4f}" for half in halves), *map(str, cvs)]
-    changes = [board.extremes, blend.extremes.gain]
-    extremes = [
-        Row("what unknown extremes cost", ORANGE if board.extremes.low > 0 else GREY),
-        Row("what a fitted rule for them gains", BLUE if blend.extremes.gain.low > 0 else GREY),
-    ]
+    extremes = [Row("what unknown extremes cost", ORANGE if board.extremes.low > 0 else GREY)]
     blocks = [
         (labels, [Panel("RMSE [95 %]", scores, texts, line=value)]),
-        (extremes, [Panel("change of RMSE [95 %]", changes, [gain_text(one) for one in changes], signed=True)]),
+        (extremes, [Panel("change of RMSE [95 %]", [board.extremes], [gain_text(board.extremes)], signed=True)]),
     ]
     return chart(f"What score to expect on the leaderboard from blend {blend.name}", notes, blocks)
 

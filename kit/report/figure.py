@@ -61,7 +61,7 @@ def source_column(
     """
     predictions = _read(workspace, index, folds, source, split)
     oof = predictions if split == "train" else _read(workspace, index, folds, source, "train")
-    gram = residual_gram(index, pack, [oof])
+    gram = residual_gram(index.train, pack, [oof])
     return Column(source, _values_of(predictions), float(np.sqrt(gram.products.sum() / gram.counts.sum())))
 
 

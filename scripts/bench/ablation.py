@@ -49,7 +49,7 @@ def main() -> None:
     names = [one.name for one in chosen.values()]
     fill = chosen["as it is"].base
     sources = [read_predictions(workspace, index, folds, name, "oof", partial=True) for name in names]
-    gram = residual_gram(index, project.pack, [*sources, read_predictions(workspace, index, None, fill, "oof")])
+    gram = residual_gram(index.train, project.pack, [*sources, read_predictions(workspace, index, None, fill, "oof")])
     own = folds.valid_positions(arguments.fold)
     gram = gram.on(own)
     errors = {name: gram.sse[:, gram.of(name)] for name in gram.members}

@@ -90,7 +90,7 @@ def kit_weights(data: Any, _: Options) -> Found:
     from kit.blending.weights.solvers import simplex
 
     marks = [time.perf_counter()]
-    gram = residual_gram(data.index, data.pack, data.predictions)
+    gram = residual_gram(data.index.train, data.pack, data.predictions)
     marks.append(time.perf_counter())
     fold = data.folds.fold[gram.photos]
     by_fold = [pooled(gram, fold == number) for number in np.unique(fold)]

@@ -34,7 +34,7 @@ def covering(project: Project, fold: int, names: list[str]) -> ResidualGram:
         predictions = read_predictions(project.workspace, project.index, project.folds, name, "oof", partial=True)
         if np.isin(own, predictions.photos).all():
             found.append(predictions)
-    return residual_gram(project.index, project.pack, found).on(own)
+    return residual_gram(project.index.train, project.pack, found).on(own)
 
 
 def crossed(gram: ResidualGram, groups: np.ndarray) -> np.ndarray:

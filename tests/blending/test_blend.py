@@ -26,6 +26,7 @@ from kit.blending import (
 )
 from kit.blending.weights.mixing import plain_recipe
 from kit.competitions import to_score_space
+from kit.core.storage import digest_of, write_json
 from kit.core.workspace import Workspace
 from kit.data.folds import make_folds
 from kit.data.index import read_index
@@ -119,7 +120,7 @@ def test_same_bytes_on_rerun_in_any_order_with_any_workers(toy: Toy) -> None:
     assert make_blend(*toy.parts, ["unet", "telea"]).name != first.name
 
 
-@pytest.mark.parametrize("rung", ["auto", "bands", "regions"])
+@pytest.mark.parametrize("rung", ["auto", "regions"])
 def test_same_bytes_whatever_the_cache_held(toy: Toy, rung: str) -> None:
     path = toy.workspace.blend(make_blend(*toy.parts, rung=rung).name)
     cold = path.read_bytes()
@@ -343,7 +344,7 @@ def test_damaged_and_foreign_blends_are_refused(toy: Toy) -> None:
         read_blend(Workspace(toy.workspace.root, "second"), "mine")
     with pytest.raises(MissingStep, match="no blend for second"):
         read_blend(Workspace(toy.workspace.root, "second"))
-    upload = {**fields["extremes"], "beyond": 0.5}
+    weights = {**fields["recipe"], "regions": 1}
     changes = (
         {**fields, "cv": None},
         {**fields, "members": [{}]},
@@ -352,7 +353,7 @@ def test_damaged_and_foreign_blends_are_refused(toy: Toy) -> None:
         {**fields, "rung": "foo"},
     )
     reversed_ = {**fields, "members": fields["members"][::-1]}
-    for damage in (*changes, reversed_, {**fields, "extremes": upload}, {**fields, "name": "other"}):
+    for damage in (*changes, reversed_, {**fields, "recipe": weights}, {**fields, "name": "other"}):
         path.write_text(json.dumps(damage))
         with pytest.raises(DamagedStore, match=r"mine\.json is not a blend"):
             read_blend(toy.workspace, "mine")
@@ -365,6 +366,36 @@ def test_damaged_and_foreign_blends_are_refused(toy: Toy) -> None:
     with pytest.raises(DamagedStore, match="not JSON"):
         read_blend(toy.workspace)
     assert blend.name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"recipe": {"domain": "frequencies", "regions": 18}, "rung": "bands"}, "rung bands"),
+        ({"extremes": {"beyond": 0.5, "room": 0.0}}, "a fitted rule for the extremes"),
+    ],
+)
+def test_a_blend_of_a_kind_that_is_gone_says_how_to_make_it_again(toy: Toy, changes: dict, said: str) -> None:
+    make_blend(*toy.parts, ["unet", "mean"], name="old")
+    path = toy.workspace.blend("old")
+    fields = json.loads(path.read_text())
+    del fields["digest"]
+    fields |= changes | {"recipe": {**fields["recipe"], **changes.get("recipe", {})}}
+    write_json(path, {**fields, "digest": digest_of(fields)})
+    done = kit(f"-w {toy.workspace.root} upload old --dry-run")
+    assert done.is_one_error_line and said in done.err
+    assert "Make the blend again: kit blend mean unet --name old" in done.err.replace(f"-w {toy.workspace.root} ", "")
+
+
+def test_a_blend_that_kept_the_extremes_of_known_pixels_is_still_read(toy: Toy) -> None:
+    blend = make_blend(*toy.parts, name="old")
+    path = toy.workspace.blend("old")
+    fields = json.loads(path.read_text())
+    del fields["digest"]
+    zero = {"value": 0.0, "low": 0.0, "high": 0.0}
+    fields["extremes"] = {"beyond": 0.0, "room": 0.0, "gain": zero, "reason": "no other rule is credibly better"}
+    write_json(path, {**fields, "digest": digest_of(fields)})
+    assert read_blend(toy.workspace, "old") == blend
 
 
 # --- scores of single sources ----------------------------------------------------------------------------------------

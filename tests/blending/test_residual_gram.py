@@ -13,13 +13,12 @@ from support.toy import Toy, make_toy_workspace, write_toy_source
 
 import kit.blending.grams.residual_gram
 from kit.blending.grams.cache import cached_gram
-from kit.blending.grams.layout import MOVE, TILE, lay_out
 from kit.blending.grams.residual_gram import REGIONS, ResidualGram, residual_gram
 from kit.competitions import to_score_space
 from kit.data.prediction_store import read_predictions
 from kit.data.predictions import Predictions
 from kit.errors import PredictionsError, UsageError
-from kit.imaging.holes import RINGS, Box, border_distances, hole_of, rings_of, scored_pixels
+from kit.imaging.holes import RINGS, border_distances, hole_of, rings_of, scored_pixels
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +51,7 @@ MEMBERS = ["m0", "m1", "m2", "m3"]
 
 
 def test_gram_equals_sums_over_pixels(toy: Toy) -> None:
-    gram = residual_gram(toy.index, toy.pack, read(toy, *MEMBERS))
+    gram = residual_gram(toy.index.train, toy.pack, read(toy, *MEMBERS))
     assert gram.members == tuple(MEMBERS) and len(gram) == len(toy.index.train)
     for row, photo in enumerate(gram.photos):
         z = residuals(toy, photo, MEMBERS)
@@ -63,7 +62,7 @@ def test_gram_equals_sums_over_pixels(toy: Toy) -> None:
 
 def test_overlapping_boxes_count_twice(toy: Toy) -> None:
     photo = next(n for n, sample in enumerate(toy.index.train) if sample.hole.sum() < sample.scored)
-    gram = residual_gram(toy.index, toy.pack, read(toy, "m0"))
+    gram = residual_gram(toy.index.train, toy.pack, read(toy, "m0"))
     z = residuals(toy, photo, ["m0"])[0].reshape(-1, 3)
     rows, columns = scored_pixels(toy.index.train[photo].boxes)
     _, first = np.unique(rows * 32 + columns, return_index=True)
@@ -76,17 +75,16 @@ def test_predictions_are_scaled_by_estimated_extremes_and_truth_by_true_ones(toy
     assert not np.array_equal(toy.pack.train_extremes, toy.pack.train_estimated)  # else this test says nothing
     write_toy_source(toy, "truth", predict=lambda _split, _photo, truth: truth)
     (perfect,) = read(toy, "truth")
-    sse = residual_gram(toy.index, toy.pack, [perfect]).sse[:, 0]
+    sse = residual_gram(toy.index.train, toy.pack, [perfect]).sse[:, 0]
     known = np.isclose(toy.pack.train_extremes, toy.pack.train_estimated).all(axis=(1, 2))
     assert known.any() and (sse[known] < 600 * 1e-6).all()  # float16 alone
     assert (sse[~known] > sse[known].max()).all()  # the error of the extremes is in the score
 
 
-@pytest.mark.parametrize("workers", [1, 2, 5])
-@pytest.mark.parametrize("chunk", [1, 7, 1000])
-def test_bits_do_not_depend_on_workers_or_chunk(toy: Toy, workers: int, chunk: int) -> None:
-    expected = residual_gram(toy.index, toy.pack, read(toy, *MEMBERS), workers=1, chunk=16)
-    assert_same(residual_gram(toy.index, toy.pack, read(toy, *MEMBERS), workers=workers, chunk=chunk), expected)
+@pytest.mark.parametrize("workers", [2, 5])
+def test_bits_do_not_depend_on_workers(toy: Toy, workers: int) -> None:
+    expected = residual_gram(toy.index.train, toy.pack, read(toy, *MEMBERS), workers=1)
+    assert_same(residual_gram(toy.index.train, toy.pack, read(toy, *MEMBERS), workers=workers), expected)
 
 
 def assert_same(gram: ResidualGram, expected: ResidualGram) -> None:
@@ -97,19 +95,20 @@ def assert_same(gram: ResidualGram, expected: ResidualGram) -> None:
 
 @pytest.mark.parametrize("members", [["m0"], ["m1", "m3"], ["m0", "m2", "m3"], ["m3", "m1", "m0"]])
 def test_bits_of_a_pair_do_not_depend_on_other_members(toy: Toy, members: list[str]) -> None:
-    expected = residual_gram(toy.index, toy.pack, read(toy, *MEMBERS)).of_members([int(name[1]) for name in members])
-    assert_same(residual_gram(toy.index, toy.pack, read(toy, *members)), expected)
+    expected = residual_gram(toy.index.train, toy.pack, read(toy, *MEMBERS)).of_members(
+        [int(name[1]) for name in members]
+    )
+    assert_same(residual_gram(toy.index.train, toy.pack, read(toy, *members)), expected)
 
 
-def test_large_boxes_are_taken_in_several_tiles(tmp_path: Path) -> None:
+def test_large_boxes_have_the_sums_of_their_rings(tmp_path: Path) -> None:
     toy = make_toy_workspace(tmp_path, photos=6, test=1, size=96, box=61, k=2)
     for number in range(3):
         write_toy_source(toy, f"m{number}", 0.05 + 0.02 * number, seed=number, splits=("oof",))
-    gram = residual_gram(toy.index, toy.pack, read(toy, *MEMBERS[:3]), chunk=4)
+    gram = residual_gram(toy.index.train, toy.pack, read(toy, *MEMBERS[:3]))
     for row, photo in enumerate(gram.photos):
         sample, z = toy.index.train[photo], residuals(toy, photo, MEMBERS[:3]).reshape(3, -1, 3)
         rings = rings_of(sample.boxes, sample.height, sample.width)
-        assert (np.bincount(rings) > 2 * TILE).any()
         for region in range(REGIONS):
             part = z[:, rings == region // 3, region % 3]
             np.testing.assert_allclose(gram.by_region[row, region], part @ part.T, rtol=1e-12, atol=1e-12)
@@ -117,48 +116,8 @@ def test_large_boxes_are_taken_in_several_tiles(tmp_path: Path) -> None:
             assert gram.region_counts[row, region] == part.shape[1]
 
 
-def random_boxes_of(rng: np.random.Generator, number: int) -> list[Box]:
-    """Of all kinds: apart, overlapping, at the edges, one inside another, and now and then the whole picture."""
-    if number % 10 == 0:
-        return [Box(0, 0, 40, 64)]
-    sizes = rng.integers(1, 30, (number % 4 + 1, 2))
-    return [Box(int(rng.integers(0, 41 - h)), int(rng.integers(0, 65 - w)), int(h), int(w)) for h, w in sizes]
-
-
-def test_the_layout_sorts_pixels_by_ring() -> None:
-    rng = np.random.default_rng(0)
-    rows = rng.integers(0, 256, (1, 40, 64, 3)).astype(np.uint8)
-    for number in range(200):
-        boxes = random_boxes_of(rng, number)
-        expected = rings_of(boxes, 40, 64)
-        n, R = len(expected), len(RINGS)
-        moves, counts = (np.empty(n, np.int32), np.empty(n, np.int32)), np.empty((1, 2, R), np.int64)
-        truth, ends, owners = np.empty(3 * n, np.uint8), np.array([0, n]), np.array([0, len(boxes)])
-        table = np.array([(box.row, box.col, box.height, box.width) for box in boxes])
-        spans = np.empty((R, n, 2), np.int32)
-        lay_out(table, owners, rows, np.array([0]), np.array(RINGS), (40, 64), ends, spans, moves, counts, truth)
-        np.testing.assert_array_equal(counts[0, 1], np.bincount(expected, minlength=R))
-        np.testing.assert_array_equal(truth.reshape(-1, 3), rows[0][scored_pixels(boxes)])
-        np.testing.assert_array_equal(moved(*moves, counts[0]), np.argsort(expected, kind="stable"))
-
-
-def moved(sources: np.ndarray, places: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The pixels in the order in which these moves put them."""
-    order, last = [], 0
-    for moves, pixels in counts.T:
-        tiles: list[np.ndarray] = []
-        for source, place in zip(sources[last : last + moves] // 3, places[last : last + moves] // 3, strict=True):
-            if place == 0:
-                tiles.append(np.full(TILE + MOVE, -1))
-            tiles[-1][place : place + MOVE] = np.arange(source, source + MOVE)
-        order += [tile[:TILE] for tile in tiles]
-        order[-1:] = [order[-1][: (pixels - 1) % TILE + 1]] if tiles else order[-1:]
-        last += moves
-    return np.concatenate(order)
-
-
 def test_regions_are_rings_by_channel(toy: Toy) -> None:
-    gram = residual_gram(toy.index, toy.pack, read(toy, *MEMBERS))
+    gram = residual_gram(toy.index.train, toy.pack, read(toy, *MEMBERS))
     assert gram.by_region.shape == (len(gram), REGIONS, 4, 4)
     for row, photo in enumerate(gram.photos[:8]):
         sample = toy.index.train[photo]
@@ -179,9 +138,9 @@ def test_regions_are_rings_by_channel(toy: Toy) -> None:
 
 
 def test_a_gram_too_large_by_region_is_one_of_whole_photos(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = residual_gram(toy.index, toy.pack, read(toy, *MEMBERS))
+    whole = residual_gram(toy.index.train, toy.pack, read(toy, *MEMBERS))
     monkeypatch.setattr(kit.blending.grams.residual_gram, "LARGEST", 1)
-    small = residual_gram(toy.index, toy.pack, read(toy, *MEMBERS))
+    small = residual_gram(toy.index.train, toy.pack, read(toy, *MEMBERS))
     assert small.by_region.shape == (len(whole), 1, 4, 4)
     for field in ("products", "sums", "counts"):
         np.testing.assert_array_equal(getattr(small, field), getattr(whole, field))
@@ -189,24 +148,24 @@ def test_a_gram_too_large_by_region_is_one_of_whole_photos(toy: Toy, monkeypatch
 
 @pytest.mark.parametrize("members", [["m0", "m1"], ["m0", "m1", "m2"], ["m3", "m1"]])
 def test_a_member_that_comes_later_gives_the_same_bits(toy: Toy, members: list[str]) -> None:
-    known = residual_gram(toy.index, toy.pack, read(toy, *members))
+    known = residual_gram(toy.index.train, toy.pack, read(toy, *members))
     order = [*members, *(name for name in MEMBERS if name not in members)]
-    extended = residual_gram(toy.index, toy.pack, read(toy, *order), known=known)
+    extended = residual_gram(toy.index.train, toy.pack, read(toy, *order), known=known)
     extended = extended.of_members([order.index(name) for name in MEMBERS])
-    assert_same(extended, residual_gram(toy.index, toy.pack, read(toy, *MEMBERS)))
+    assert_same(extended, residual_gram(toy.index.train, toy.pack, read(toy, *MEMBERS)))
 
 
 def test_a_partial_source_is_scored_on_its_photos(toy: Toy) -> None:
     (partial,) = read(toy, "partial", partial=True)
-    gram = residual_gram(toy.index, toy.pack, [partial])
+    gram = residual_gram(toy.index.train, toy.pack, [partial])
     assert set(toy.folds.fold[gram.photos]) == {0, 2}
-    both = residual_gram(toy.index, toy.pack, [*read(toy, "m0"), partial])
+    both = residual_gram(toy.index.train, toy.pack, [*read(toy, "m0"), partial])
     np.testing.assert_array_equal(both.photos, gram.photos)
     np.testing.assert_allclose(both.sse[:, 1], gram.sse[:, 0])
 
 
 def test_rows_of_chosen_photos(toy: Toy) -> None:
-    gram = residual_gram(toy.index, toy.pack, read(toy, "m0", "m1"))
+    gram = residual_gram(toy.index.train, toy.pack, read(toy, "m0", "m1"))
     some = gram.on(np.array([3, 5, 8]))
     assert_same(some.on(some.photos), some)
     np.testing.assert_array_equal(some.products, gram.products[[3, 5, 8]])
@@ -214,12 +173,12 @@ def test_rows_of_chosen_photos(toy: Toy) -> None:
 
 def test_nothing_to_score_is_said(toy: Toy) -> None:
     with pytest.raises(UsageError, match="kit sources"):
-        residual_gram(toy.index, toy.pack, [])
+        residual_gram(toy.index.train, toy.pack, [])
     first, second = read(toy, "partial", partial=True) + read(toy, "partial", partial=True)
     first = dataclasses.replace(first, places=np.where((toy.folds.fold == 0)[:, None, None], first.places, -1))
     second = dataclasses.replace(second, places=np.where((toy.folds.fold == 2)[:, None, None], second.places, -1))
     with pytest.raises(UsageError, match="No photo is predicted by all"):
-        residual_gram(toy.index, toy.pack, [first, second])
+        residual_gram(toy.index.train, toy.pack, [first, second])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -240,7 +199,7 @@ def test_values_outside_the_unit_interval_are_taken_as_they_are(tmp_path: Path) 
     for row, value in enumerate((-0.0, -0.5, 1.5)):
         poke(toy.workspace.source("odd", "oof") / "all.npy", row, value)
     z = residuals(toy, 0, ["odd"])[0]
-    assert residual_gram(toy.index, toy.pack, read(toy, "odd")).sse[0, 0] == pytest.approx(float(z @ z))
+    assert residual_gram(toy.index.train, toy.pack, read(toy, "odd")).sse[0, 0] == pytest.approx(float(z @ z))
 
 
 # --- the cache -------------------------------------------------------------------------------------------------------
@@ -277,7 +236,7 @@ def test_the_cache_is_extended_when_a_member_comes(tmp_path: Path, monkeypatch: 
     toy = make_toy_workspace(tmp_path, photos=12, k=2)
     for seed, name in enumerate(("b", "d", "a", "c")):
         write_toy_source(toy, name, 0.1, seed)
-    fresh = residual_gram(toy.index, toy.pack, read(toy, "a", "b", "c", "d"))
+    fresh = residual_gram(toy.index.train, toy.pack, read(toy, "a", "b", "c", "d"))
     cached_gram(*toy.parts, ["b", "d"])
     used: list[tuple[str, ...]] = []
 

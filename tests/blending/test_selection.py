@@ -14,7 +14,7 @@ from kit.blending.weights.candidates import RUNGS, STACK, Rung
 from kit.blending.weights.features import Facts, term_values
 from kit.blending.weights.linear import photo_errors
 
-LADDER = [rung for rung in RUNGS.values() if not rung.compared_only and rung.name != "bands"]
+LADDER = [rung for rung in RUNGS.values() if not rung.compared_only]
 LINEAR = LADDER[: [rung.name for rung in LADDER].index("intercept") + 1]
 
 

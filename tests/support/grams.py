@@ -11,7 +11,6 @@ from scipy.optimize import minimize
 from kit.blending.grams.residual_gram import ResidualGram
 from kit.blending.weights.candidates import Designs
 from kit.blending.weights.features import Facts
-from kit.blending.weights.mixing import FREQUENCIES, PIXELS
 
 REGIONS = 15
 
@@ -35,7 +34,7 @@ def facts_of(P: int, seed: int = 0) -> Facts:
 
 
 def designs_of(gram: ResidualGram, fold: np.ndarray, facts: Facts | None = None) -> Designs:
-    return Designs({PIXELS: gram, FREQUENCIES: gram}, facts or facts_of(len(gram)), fold)
+    return Designs(gram, facts or facts_of(len(gram)), fold)
 
 
 def mixed_errors(z: np.ndarray, weights: np.ndarray) -> np.ndarray:

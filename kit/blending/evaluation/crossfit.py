@@ -1,7 +1,7 @@
 """The blend's own values on training photos, each by weights that never saw its fold: one streaming pass.
 
-What Grams cannot say is measured here: the error after clipping, what the unknown extremes of the photos cost, and the
-sums from which another rule for them can be fitted. Knows the stores; computes in float64.
+What Grams cannot say is measured here: the error after clipping, and what the unknown extremes of the photos cost.
+Computes in float64.
 """
 
 from __future__ import annotations
@@ -21,13 +21,10 @@ from kit.data.index import Index
 from kit.data.pack import Pack
 from kit.imaging.holes import RINGS, cut_boxes, rings_of
 
-Extremes = Callable[[int, np.ndarray], np.ndarray]
-"""A photo's place and its blended values `(n, 3)` to the extremes `(2, 3)` to score it by."""
-
 
 @dataclass(frozen=True)
 class Crossfit:
-    """Errors of cross-fitted values on P photos, in score space, and what they are made of."""
+    """Errors of cross-fitted values on P photos, in score space."""
 
     clipped: np.ndarray
     """`(P, rings, 3)` float64, squared error after clipping to [0, 1]: what the competition counts."""
@@ -35,10 +32,6 @@ class Crossfit:
     """`(P, rings, 3)`, the same if the true extremes of the photo were known."""
     counts: np.ndarray
     """`(P, rings)` int, pixels."""
-    range: np.ndarray
-    """`(P, 2, 3)`, lowest and highest blended value of each channel, in pixel space."""
-    sums: np.ndarray
-    """`(P, 3, 5)`: sums of b, b^2, b y, y, y^2; b: the blended value in pixel space, y: the truth in score space."""
 
 
 def crossfit(
@@ -46,7 +39,6 @@ def crossfit(
     pack: Pack,
     photos: np.ndarray,
     values: Callable[[int], np.ndarray],
-    extremes: Extremes | None = None,
     *,
     workers: int | None = None,
 ) -> Crossfit:
@@ -55,7 +47,6 @@ def crossfit(
     Args:
         photos: `(P,)` positions.
         values: a photo's place among `photos` to its values, `(n, 3)` RGB, which may leave [0, 1]. Called by threads.
-        extremes: how to estimate a photo's extremes; by default from its known pixels alone.
     """
     from kit.blending.weights.kernel import measure  # numba takes a while to import, and `kit --help` needs none
 
@@ -69,12 +60,10 @@ def crossfit(
             local.photo = np.empty((1, *pack.train_target.shape[1:]), np.uint8)
         truth = cut_boxes(target.read(photo, local.photo)[0], sample.boxes)
         blended = np.ascontiguousarray(values(place), np.float64)
-        used = estimated[photo] if extremes is None else extremes(place, blended)
         rings = rings_of(sample.boxes, sample.height, sample.width)
-        clipped, known, sums = np.zeros((len(RINGS), 3)), np.zeros((len(RINGS), 3)), np.zeros((3, 5))
-        extent = np.empty((2, 3))
-        measure(blended, truth, rings, _stretch(used), _stretch(true[photo]), clipped, known, extent, sums)
-        return clipped, known, np.bincount(rings, minlength=len(RINGS)), extent, sums
+        clipped, known = np.zeros((2, len(RINGS), 3))
+        measure(blended, truth, rings, _stretch(estimated[photo]), _stretch(true[photo]), clipped, known)
+        return clipped, known, np.bincount(rings, minlength=len(RINGS))
 
     pool = ThreadPoolExecutor(workers or cores())
     try:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from kit.blending.grams.bands import BANDS, band_gram
 from kit.blending.grams.residual_gram import ResidualGram, residual_gram
 from kit.core.storage import digest_bytes, digest_of, sweep, to_json, writing
 from kit.core.workspace import Workspace
@@ -20,8 +19,7 @@ from kit.data.pack import Pack
 from kit.data.prediction_store import read_predictions
 from kit.data.predictions import Predictions
 
-GRAM_VERSION = 3  # part of every cache key: raise it when the numbers change
-BANDS_VERSION = 1
+GRAM_VERSION = 4  # part of every cache key: raise it when the numbers change
 CACHE_BYTES = 1 << 30  # Grams kept on disk; the oldest go first
 # what a file that kit did not write, or not to its end, makes numpy and json raise
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
@@ -54,33 +52,14 @@ def cached_gram(
         return found
     known = _best_part(folder, base, wanted)
     if known is None:
-        gram = residual_gram(index, pack, predictions, workers=workers)
+        gram = residual_gram(index.train, pack, predictions, workers=workers)
     else:
         order = [wanted.index(one) for one in known[0]]
         order += [k for k in range(len(wanted)) if k not in order]
-        gram = residual_gram(index, pack, [predictions[k] for k in order], known=known[1], workers=workers)
+        gram = residual_gram(index.train, pack, [predictions[k] for k in order], known=known[1], workers=workers)
         gram = gram.of_members(np.argsort(order).tolist())
     _write(path, gram, base, wanted)
     return gram
-
-
-def cached_bands(
-    workspace: Workspace, index: Index, folds: Folds, pack: Pack, gram: ResidualGram, *, workers: int | None = None
-) -> ResidualGram:
-    """The Gram by bands (`kit.blending.grams.bands`) of the same members and photos, from disk when it is there.
-
-    Raises:
-        KitError: see `kit.data.predictions.read_predictions` and `band_gram`.
-    """
-    predictions = [read_predictions(workspace, index, folds, source, "oof", partial=True) for source in gram.members]
-    base = digest_of([BANDS_VERSION, BANDS, _base(index, folds, pack), digest_bytes(gram.photos.tobytes())])
-    wanted = [_identity(one) for one in predictions]
-    path = workspace.blends / ".cache" / f"{digest_of([base, wanted])}.npz"
-    found = _read(path, wanted)
-    if found is None:
-        found = band_gram(index, pack, predictions, gram.photos, workers=workers)
-        _write(path, found, base, wanted)
-    return found
 
 
 def _base(index: Index, folds: Folds, pack: Pack) -> str:

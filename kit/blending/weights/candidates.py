@@ -10,7 +10,7 @@ import numpy as np
 from kit.blending.grams.residual_gram import ResidualGram
 from kit.blending.weights.features import ONE, Facts, Term, feature_terms, region_terms, term_values
 from kit.blending.weights.linear import Regression, Shrunk, Solve, of_gram
-from kit.blending.weights.mixing import FREQUENCIES, PIXELS, Recipe
+from kit.blending.weights.mixing import PIXELS, Recipe
 from kit.blending.weights.solvers import SOLVERS
 
 Terms = Callable[[Facts, np.ndarray], tuple[Term, ...]]
@@ -25,7 +25,6 @@ class Rung:
     summary: str
     solve: Solve
     terms: Terms = lambda facts, counts: (Term(ONE),)
-    domain: str = PIXELS
     compared_only: bool = False
     """Not on the ladder: a rung that is there gives the same more exactly."""
 
@@ -51,13 +50,6 @@ RUNGS = {
             "weights for each ring and channel, shrunk to common ones",
             Shrunk(intercept=True),
             lambda facts, counts: region_terms(counts.shape[1]),
-        ),
-        Rung(
-            "bands",
-            "weights for each band of frequencies and channel, shrunk to common ones",
-            Shrunk(intercept=True),
-            lambda facts, counts: region_terms(counts.shape[1]),
-            FREQUENCIES,
         ),
     )
 }
@@ -88,28 +80,25 @@ class Design:
     def recipe(self, coefficients: np.ndarray) -> Recipe:
         """These coefficients as data."""
         rows = tuple(tuple(float(number) for number in row) for row in coefficients)
-        return Recipe(self.rung.domain, self.regression.values.shape[1], self.terms, rows)
+        return Recipe(PIXELS, self.regression.values.shape[1], self.terms, rows)
 
 
 class Designs:
     """The designs of all rungs on one set of photos; those with the same terms are made once."""
 
-    def __init__(self, grams: dict[str, ResidualGram], facts: Facts, fold: np.ndarray) -> None:
+    def __init__(self, gram: ResidualGram, facts: Facts, fold: np.ndarray) -> None:
         """
         Args:
-            grams: for each domain the Gram of the same photos and members.
             facts: of the Gram's photos.
             fold: `(P,)` int.
         """
-        self._grams, self._facts, self._fold = grams, facts, fold
-        self._made: dict[tuple[str, tuple[Term, ...]], Regression] = {}
+        self._gram, self._facts, self._fold = gram, facts, fold
+        self._made: dict[tuple[Term, ...], Regression] = {}
 
     def of(self, rung: Rung) -> Design:
         """The design of one rung."""
-        gram = self._grams[rung.domain]
-        terms = rung.terms(self._facts, gram.region_counts)
-        key = (rung.domain, terms)
-        if key not in self._made:
-            values = term_values(terms, self._facts, gram.by_region.shape[1])
-            self._made[key] = Regression(gram, self._fold, values)
-        return Design(rung, terms, self._made[key])
+        terms = rung.terms(self._facts, self._gram.region_counts)
+        if terms not in self._made:
+            values = term_values(terms, self._facts, self._gram.by_region.shape[1])
+            self._made[terms] = Regression(self._gram, self._fold, values)
+        return Design(rung, terms, self._made[terms])

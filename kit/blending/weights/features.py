@@ -76,7 +76,7 @@ class Term:
     scale: float = 1.0
 
     def values(self, facts: Facts, regions: int) -> np.ndarray:
-        """`(P, R)` float64; region `3 * level + channel`, where a level is a ring or a band."""
+        """`(P, R)` float64; region `3 * ring + channel`."""
         raw = _raw(self.name, facts, regions)
         return np.broadcast_to((raw - self.centre) / self.scale, (len(facts), regions))
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
-"""Every half precision number by its bits."""
-
 
 @njit(nogil=True, cache=True)
 def numbers_of(raw: np.ndarray, halves: np.ndarray) -> np.ndarray:
-    """Values as they are stored, `(K, n, 3)` uint16 bits of float16, as float32; `halves` is `HALVES`."""
+    """Values as they are stored, `(K, n, 3)` uint16 bits of float16, as float32; see `grams.kernel.HALVES`."""
     numbers = np.empty(raw.shape, np.float32)
     bits, into = raw.reshape(-1), numbers.reshape(-1)
     for place in range(len(bits)):
@@ -48,19 +45,14 @@ def measure(
     true: np.ndarray,
     clipped: np.ndarray,
     known: np.ndarray,
-    extent: np.ndarray,
-    sums: np.ndarray,
 ) -> None:
-    """Errors and sums of one photo, see `kit.blending.evaluation.crossfit.Crossfit`.
+    """Add up the errors of one photo, see `kit.blending.evaluation.crossfit.Crossfit`.
 
     Args:
         blended: `(n, 3)` float64; truth: `(n, 3)` uint8; rings: `(n,)` uint8.
         used, true: `(3, 3)`: low, high and stretch (0 without contrast) of each channel, as estimated, and true.
-        clipped, known: `(rings, 3)`; extent: `(2, 3)`; sums: `(3, 5)`: get the results; all but extent zero.
+        clipped, known: `(rings, 3)`, zero: get the results.
     """
-    for channel in range(3):
-        extent[0, channel] = np.inf
-        extent[1, channel] = -np.inf
     for pixel in range(len(blended)):
         ring = rings[pixel]
         for channel in range(3):
@@ -70,10 +62,3 @@ def measure(
             by_true = min(max((b - true[0, channel]) * true[2, channel], 0.0), 1.0) - y
             clipped[ring, channel] += by_used * by_used
             known[ring, channel] += by_true * by_true
-            extent[0, channel] = min(extent[0, channel], b)
-            extent[1, channel] = max(extent[1, channel], b)
-            sums[channel, 0] += b
-            sums[channel, 1] += b * b
-            sums[channel, 2] += b * y
-            sums[channel, 3] += y
-            sums[channel, 4] += y * y

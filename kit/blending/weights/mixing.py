@@ -1,4 +1,4 @@
-"""What a blend does with its members' values: weights by region or by frequency, as data. Knows no files."""
+"""Fitted weights as data, and how they mix a photo's members. Knows no files."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kit.blending.grams.bands import BANDS, bands_of, boxes_of, from_frequencies, to_frequencies
 from kit.blending.weights.features import ONE, Facts, Term, term_values
 from kit.data.index import Sample
 from kit.imaging.holes import RINGS, rings_of
 
-PIXELS, FREQUENCIES = "pixels", "frequencies"
+PIXELS = "pixels"
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class Recipe:
     """Weights linear in terms: everything that is needed to blend another photo."""
 
     domain: str
-    """`pixels`: a region is a ring of distance and a channel; `frequencies`: a band and a channel."""
+    """`pixels`: a region is a ring of distance and a channel. There is no other."""
     regions: int
     terms: tuple[Term, ...]
     coefficients: tuple[tuple[float, ...], ...]
@@ -49,7 +48,7 @@ class Recipe:
         """`(K,)`, each member's weight on average over these photos' values; sums to one.
 
         Args:
-            counts: `(P, R)` values, or for frequencies how much of the error lies there.
+            counts: `(P, R)` values.
         """
         if self.is_plain:
             return self.array[0, :-1]
@@ -76,13 +75,12 @@ def mix(
         facts: of this one photo.
         span: `(3,)`, highest less lowest value of each channel, as estimated for the photo.
     """
-    from kit.blending.weights.kernel import HALVES, mix_levels, numbers_of  # numba takes a while to import
+    from kit.blending.grams.kernel import HALVES  # numba takes a while to import
+    from kit.blending.weights.kernel import mix_levels, numbers_of
 
     weights = _by_level(recipe, coefficients, facts)
     if values.dtype == np.float16:
         values = numbers_of(values.view(np.uint16), HALVES)
-    if recipe.domain == FREQUENCIES and len(weights) > 1:
-        return _by_frequency(weights, values, sample, span)
     levels = np.zeros(values.shape[1], np.uint8)
     if len(weights) > 1:
         levels = rings_of(sample.boxes, sample.height, sample.width)
@@ -99,17 +97,6 @@ def _by_level(recipe: Recipe, coefficients: np.ndarray, facts: Facts) -> np.ndar
     return weights.reshape(-1, 3, weights.shape[-1])
 
 
-def _by_frequency(weights: np.ndarray, values: np.ndarray, sample: Sample, span: np.ndarray) -> np.ndarray:
-    found = []
-    members = np.moveaxis(values, 0, 2)  # (n, 3, K)
-    for box in boxes_of(members, sample.boxes):
-        spectrum = to_frequencies(box)
-        total = (spectrum * weights[bands_of(*box.shape[:2]), :, :-1]).sum(axis=-1)
-        total[0, 0] += weights[0, :, -1] * span * np.sqrt(box.shape[0] * box.shape[1])
-        found.append(from_frequencies(total).reshape(-1, 3))
-    return np.concatenate(found)
-
-
 def checked_recipe(recipe: Recipe, members: int) -> Recipe:
     """The recipe itself, if it can be one.
 
@@ -122,7 +109,6 @@ def checked_recipe(recipe: Recipe, members: int) -> Recipe:
     sums = array[:, :-1].sum(axis=1)
     if recipe.terms[0] != Term(ONE) or abs(sums[0] - 1) > 1e-6 or np.abs(sums[1:]).max(initial=0.0) > 1e-6:
         raise ValueError(f"weights that sum to {sums.tolist()}")
-    levels = {PIXELS: len(RINGS), FREQUENCIES: len(BANDS)}.get(recipe.domain)
-    if levels is None or recipe.regions not in (1, 3 * levels):
+    if recipe.domain != PIXELS or recipe.regions not in (1, 3 * len(RINGS)):
         raise ValueError(f"{recipe.regions} regions of {recipe.domain}")
     return recipe
