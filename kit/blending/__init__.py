@@ -25,18 +25,18 @@ from kit.blending.grams.cache import cached_gram
 from kit.blending.grams.residual_gram import ResidualGram, residual_gram
 from kit.blending.result import Blend, MemberRow
 from kit.blending.scores import SourceScore, complete_sources, left_out_sources, score_sources, stack_recipe
-from kit.blending.selection import RungRow
+from kit.blending.selection import CandidateRow
 from kit.blending.store import read_blend
-from kit.blending.weights.candidates import AUTO, RUNGS, STACK
+from kit.blending.weights.candidates import AUTO, CANDIDATES, STACK
 
 __all__ = [
     "AUTO",
-    "RUNGS",
+    "CANDIDATES",
     "STACK",
     "Blend",
+    "CandidateRow",
     "MemberRow",
     "ResidualGram",
-    "RungRow",
     "SourceScore",
     "blend_test_values",
     "blend_values",

@@ -1,4 +1,4 @@
-"""Grams to a blend: the ladder climbed, members judged, errors measured where they are. Knows no files.
+"""A blend as data, and the tables in it: members left out one by one, the error broken down. Knows no files.
 
 See `kit.blending.selection` for the gate.
 """
@@ -13,11 +13,11 @@ import numpy as np
 from kit.blending.evaluation.crossfit import Crossfit
 from kit.blending.evaluation.intervals import Bootstrap, Leaderboard, pooled
 from kit.blending.grams.residual_gram import ResidualGram
-from kit.blending.selection import Ladder, RungRow
-from kit.blending.weights.candidates import Designs, rung_named
-from kit.blending.weights.features import CHANNELS, Facts
-from kit.blending.weights.linear import Shrunk
-from kit.blending.weights.mixing import Recipe
+from kit.blending.selection import CandidateRow, Selection
+from kit.blending.weights.candidates import Designs, candidate_named
+from kit.blending.weights.features import CHANNELS, PhotoFeatures
+from kit.blending.weights.linear import RidgeSolver
+from kit.blending.weights.mixing import WeightModel
 from kit.blending.weights.solvers import best_single, climb
 from kit.imaging.holes import RINGS
 from kit.imaging.metrics import Estimate
@@ -41,7 +41,7 @@ class MemberRow:
 
 
 @dataclass(frozen=True)
-class SliceRow:
+class BreakdownRow:
     """The blend's error on a part of the hidden values."""
 
     by: str
@@ -87,12 +87,12 @@ class Blend:
     """The rung of whose weights `members` tells what leaving one out changes."""
     correlation: tuple[tuple[float, ...], ...]
     """Of the members' residuals, in the order of `members`."""
-    ladder: tuple[RungRow, ...]
+    ladder: tuple[CandidateRow, ...]
     """Every rung, nested."""
     trajectory: tuple[tuple[str, float], ...]
     """The hill climb on all photos up to its best step: the source taken, and the RMSE then (in sample)."""
-    slices: tuple[SliceRow, ...]
-    recipe: Recipe
+    slices: tuple[BreakdownRow, ...]
+    recipe: WeightModel
     """What is done with the members' values."""
 
     @property
@@ -101,23 +101,23 @@ class Blend:
         return {member.name: member.weight for member in self.members}
 
 
-def judge_members(
+def leave_one_out(
     gram: ResidualGram,
     designs: Designs,
-    ladder: Ladder,
+    selection: Selection,
     group: np.ndarray,
     weights: np.ndarray,
     test_digests: Sequence[str],
     seed: int,
 ) -> tuple[str, tuple[MemberRow, ...]]:
-    """What each member is, weighs and is worth; and the rung whose weights that is about."""
-    fitted = fitted_rung(ladder)
+    """Leave each member out in turn; return the rung whose weights that is about, and a row for each member."""
+    fitted = fitted_rung(selection)
     K = len(gram.members)
     without: list[Estimate | None] = [None] * K
     if K > 1:
-        design = designs.of(rung_named(fitted))
-        solve = design.rung.solve
-        if isinstance(solve, Shrunk):  # shrunk alike with and without: what differs is the member alone
+        design = designs.of(candidate_named(fitted))
+        solve = design.candidate.solve
+        if isinstance(solve, RidgeSolver):  # shrunk alike with and without: what differs is the member alone
             solve = solve.fixed(solve.penalties(design.regression.moments))
         sse = {"all": design.regression.run(solve).sse}
         for k in range(K):
@@ -131,7 +131,7 @@ def judge_members(
             oof=gram.digests[k],
             test=test_digests[k],
             weight=float(weights[k]),
-            cv=ladder.bootstrap.estimate(f"member {k}"),
+            cv=selection.bootstrap.estimate(f"member {k}"),
             without=without[k],
         )
         for k in range(K)
@@ -139,9 +139,9 @@ def judge_members(
     return fitted, tuple(rows)
 
 
-def fitted_rung(ladder: Ladder) -> str:
+def fitted_rung(selection: Selection) -> str:
     """The chosen rung; for a single source, of which nothing can be left out, the next one."""
-    return "simplex" if ladder.rung == "single" else ladder.rung
+    return "simplex" if selection.rung == "single" else selection.rung
 
 
 def trajectory(gram: ResidualGram) -> tuple[tuple[str, float], ...]:
@@ -151,7 +151,7 @@ def trajectory(gram: ResidualGram) -> tuple[tuple[str, float], ...]:
     return tuple((gram.members[pick], rmse_of(error, gram)) for pick, error in steps)
 
 
-def slices(found: Crossfit, facts: Facts, group: np.ndarray, seed: int) -> tuple[SliceRow, ...]:
+def error_breakdown(found: Crossfit, features: PhotoFeatures, group: np.ndarray, seed: int) -> tuple[BreakdownRow, ...]:
     """The blend's error by distance to the border, by channel, and by class."""
     total = 3.0 * found.counts.sum()
     rows = []
@@ -160,14 +160,14 @@ def slices(found: Crossfit, facts: Facts, group: np.ndarray, seed: int) -> tuple
         use = counts > 0
         if use.any():
             bootstrap = Bootstrap({name: sse[use]}, counts[use], group[use], seed=seed)
-            rows.append(SliceRow(by, name, float(counts.sum() / total), bootstrap.estimate(name)))
+            rows.append(BreakdownRow(by, name, float(counts.sum() / total), bootstrap.estimate(name)))
 
     for ring, name in enumerate(ring_names()):
         add("distance", name, found.clipped[:, ring].sum(axis=1), 3 * found.counts[:, ring])
     for channel, name in enumerate(CHANNELS):
         add("channel", name, found.clipped[:, :, channel].sum(axis=1), found.counts.sum(axis=1))
-    klass = np.array(facts.klass)
-    for name in sorted(set(facts.klass)):
+    klass = np.array(features.klass)
+    for name in sorted(set(features.klass)):
         of_class = klass == name
         add("class", name or "none", found.clipped.sum(axis=(1, 2)), 3 * found.counts.sum(axis=1) * of_class)
     return tuple(rows)

@@ -12,17 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from kit.blending.evaluation.intervals import DRAWS, Bootstrap
-from kit.blending.weights.candidates import AUTO, STACK, STACK_RUNG, Design, Designs, Rung, rung_named
+from kit.blending.weights.candidates import AUTO, STACK, STACK_CANDIDATE, Candidate, Design, Designs, candidate_named
 from kit.blending.weights.linear import Nested
-from kit.blending.weights.mixing import Recipe
+from kit.blending.weights.mixing import WeightModel
 from kit.imaging.metrics import Estimate
 
 MIN_GROUPS = 10  # a percentile interval from fewer photos is too narrow to admit anything by
 
 
 @dataclass(frozen=True)
-class RungRow:
-    """One rung, and what it scores on photos that it was not fitted on."""
+class CandidateRow:
+    """One candidate, and its score on photos that it was not fitted on."""
 
     rung: str
     cv: Estimate
@@ -37,77 +37,77 @@ class RungRow:
 
 
 @dataclass(frozen=True)
-class Ladder:
-    """Every rung scored, and the one that was chosen."""
+class Selection:
+    """Every candidate scored, and the one that was selected."""
 
     rung: str
     reason: str
-    rows: tuple[RungRow, ...]
+    rows: tuple[CandidateRow, ...]
     design: Design
     nested: Nested
     """Of the chosen rung."""
     bootstrap: Bootstrap
     """Of each rung by name, and of `member <k>`."""
 
-    def row(self, rung: str) -> RungRow:
-        """One rung's row."""
+    def row(self, rung: str) -> CandidateRow:
+        """Return one candidate's row."""
         return next(row for row in self.rows if row.rung == rung)
 
-    def recipe(self) -> Recipe:
-        """The chosen rung fitted on all photos."""
-        return self.design.recipe(self.design.regression.fit(self.design.rung.solve))
+    def model(self) -> WeightModel:
+        """Return the weights of the chosen candidate, fitted on all photos."""
+        return self.design.model(self.design.regression.fit(self.design.candidate.solve))
 
 
-def climb_ladder(
+def select_candidate(
     designs: Designs,
     sse: np.ndarray,
     counts: np.ndarray,
     group: np.ndarray,
     *,
-    rungs: Sequence[Rung],
-    ask: str = AUTO,
+    candidates: Sequence[Candidate],
+    requested: str = AUTO,
     stack: Designs | None = None,
     seed: int = 0,
     draws: int = DRAWS,
-) -> Ladder:
-    """Score every rung by nested cross-validation, then climb.
+) -> Selection:
+    """Score every candidate by nested cross-validation, then select the best one that the gate lets in.
 
     Args:
         sse: `(P, K)`, each member's own squared errors, the stack's too.
         counts: `(P,)`, values of each photo.
         group: `(P,)` int, near duplicates share a number.
-        rungs: from the simplest on; the first is always there to fall back to.
-        ask: a rung to take whatever the gate says, or `auto`.
+        candidates: from the simplest on; the first is always there to fall back to.
+        requested: a candidate to take whatever the gate says, or `auto`.
         stack: the designs with a stacking network as one member more, when there is one.
     """
-    made = {rung.name: designs.of(rung) for rung in rungs}
+    made = {candidate.name: designs.of(candidate) for candidate in candidates}
     if stack is not None:
-        made[STACK] = stack.of(STACK_RUNG)
-    nested = {name: design.regression.run(design.rung.solve) for name, design in made.items()}
+        made[STACK] = stack.of(STACK_CANDIDATE)
+    nested = {name: design.regression.run(design.candidate.solve) for name, design in made.items()}
     columns = {name: one.sse for name, one in nested.items()}
     columns |= {f"member {k}": sse[:, k] for k in range(sse.shape[1])}
     bootstrap = Bootstrap(columns, counts, group, draws=draws, seed=seed)
     groups = len(np.unique(group))
     rows = _climb(bootstrap, list(made), groups)
     best = next(row.rung for row in reversed(rows) if row.taken)
-    rung = best if ask == AUTO else ask
+    rung = best if requested == AUTO else requested
     reason = _reason(rows, rung, best, sse.shape[1], groups)
-    return Ladder(rung, reason, rows, made[rung], nested[rung], bootstrap)
+    return Selection(rung, reason, rows, made[rung], nested[rung], bootstrap)
 
 
-def _climb(bootstrap: Bootstrap, names: Sequence[str], groups: int) -> tuple[RungRow, ...]:
+def _climb(bootstrap: Bootstrap, names: Sequence[str], groups: int) -> tuple[CandidateRow, ...]:
     rows, current = [], names[0]
     for name in names:
-        on_ladder = not rung_named(name).compared_only
+        on_ladder = not candidate_named(name).compared_only
         gain = bootstrap.difference(current, name)
         taken = name == names[0] or (on_ladder and groups >= MIN_GROUPS and gain.low > 0.0)
-        rows.append(RungRow(name, bootstrap.estimate(name), current, gain, taken, on_ladder))
+        rows.append(CandidateRow(name, bootstrap.estimate(name), current, gain, taken, on_ladder))
         if taken:
             current = name
     return tuple(rows)
 
 
-def _reason(rows: Sequence[RungRow], rung: str, best: str, members: int, groups: int) -> str:
+def _reason(rows: Sequence[CandidateRow], rung: str, best: str, members: int, groups: int) -> str:
     row = next(row for row in rows if row.rung == rung)
     if rung != best:
         return f"Rung {rung} was asked for; by the gate it would be {best}."

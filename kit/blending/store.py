@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from kit.blending.result import Blend
-from kit.blending.weights.mixing import checked_recipe
+from kit.blending.weights.mixing import checked_model
 from kit.core.storage import digest_of, read_json, to_json, write_json
 from kit.core.workspace import Workspace
 from kit.errors import DamagedStore, Mismatch, MissingStep, UnknownName
@@ -60,7 +60,7 @@ def _parse(path: Path) -> Blend:
         weights = list(blend.weights.values())
         if not abs(sum(weights) - 1.0) < 1e-6:
             raise ValueError(f"weights {weights} do not sum to one")
-        checked_recipe(blend.recipe, len(blend.members))
+        checked_model(blend.recipe, len(blend.members))
         return blend
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise DamagedStore(

@@ -29,7 +29,7 @@ def sources(context: typer.Context, as_json: JsonOption = False) -> None:
     from kit.cli.results import print_json, sources_table
 
     project = project_of(context)
-    scores = score_sources(project.workspace, project.index, project.folds, project.pack)
+    scores = score_sources(project)
     if as_json:
         print_json(scores)
     else:
@@ -87,11 +87,10 @@ def blend(
     if force and not stack:
         raise UsageError("--force trains the stack again: it goes with --stack. A blend is always made anew.")
     project = project_of(context)
-    parts = project.workspace, project.index, project.folds, project.pack
     if stack:
-        _train_stack(project, chosen_members(*parts[:3], named), seed, force)
-    left_out = {} if named else left_out_sources(*parts[:3])
-    made = make_blend(*parts, named, name=name, rung=rung, seed=seed)
+        _train_stack(project, chosen_members(project, named), seed, force)
+    left_out = {} if named else left_out_sources(project)
+    made = make_blend(project, named, name=name, rung=rung, seed=seed)
     pictures = _plots(project.workspace, made, plots)
     if as_json:
         print_json(made)
@@ -106,7 +105,7 @@ def _train_stack(project: Project, members: list[str], seed: int, force: bool) -
     from kit.learning.stacking import train_stack
 
     parts = project.workspace, project.index, project.folds, project.pack
-    train_stack(*parts, members, nested_weights(*parts, members), seed=seed, force=force)
+    train_stack(*parts, members, nested_weights(project, members), seed=seed, force=force)
 
 
 def _plots(workspace: Workspace, made: Blend, kind: str) -> list[Path]:

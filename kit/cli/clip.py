@@ -234,7 +234,7 @@ def _rmse_by_prompt(project: Project, prompts: list[str]) -> dict[str, float]:
     from kit.blending import score_sources
 
     rmse: dict[str, float] = {}
-    for one in score_sources(project.workspace, project.index, project.folds, project.pack):
+    for one in score_sources(project):
         if one.name in made and one.score is not None:
             rmse[made[one.name]] = min(one.score.value, rmse.get(made[one.name], float("inf")))
     return rmse

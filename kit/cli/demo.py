@@ -37,8 +37,8 @@ def run_demo(folder: Path, *, seed: int = 0, force: bool = False) -> str:
         make_fill_source(project, name, force=force)
     experiment = _train(project, seed, force)
     _say("Blend", "kit blend")
-    blend = make_blend(workspace, project.index, project.folds, project.pack, seed=seed)
-    scores = score_sources(workspace, project.index, project.folds, project.pack)
+    blend = make_blend(project, seed=seed)
+    scores = score_sources(project)
     _say("Submissions and grades", f"kit upload --dry-run; kit grade ... --truth {built.truth}")
     graded = {score.name: _grade(project, score.name, built.truth) for score in scores}
     graded[blend.name] = _grade(project, blend.name, built.truth)
@@ -105,10 +105,7 @@ def _figure(project: Project, blend: str, experiment: str, truth: Path) -> Path:
     from kit.report.figure import pick_photos, save_figure, side_by_side
 
     image = side_by_side(
-        project.workspace,
-        project.index,
-        project.pack,
-        project.folds,
+        project,
         photos=[*pick_photos(project.index, "test", 4)],
         columns=["harmonic", "fractional", experiment, blend],
         split="test",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kit.cli import app
 from kit.cli.options import ForceOption, SeedOption, project_of
-from kit.core.workspace import Split, Workspace
+from kit.core.workspace import Split
+
+if TYPE_CHECKING:
+    from kit.data.project import Project
 
 
 @app.command()
@@ -36,14 +39,11 @@ def figure(
 
     project = project_of(context)
     split: Split = "test" if test or truth is not None else "train"
-    shown = columns or _default_columns(project.workspace)
+    shown = columns or _default_columns(project)
     photos: list[int | str] = [*photo] if photo else [*pick_photos(project.index, split, count)]
     path = out or project.workspace.report / "figure.png"
     image = side_by_side(
-        project.workspace,
-        project.index,
-        project.pack,
-        project.folds,
+        project,
         photos=photos,
         columns=shown,
         split=split,
@@ -53,16 +53,15 @@ def figure(
     print(f"Written: {path}")
 
 
-def _default_columns(workspace: Workspace) -> list[str]:
-    """The newest blend after its three heaviest members; without a blend, the first few sources."""
+def _default_columns(project: Project) -> list[str]:
+    """Return the newest blend after its three heaviest members; without a blend, the first few sources."""
     from kit.blending import read_blend
-    from kit.data.prediction_store import list_sources
     from kit.errors import MissingStep
 
     try:
-        blend = read_blend(workspace)
+        blend = read_blend(project.workspace)
     except MissingStep:
-        found = list_sources(workspace)[:4]
+        found = project.predictions.sources()[:4]
         if not found:
             raise MissingStep("There are no sources to show. Run: kit fill all") from None
         return found

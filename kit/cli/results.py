@@ -11,7 +11,7 @@ from kit.cli.tables import table
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kit.blending import Blend, RungRow, SourceScore
+    from kit.blending import Blend, CandidateRow, SourceScore
     from kit.core.workspace import Workspace
     from kit.imaging.metrics import Estimate
     from kit.submission.ledger import LedgerRow
@@ -100,7 +100,7 @@ def _nearest(blend: Blend, place: int) -> float:
     return max((one for other, one in enumerate(blend.correlation[place]) if other != place), default=0.0)
 
 
-def _verdict(row: RungRow) -> str:
+def _verdict(row: CandidateRow) -> str:
     if not row.on_ladder:
         return "for comparison"
     return "taken" if row.taken else "not credible"

@@ -192,7 +192,7 @@ def own_score(project: Project, name: str) -> OwnScore | None:
     Raises:
         KitError: there are no folds, or some source cannot be read.
     """
-    scores = score_sources(project.workspace, project.index, project.folds, project.pack)
+    scores = score_sources(project)
     own = next((one for one in scores if one.name == name), None)
     if own is None or own.score is None:
         return None

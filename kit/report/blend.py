@@ -14,7 +14,7 @@ import numpy as np
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from kit.blending import Blend, RungRow
+from kit.blending import Blend, CandidateRow
 from kit.blending.selection import gain_text
 from kit.core.progress import track
 from kit.core.storage import disk_errors, sweep, writing
@@ -134,7 +134,7 @@ def _ladder(blend: Blend) -> Sheet:
     return chart(f"The rungs of blend {blend.name}: which weights are credibly better", notes, [(labels, panels)])
 
 
-def _verdict(row: RungRow, chosen: str) -> str:
+def _verdict(row: CandidateRow, chosen: str) -> str:
     verdict = ("taken" if row.taken else "not credible") if row.on_ladder else "for comparison"
     return f"{verdict}; the blend" if row.rung == chosen else verdict
 

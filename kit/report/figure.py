@@ -15,13 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from kit.blending import blend_values, read_blend, residual_gram
-from kit.competitions import Competition, competition, to_score_space
-from kit.core.workspace import PredictionSplit, Split, Workspace
-from kit.data.folds import Folds
+from kit.competitions import Competition, to_score_space
+from kit.core.workspace import PredictionSplit, Split
 from kit.data.index import Index, Sample
 from kit.data.pack import Pack
-from kit.data.prediction_store import list_sources, read_predictions
 from kit.data.predictions import Predictions
+from kit.data.project import Project
 from kit.errors import MissingStep, UnknownName, UsageError
 from kit.imaging.holes import scored_pixels
 from kit.imaging.images import composite, resize, save_image, to_uint8
@@ -51,35 +50,33 @@ class Column:
     """CV RMSE over all OOF predictions, for the heading."""
 
 
-def source_column(
-    workspace: Workspace, index: Index, pack: Pack, folds: Folds | None, source: str, split: Split
-) -> Column:
-    """The column of one source; folds that have not been trained leave gaps.
+def source_column(project: Project, source: str, split: Split) -> Column:
+    """Return the column of one source; folds that have not been trained leave gaps.
 
     Raises:
-        UnknownName, MissingStep, Mismatch, DamagedStore: see `kit.data.predictions.read_predictions`.
+        UnknownName, MissingStep, Mismatch, DamagedStore: see `PredictionStore.read`.
     """
-    predictions = _read(workspace, index, folds, source, split)
-    oof = predictions if split == "train" else _read(workspace, index, folds, source, "train")
-    gram = residual_gram(index.train, pack, [oof])
+    predictions = _read(project, source, split)
+    oof = predictions if split == "train" else _read(project, source, "train")
+    gram = residual_gram(project.index.train, project.pack, [oof])
     return Column(source, _values_of(predictions), float(np.sqrt(gram.products.sum() / gram.counts.sum())))
 
 
-def blend_column(workspace: Workspace, index: Index, pack: Pack, folds: Folds, name: str, split: Split) -> Column:
-    """The column of one stored blend.
+def blend_column(project: Project, name: str, split: Split) -> Column:
+    """Return the column of one stored blend.
 
     Raises:
         Mismatch: index, folds or a member's predictions are not those of the blend.
         UnknownName, MissingStep, DamagedStore: as reading the blend and its members raises them.
     """
-    blend = read_blend(workspace, name)
-    values = blend_values(workspace, index, folds, pack, blend, "oof" if split == "train" else "test")
+    blend = read_blend(project.workspace, name)
+    values = blend_values(project, blend, "oof" if split == "train" else "test")
     return Column("blend", lambda photo: np.clip(values(photo), 0.0, 1.0), blend.cv.value)
 
 
-def _read(workspace: Workspace, index: Index, folds: Folds | None, source: str, split: Split) -> Predictions:
+def _read(project: Project, source: str, split: Split) -> Predictions:
     which: PredictionSplit = "oof" if split == "train" else "test"
-    return read_predictions(workspace, index, folds, source, which, partial=True)
+    return project.predictions.read(source, which, partial=True)
 
 
 def _values_of(predictions: Predictions) -> Callable[[int], np.ndarray | None]:
@@ -87,15 +84,15 @@ def _values_of(predictions: Predictions) -> Callable[[int], np.ndarray | None]:
     return lambda photo: predictions.values(photo) if photo in there else None
 
 
-def _column(workspace: Workspace, index: Index, pack: Pack, folds: Folds | None, name: str, split: Split) -> Column:
-    sources = list_sources(workspace)
+def _column(project: Project, name: str, split: Split) -> Column:
+    sources, workspace = project.predictions.sources(), project.workspace
     if name in sources:
-        return source_column(workspace, index, pack, folds, name, split)
+        return source_column(project, name, split)
     blends = sorted(path.stem for path in workspace.blends.glob("*.json")) if workspace.blends.is_dir() else []
     if name in blends:
-        if folds is None:
+        if project.folds_if_any is None:
             raise MissingStep(f"{workspace.folds} is missing, and blend {name} was made with folds. Run: kit folds")
-        return blend_column(workspace, index, pack, folds, name, split)
+        return blend_column(project, name, split)
     raise UnknownName("source or blend", name, [*sources, *blends])
 
 
@@ -114,10 +111,7 @@ def pick_photos(index: Index, split: Split, count: int) -> list[int]:
 
 
 def side_by_side(
-    workspace: Workspace,
-    index: Index,
-    pack: Pack,
-    folds: Folds | None,
+    project: Project,
     *,
     photos: Sequence[int | str],
     columns: Sequence[str | Column],
@@ -144,10 +138,9 @@ def side_by_side(
     """
     if not photos:
         raise UsageError("There is no photo to show: name at least one.")
-    positions = [_position(index, split, photo) for photo in photos]
-    shown = [_column(workspace, index, pack, folds, one, split) if isinstance(one, str) else one for one in columns]
-    layout = competition(workspace.slug)
-    rows = [_row(index, pack, layout, split, position, shown, truth) for position in positions]
+    positions = [_position(project.index, split, photo) for photo in photos]
+    shown = [_column(project, one, split) if isinstance(one, str) else one for one in columns]
+    rows = [_row(project, split, position, shown, truth) for position in positions]
     has_truth = any(row.truth is not None for row in rows)
     titles = [("hidden", None), *((column.title, column.cv) for column in shown)]
     if has_truth:
@@ -187,15 +180,13 @@ def _position(index: Index, split: Split, photo: int | str) -> int:
 
 
 def _row(
-    index: Index,
-    pack: Pack,
-    layout: Competition,
+    project: Project,
     split: Split,
     position: int,
     columns: Sequence[Column],
     truth: Path | None,
 ) -> _Row:
-    sample = index.split(split)[position]
+    sample, pack = project.index.split(split)[position], project.pack
     image = np.asarray(pack.image(split)[position])
     target = _target(pack, split, position, sample, truth)
     pictures: list[np.ndarray | None] = []
@@ -208,7 +199,7 @@ def _row(
         scores.append(
             None
             if values is None or target is None
-            else photo_rmse(sample, values, target, pack.estimated(split)[position], layout)
+            else photo_rmse(sample, values, target, pack.estimated(split)[position], project.layout)
         )
     return _Row(sample.name, image, pictures, scores, target)
 

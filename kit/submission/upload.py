@@ -73,14 +73,14 @@ def _values(project: Project, what: str | None) -> tuple[str, str, Estimate | No
         "blend",
         blend.name,
         blend.cv,
-        blend_test_values(workspace, project.index, project.folds, project.pack, blend),
+        blend_test_values(project, blend),
     )
 
 
 def _source_cv(project: Project, name: str) -> Estimate | None:
     if project.folds_if_any is None:
         return None
-    scores = score_sources(project.workspace, project.index, project.folds, project.pack)
+    scores = score_sources(project)
     return next((score.score for score in scores if score.name == name and score.complete), None)
 
 

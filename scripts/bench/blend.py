@@ -50,7 +50,7 @@ def child(folder: Path) -> None:
     workspace = Workspace(folder)
     data = opened(workspace)
     before, start = memory("VmHWM"), time.perf_counter()
-    blend = make_blend(workspace, data.index, data.folds, data.pack)
+    blend = make_blend(data.project)
     seconds = time.perf_counter() - start
     print(f"{before:.0f} {memory('VmHWM'):.0f} {seconds:.2f} {blend.rung}")
 
@@ -87,10 +87,15 @@ def print_memory(folder: Path, photos: int, members: int) -> None:
 def print_speed(folder: Path, repeats: int) -> None:
     """Values a second of the Gram pass, and of a plain read of the same files."""
     data = opened(Workspace(folder))
-    values = len(data.index.train) * len(data.predictions) * VALUES
-    timed(residual_gram, data.index.train, data.pack, data.predictions)  # compiles, warms the page cache
+    values = len(data.project.index.train) * len(data.predictions) * VALUES
+    timed(
+        residual_gram, data.project.index.train, data.project.pack, data.predictions
+    )  # compiles, warms the page cache
     runs = [
-        (timed(residual_gram, data.index.train, data.pack, data.predictions), timed(read_plainly, data.predictions))
+        (
+            timed(residual_gram, data.project.index.train, data.project.pack, data.predictions),
+            timed(read_plainly, data.predictions),
+        )
         for _ in range(repeats)
     ]
     print(f"Million values/s, medians of {repeats} alternating runs, page cache warm, {os.cpu_count()} cores:")

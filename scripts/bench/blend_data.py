@@ -19,11 +19,11 @@ import pandas as pd
 from kit.competitions import to_score_space
 from kit.core.storage import digest_bytes, write_json, write_text
 from kit.core.workspace import Workspace
-from kit.data.folds import Folds, read_folds
 from kit.data.index import Index, Sample, read_index, write_index
-from kit.data.pack import PACK_VERSION, Pack, read_pack
-from kit.data.prediction_store import list_sources, read_predictions, write_part
+from kit.data.pack import PACK_VERSION
+from kit.data.prediction_store import SPLITS, PredictionStore
 from kit.data.predictions import Predictions
+from kit.data.project import Project
 from kit.imaging.holes import Box, boxes_to_text, scored_pixels
 
 SIZE, BOX, K_FOLDS = 256, 75, 5
@@ -39,12 +39,14 @@ def generate(workspace: Workspace, photos: int, members: int, test: int = 8) -> 
     index = read_index(workspace)
     _write_pack(workspace, index)
     _write_folds(workspace, index)
+    store = PredictionStore(workspace, index)
     for member in range(members):
-        for split in ("oof", "test"):
+        for split in SPLITS:
             samples = index.train if split == "oof" else index.test
             values = _predicted(samples, member, members)
             made_by = f"kit fill m{member}"
-            write_part(workspace, index, f"m{member}", split, values, made_by=made_by, recipe={"member": member})
+            recipe = {"kind": "fill", "member": member}
+            store.write(f"m{member}", split, values, made_by=made_by, recipe=recipe)
 
 
 def _number(sample: Sample) -> int:
@@ -168,12 +170,9 @@ def _predicted(samples: tuple[Sample, ...], member: int, members: int) -> Iterat
 
 @dataclass(frozen=True)
 class Opened:
-    """Everything that a blend begins with."""
+    """A project, and its predictions opened."""
 
-    workspace: Workspace
-    index: Index
-    folds: Folds
-    pack: Pack
+    project: Project
     predictions: list[Predictions]
     """OOF."""
     tests: list[Predictions]
@@ -181,20 +180,17 @@ class Opened:
 
 def opened(workspace: Workspace) -> Opened:
     """Open a generated competition; no value is read."""
-    index = read_index(workspace)
-    folds, pack = read_folds(workspace, index), read_pack(workspace, index)
-    oof, test = (
-        [read_predictions(workspace, index, folds, source, split) for source in list_sources(workspace)]
-        for split in ("oof", "test")
-    )
-    return Opened(workspace, index, folds, pack, oof, test)
+    project = Project(workspace)
+    store = project.predictions
+    oof, test = ([store.read(source, split) for source in store.sources()] for split in SPLITS)
+    return Opened(project, oof, test)
 
 
 def write_arrays(workspace: Workspace, dtype: str) -> None:
     """The same values as arrays in score space: `oof-x.npy` `(K, N)` and `oof-y.npy` `(N,)`, `test-x.npy` and so on."""
     data = opened(workspace)
     for split in ("oof", "test"):
-        samples = data.index.train if split == "oof" else data.index.test
+        samples = data.project.index.train if split == "oof" else data.project.index.test
         members = data.predictions if split == "oof" else data.tests
         shape = len(members), VALUES * len(samples)
         x = np.lib.format.open_memmap(workspace.root / f"{split}-x.npy", "w+", dtype=np.dtype(dtype), shape=shape)

@@ -90,9 +90,9 @@ def kit_weights(data: Any, _: Options) -> Found:
     from kit.blending.weights.solvers import simplex
 
     marks = [time.perf_counter()]
-    gram = residual_gram(data.index.train, data.pack, data.predictions)
+    gram = residual_gram(data.project.index.train, data.project.pack, data.predictions)
     marks.append(time.perf_counter())
-    fold = data.folds.fold[gram.photos]
+    fold = data.project.folds.fold[gram.photos]
     by_fold = [pooled(gram, fold == number) for number in np.unique(fold)]
     G = np.sum(by_fold, axis=0)
     marks.append(time.perf_counter())
@@ -109,18 +109,20 @@ def kit_blend(data: Any, _: Options) -> Found:
     """`kit blend` as it is typed, without a Gram in the cache: every rung nested, gates, intervals, a file."""
     from kit.blending import blend_test_values, make_blend
 
-    for gram in (data.workspace.blends / ".cache").glob("*"):
+    for gram in (data.project.workspace.blends / ".cache").glob("*"):
         gram.unlink()
-    blend = make_blend(data.workspace, data.index, data.folds, data.pack)
+    blend = make_blend(data.project)
 
-    answers = data.workspace.root / "test-y.npy"
+    answers = data.project.workspace.root / "test-y.npy"
 
     def test_sse() -> np.ndarray:
         from kit.competitions import to_score_space
 
         truth = np.load(answers)
-        predicted = blend_test_values(data.workspace, data.index, data.folds, data.pack, blend)
-        scored = [to_score_space(v, e).ravel() for v, e in zip(predicted, data.pack.test_estimated, strict=True)]
+        predicted = blend_test_values(data.project, blend)
+        scored = [
+            to_score_space(v, e).ravel() for v, e in zip(predicted, data.project.pack.test_estimated, strict=True)
+        ]
         return ((np.array(scored) - truth.reshape(len(scored), -1)) ** 2).sum(axis=1)
 
     weights = np.array([member.weight for member in blend.members])

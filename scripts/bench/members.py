@@ -19,10 +19,9 @@ import numpy as np
 from kit.blending import residual_gram
 from kit.blending.evaluation.intervals import Bootstrap, pooled
 from kit.blending.grams.residual_gram import ResidualGram
-from kit.blending.weights.linear import Regression, of_gram
+from kit.blending.weights.linear import Regression, unregularised
 from kit.blending.weights.solvers import simplex
 from kit.core.workspace import Workspace
-from kit.data.prediction_store import list_sources, read_predictions
 from kit.data.project import Project
 
 
@@ -31,7 +30,7 @@ def covering(project: Project, fold: int, names: list[str]) -> ResidualGram:
     own = project.folds.valid_positions(fold)
     found = []
     for name in names:
-        predictions = read_predictions(project.workspace, project.index, project.folds, name, "oof", partial=True)
+        predictions = project.predictions.read(name, "oof", partial=True)
         if np.isin(own, predictions.photos).all():
             found.append(predictions)
     return residual_gram(project.index.train, project.pack, found).on(own)
@@ -42,7 +41,7 @@ def crossed(gram: ResidualGram, groups: np.ndarray) -> np.ndarray:
     _, number = np.unique(groups, return_inverse=True)
     half = np.random.default_rng(0).permutation(number.max() + 1)[number] % 2
     one = np.ones((*gram.region_counts.shape, 1))
-    return Regression(gram, half, one).run(of_gram(simplex)).sse
+    return Regression(gram, half, one).run(unregularised(simplex)).sse
 
 
 def main() -> None:
@@ -52,7 +51,7 @@ def main() -> None:
     parser.add_argument("sources", nargs="*", help="default: all that predict the fold")
     arguments = parser.parse_args()
     project = Project(Workspace(arguments.workspace))
-    gram = covering(project, arguments.fold, arguments.sources or list_sources(project.workspace))
+    gram = covering(project, arguments.fold, arguments.sources or project.predictions.sources())
     groups = project.folds.group[gram.photos]
     weights = simplex(pooled(gram))
     errors = {name: gram.sse[:, gram.of(name)] for name in gram.members}

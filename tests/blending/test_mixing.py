@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from support.toy import Toy, make_toy_workspace, noisy, write_toy_source
 
-from kit.blending import RUNGS, blend_test_values, blend_values, make_blend, nested_weights, read_blend
+from kit.blending import CANDIDATES, blend_test_values, blend_values, make_blend, nested_weights, read_blend
 from kit.blending.evaluation.crossfit import crossfit
-from kit.blending.weights.features import photo_facts
-from kit.blending.weights.mixing import checked_recipe, mix, plain_recipe
+from kit.blending.weights.features import photo_features
+from kit.blending.weights.mixing import checked_model, mix, plain_model
 from kit.competitions import to_score_space
 from kit.errors import DamagedStore, UnknownName
 from kit.imaging.holes import RINGS, rings_of, scored_pixels
@@ -44,27 +44,27 @@ def rmse_of(toy: Toy, values: list[np.ndarray], clip: bool = False) -> float:
     return float(np.sqrt(squares / count))
 
 
-@pytest.mark.parametrize("rung", sorted(RUNGS))
+@pytest.mark.parametrize("rung", sorted(CANDIDATES))
 def test_every_rung_applied_to_pixels_has_the_error_of_its_gram(toy: Toy, rung: str) -> None:
-    blend = make_blend(*toy.parts, rung=rung)
+    blend = make_blend(toy.project, rung=rung)
     assert blend.rung == rung and blend.asked == rung
-    values = blend_values(*toy.parts, blend, "oof")
+    values = blend_values(toy.project, blend, "oof")
     error = rmse_of(toy, [values(photo) for photo in range(len(toy.index.train))])
     assert error == pytest.approx(blend.in_sample, rel=1e-5)
     assert blend.in_sample <= blend.cv.value * (1 + 1e-6) or rung in ("mean", "bagged")
     assert read_blend(toy.workspace, blend.name) == blend
-    found = list(blend_test_values(*toy.parts, blend))
+    found = list(blend_test_values(toy.project, blend))
     assert len(found) == 6 and all(np.isfinite(one).all() and one.dtype == np.float32 for one in found)
     assert sum(blend.weights.values()) == pytest.approx(1.0)
 
 
 def test_an_unknown_rung_is_named(toy: Toy) -> None:
     with pytest.raises(UnknownName, match=r"no rung 'best'.*simplex"):
-        make_blend(*toy.parts, rung="best")
+        make_blend(toy.project, rung="best")
 
 
 def test_weights_under_a_stack_are_nested(toy: Toy) -> None:
-    weights = nested_weights(*toy.parts, ["telea", "unet"])
+    weights = nested_weights(toy.project, ["telea", "unet"])
     assert weights.shape == (4, 2)
     np.testing.assert_allclose(weights.sum(axis=1), 1.0)
 
@@ -73,11 +73,14 @@ def test_weights_under_a_stack_are_nested(toy: Toy) -> None:
 
 
 def test_mixing_by_region_is_what_a_loop_would_do(toy: Toy) -> None:
-    blend = make_blend(*toy.parts, rung="regions")
+    blend = make_blend(toy.project, rung="regions")
     recipe = blend.recipe
     rng = np.random.default_rng(0)
     coefficients = rng.normal(size=recipe.array.shape)
-    sample, facts = toy.index.train[3], photo_facts(toy.index, toy.pack, "train").of(np.array([3]))
+    sample, features = (
+        toy.index.train[3],
+        photo_features(toy.index.train, toy.pack.train_image, toy.pack.train_estimated).of(np.array([3])),
+    )
     values = rng.random((4, sample.scored, 3)).astype(np.float32)
     span = np.array([0.5, 1.0, 0.8])
     weights = coefficients[0] + coefficients[1:]  # the common ones, and each region's own
@@ -86,16 +89,16 @@ def test_mixing_by_region_is_what_a_loop_would_do(toy: Toy) -> None:
         for channel in range(3):
             w = weights[3 * ring + channel]
             expected[pixel, channel] = w[:-1] @ values[:, pixel, channel] + w[-1] * span[channel]
-    np.testing.assert_allclose(mix(recipe, coefficients, values, sample, facts, span), expected, rtol=1e-6)
+    np.testing.assert_allclose(mix(recipe, coefficients, values, sample, features, span), expected, rtol=1e-6)
 
 
 def test_a_recipe_that_cannot_be_is_refused(toy: Toy) -> None:
-    good = plain_recipe([0.25, 0.75])
-    assert checked_recipe(good, 2) is good
+    good = plain_model([0.25, 0.75])
+    assert checked_model(good, 2) is good
     for weights, members in (([0.5, 0.6], 2), ([1.0], 2), ([np.nan, 1.0], 2)):
         with pytest.raises(ValueError, match=r"weights|coefficients"):
-            checked_recipe(plain_recipe(weights), members)
-    blend = make_blend(*toy.parts, rung="features", name="mine")
+            checked_model(plain_model(weights), members)
+    blend = make_blend(toy.project, rung="features", name="mine")
     path = toy.workspace.blend("mine")
     fields = json.loads(path.read_text())
     recipe = fields["recipe"]
@@ -119,7 +122,7 @@ def test_crossfit_measures_what_plain_numpy_does(toy: Toy) -> None:
     rng = np.random.default_rng(0)
     photos = np.array([1, 4, 5])
     values = {place: rng.normal(0.5, 0.4, (toy.index.train[photo].scored, 3)) for place, photo in enumerate(photos)}
-    found = crossfit(toy.index, toy.pack, photos, values.__getitem__)
+    found = crossfit(toy.index.train, toy.pack, photos, values.__getitem__)
     for place, photo in enumerate(photos):
         sample, y = toy.index.train[photo], truths(toy)[photo]
         rings = rings_of(sample.boxes, sample.height, sample.width)

@@ -15,7 +15,6 @@ import kit.blending.grams.residual_gram
 from kit.blending.grams.cache import cached_gram
 from kit.blending.grams.residual_gram import REGIONS, ResidualGram, residual_gram
 from kit.competitions import to_score_space
-from kit.data.prediction_store import read_predictions
 from kit.data.predictions import Predictions
 from kit.errors import PredictionsError, UsageError
 from kit.imaging.holes import RINGS, border_distances, hole_of, rings_of, scored_pixels
@@ -31,7 +30,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
 
 
 def read(toy: Toy, *names: str, partial: bool = False) -> list[Predictions]:
-    return [read_predictions(toy.workspace, toy.index, toy.folds, name, "oof", partial=partial) for name in names]
+    return [toy.project.predictions.read(name, "oof", partial=partial) for name in names]
 
 
 def residuals(toy: Toy, photo: int, names: list[str]) -> np.ndarray:
@@ -186,11 +185,11 @@ def test_values_that_are_not_finite_name_file_and_command(tmp_path: Path, value:
     toy = make_toy_workspace(tmp_path, photos=12, k=2)
     write_toy_source(toy, "good")
     write_toy_source(toy, "bad", by_fold=True)
-    assert cached_gram(*toy.parts, ["bad", "good"]).counts.sum() > 0  # a cache must not hide what comes later
+    assert cached_gram(toy.project, ["bad", "good"]).counts.sum() > 0  # a cache must not hide what comes later
     path = toy.workspace.source("bad", "oof") / "fold_1.npy"
     poke(path, -1, value)
     with pytest.raises(PredictionsError, match=r"bad/oof/fold_1\.npy.*kit train bad --force"):
-        cached_gram(*toy.parts, ["bad", "good"])
+        cached_gram(toy.project, ["bad", "good"])
 
 
 def test_values_outside_the_unit_interval_are_taken_as_they_are(tmp_path: Path) -> None:
@@ -206,16 +205,16 @@ def test_values_outside_the_unit_interval_are_taken_as_they_are(tmp_path: Path) 
 
 
 def test_the_cache_gives_the_same_bits_without_a_pass(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
-    fresh = cached_gram(*toy.parts, MEMBERS)
+    fresh = cached_gram(toy.project, MEMBERS)
     monkeypatch.setattr("kit.blending.grams.cache.residual_gram", lambda *_, **__: pytest.fail("read the pixels again"))
-    assert_same(cached_gram(*toy.parts, MEMBERS), fresh)
+    assert_same(cached_gram(toy.project, MEMBERS), fresh)
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "text", "shape"])
 def test_a_damaged_cache_is_made_again(tmp_path: Path, damage: str) -> None:
     toy = make_toy_workspace(tmp_path, photos=12, k=2)
     write_toy_source(toy, "m")
-    fresh = cached_gram(*toy.parts, ["m"])
+    fresh = cached_gram(toy.project, ["m"])
     (path,) = (toy.workspace.blends / ".cache").glob("*.npz")
     data = bytearray(path.read_bytes())
     middle = data.find(fresh.by_region.tobytes()[:24])
@@ -228,8 +227,8 @@ def test_a_damaged_cache_is_made_again(tmp_path: Path, damage: str) -> None:
         np.savez(path, **{**parts, "by_region": fresh.by_region[:, :, :0]})
     else:
         path.write_bytes(contents[damage])
-    assert_same(cached_gram(*toy.parts, ["m"]), fresh)
-    assert_same(cached_gram(*toy.parts, ["m"]), fresh)  # and it was mended
+    assert_same(cached_gram(toy.project, ["m"]), fresh)
+    assert_same(cached_gram(toy.project, ["m"]), fresh)  # and it was mended
 
 
 def test_the_cache_is_extended_when_a_member_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +236,7 @@ def test_the_cache_is_extended_when_a_member_comes(tmp_path: Path, monkeypatch: 
     for seed, name in enumerate(("b", "d", "a", "c")):
         write_toy_source(toy, name, 0.1, seed)
     fresh = residual_gram(toy.index.train, toy.pack, read(toy, "a", "b", "c", "d"))
-    cached_gram(*toy.parts, ["b", "d"])
+    cached_gram(toy.project, ["b", "d"])
     used: list[tuple[str, ...]] = []
 
     def watched(*arguments: Any, known: ResidualGram | None = None, **options: Any) -> ResidualGram:
@@ -247,26 +246,27 @@ def test_the_cache_is_extended_when_a_member_comes(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("kit.blending.grams.cache.residual_gram", watched)
     for names in (["b", "c", "d"], ["a", "b", "c", "d"], ["a", "d"]):
         columns = ["abcd".index(name) for name in names]
-        assert_same(cached_gram(*toy.parts, names), fresh.of_members(columns))
+        assert_same(cached_gram(toy.project, names), fresh.of_members(columns))
     assert used == [("b", "d"), ("b", "c", "d"), ()]
     write_toy_source(toy, "b", 0.2, 9)  # what was known of it is no longer true
-    cached_gram(*toy.parts, ["a", "b", "c", "d"])
+    cached_gram(toy.project, ["a", "b", "c", "d"])
     assert used[-1] == ("a", "d")
 
 
 def test_new_predictions_are_not_taken_from_the_cache(tmp_path: Path) -> None:
     toy = make_toy_workspace(tmp_path, photos=12, k=2)
     write_toy_source(toy, "m", 0.1)
-    before = cached_gram(*toy.parts, ["m"])
+    before = cached_gram(toy.project, ["m"])
     write_toy_source(toy, "m", 0.05)
-    after = cached_gram(*toy.parts, ["m"])
+    after = cached_gram(toy.project, ["m"])
     assert after.digests != before.digests and after.sse.sum() < before.sse.sum()
 
 
 def test_other_extremes_are_not_taken_from_the_cache(toy: Toy) -> None:
-    before = cached_gram(*toy.parts, ["m0"])
-    changed = dataclasses.replace(toy.pack, train_estimated=np.array(toy.pack.train_estimated) + 0.1)
-    after = cached_gram(toy.workspace, toy.index, toy.folds, changed, ["m0"])
+    before = cached_gram(toy.project, ["m0"])
+    project = toy.project
+    vars(project)["pack"] = dataclasses.replace(toy.pack, train_estimated=np.array(toy.pack.train_estimated) + 0.1)
+    after = cached_gram(project, ["m0"])
     assert not np.allclose(before.products, after.products)
 
 
@@ -275,8 +275,8 @@ def test_old_caches_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     toy = make_toy_workspace(tmp_path, photos=12, k=2)
     for seed in range(6):
         write_toy_source(toy, "m", 0.1, seed)
-        newest = cached_gram(*toy.parts, ["m"])
+        newest = cached_gram(toy.project, ["m"])
     kept = list((toy.workspace.blends / ".cache").iterdir())
     assert 1 <= len(kept) < 6 and sum(path.stat().st_size for path in kept) <= 14_000
     monkeypatch.setattr("kit.blending.grams.cache.residual_gram", lambda *_, **__: pytest.fail("read the pixels again"))
-    assert_same(cached_gram(*toy.parts, ["m"]), newest)
+    assert_same(cached_gram(toy.project, ["m"]), newest)

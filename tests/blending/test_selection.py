@@ -9,12 +9,12 @@ import pytest
 from support.grams import REGIONS, designs_of, gram_of
 
 from kit.blending.evaluation.intervals import leaderboard
-from kit.blending.selection import Ladder, climb_ladder
-from kit.blending.weights.candidates import RUNGS, STACK, Rung
-from kit.blending.weights.features import Facts, term_values
+from kit.blending.selection import Selection, select_candidate
+from kit.blending.weights.candidates import CANDIDATES, STACK, Candidate
+from kit.blending.weights.features import PhotoFeatures, term_values
 from kit.blending.weights.linear import photo_errors
 
-LADDER = [rung for rung in RUNGS.values() if not rung.compared_only]
+LADDER = [rung for rung in CANDIDATES.values() if not rung.compared_only]
 LINEAR = LADDER[: [rung.name for rung in LADDER].index("intercept") + 1]
 
 
@@ -26,8 +26,8 @@ def photos(rng: np.random.Generator, P: int, noise: np.ndarray, n: int = 4) -> n
     return hard * (shared + own) + rng.normal(0, 0.02, (P, 1, len(noise), 1)) * noise[:, None] / 0.05
 
 
-def facts_like(rng: np.random.Generator, P: int) -> Facts:
-    return Facts(tuple(rng.choice(["Cat", "Dog"], P)), np.full(P, 100), rng.gamma(10, 0.02, P))
+def features_like(rng: np.random.Generator, P: int) -> PhotoFeatures:
+    return PhotoFeatures(tuple(rng.choice(["Cat", "Dog"], P)), np.full(P, 100), rng.gamma(10, 0.02, P))
 
 
 class Population:
@@ -35,22 +35,22 @@ class Population:
 
     def __init__(self, noise: np.ndarray) -> None:
         rng = np.random.default_rng(1000)
-        self.gram, self.facts = gram_of(photos(rng, 3000, noise)), facts_like(rng, 3000)
+        self.gram, self.features = gram_of(photos(rng, 3000, noise)), features_like(rng, 3000)
         self.best = float(np.sqrt(self.gram.sse.sum(axis=0).min() / self.gram.counts.sum()))
 
     def rmse(self, sse: np.ndarray) -> float:
         return float(np.sqrt(sse.sum() / self.gram.counts.sum()))
 
-    def of(self, ladder: Ladder) -> float:
+    def of(self, selection: Selection) -> float:
         """What the chosen weights score on all photos there are."""
-        recipe = ladder.recipe()
-        return self.rmse(photo_errors(self.gram, term_values(recipe.terms, self.facts, REGIONS), recipe.array))
+        model = selection.model()
+        return self.rmse(photo_errors(self.gram, term_values(model.terms, self.features, REGIONS), model.array))
 
 
-def draw(rng: np.random.Generator, P: int, noise: np.ndarray, rungs: list[Rung], seed: int) -> Ladder:
+def draw(rng: np.random.Generator, P: int, noise: np.ndarray, rungs: list[Candidate], seed: int) -> Selection:
     gram = gram_of(photos(rng, P, noise))
-    designs = designs_of(gram, rng.permutation(P) % 5, facts_like(rng, P))
-    return climb_ladder(designs, gram.sse, gram.counts, np.arange(P), rungs=rungs, seed=seed, draws=300)
+    designs = designs_of(gram, rng.permutation(P) % 5, features_like(rng, P))
+    return select_candidate(designs, gram.sse, gram.counts, np.arange(P), candidates=rungs, seed=seed, draws=300)
 
 
 @pytest.mark.parametrize(
@@ -63,9 +63,9 @@ def test_intervals_cover_what_the_chosen_weights_score_on_all_photos(noise: tupl
     hits = 0
     draws = 250
     for seed in range(draws):
-        ladder = draw(rng, size, deviations, LINEAR[:3], seed)
-        cv = ladder.row(ladder.rung).cv
-        hits += cv.low <= population.of(ladder) <= cv.high
+        selection = draw(rng, size, deviations, LINEAR[:3], seed)
+        cv = selection.row(selection.rung).cv
+        hits += cv.low <= population.of(selection) <= cv.high
     assert 0.92 <= hits / draws <= 0.98
 
 
@@ -89,48 +89,56 @@ def test_the_chosen_blend_is_hardly_ever_worse_than_the_best_member(noise: tuple
     population = Population(deviations)
     worse, chosen = 0, Counter()
     for seed in range(200):
-        ladder = draw(rng, 50, deviations, LADDER, seed)
-        chosen[ladder.rung] += 1
-        worse += population.of(ladder) > 1.001 * population.best
+        selection = draw(rng, 50, deviations, LADDER, seed)
+        chosen[selection.rung] += 1
+        worse += population.of(selection) > 1.001 * population.best
     assert worse <= 1, chosen
 
 
 def test_rungs_are_climbed_one_by_one() -> None:
-    ladder = draw(np.random.default_rng(3), 60, np.array([0.05, 0.06, 0.2]), list(RUNGS.values()), 0)
+    selection = draw(np.random.default_rng(3), 60, np.array([0.05, 0.06, 0.2]), list(CANDIDATES.values()), 0)
     current = "single"
-    for row in ladder.rows:
+    for row in selection.rows:
         assert row.below == current
-        assert row.on_ladder != RUNGS[row.rung].compared_only
+        assert row.on_ladder != CANDIDATES[row.rung].compared_only
         assert row.taken == (row.rung == "single" or (row.on_ladder and row.gain.low > 0))
         current = row.rung if row.taken else current
-    assert ladder.rung == current and current in ladder.reason
-    assert not ladder.row("hill-climb").taken
+    assert selection.rung == current and current in selection.reason
+    assert not selection.row("hill-climb").taken
 
 
 def test_a_rung_that_is_asked_for_is_taken_whatever_the_gate_says() -> None:
     rng = np.random.default_rng(4)
     gram = gram_of(photos(rng, 40, np.array([0.02, 0.2])))
     designs = designs_of(gram, np.arange(40) % 4)
-    for rung in RUNGS:
-        ladder = climb_ladder(
-            designs, gram.sse, gram.counts, np.arange(40), rungs=list(RUNGS.values()), ask=rung, draws=100
+    for rung in CANDIDATES:
+        selection = select_candidate(
+            designs,
+            gram.sse,
+            gram.counts,
+            np.arange(40),
+            candidates=list(CANDIDATES.values()),
+            requested=rung,
+            draws=100,
         )
-        assert ladder.rung == rung
-        best = [row.rung for row in ladder.rows if row.taken][-1]
-        assert ("was asked for" in ladder.reason) == (rung != best)
+        assert selection.rung == rung
+        best = [row.rung for row in selection.rows if row.taken][-1]
+        assert ("was asked for" in selection.reason) == (rung != best)
 
 
 def test_a_stack_enters_like_any_rung() -> None:
     rng = np.random.default_rng(5)
     noise = np.array([0.05, 0.06])
-    z, facts, fold = photos(rng, 60, noise), facts_like(rng, 60), np.arange(60) % 5
+    z, features, fold = photos(rng, 60, noise), features_like(rng, 60), np.arange(60) % 5
     for shared, taken in ((0.3, True), (0.0, False)):  # a network that knows part of the truth, and one that knows none
         network = shared * z.mean(axis=2, keepdims=True) + rng.normal(0, 0.05 if shared else 3.0, (60, REGIONS, 1, 4))
         plain, joined = gram_of(z), gram_of(np.concatenate([z, network], axis=2))
-        designs, stack = designs_of(plain, fold, facts), designs_of(joined, fold, facts)
-        ladder = climb_ladder(designs, joined.sse, plain.counts, np.arange(60), rungs=LADDER, stack=stack, draws=200)
-        assert ladder.row(STACK).taken == taken and (ladder.rung == STACK) == taken
-        assert len(ladder.recipe().coefficients[0]) == (4 if taken else 3)
+        designs, stack = designs_of(plain, fold, features), designs_of(joined, fold, features)
+        selection = select_candidate(
+            designs, joined.sse, plain.counts, np.arange(60), candidates=LADDER, stack=stack, draws=200
+        )
+        assert selection.row(STACK).taken == taken and (selection.rung == STACK) == taken
+        assert len(selection.model().coefficients[0]) == (4 if taken else 3)
 
 
 def test_the_leaderboards_interval_covers_scores_of_new_photos() -> None:

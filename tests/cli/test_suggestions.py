@@ -41,7 +41,7 @@ def test_suggested_commands_reach_the_same_workspace(folder: str) -> None:
 
 @pytest.mark.parametrize("weight", [-3.5, float("nan"), 2.0])
 def test_a_blend_whose_weights_were_edited_is_refused(toy: Toy, weight: float) -> None:
-    made = make_blend(toy.workspace, toy.index, toy.folds, toy.pack, name="edited")
+    made = make_blend(toy.project, name="edited")
     path = toy.workspace.blend("edited")
     fields = json.loads(path.read_text())
     fields["members"][0]["weight"] = weight
@@ -82,5 +82,5 @@ def test_a_source_made_under_another_name_goes_on_with_its_own_settings(tmp_path
 
 
 def test_weights_stay_a_partition_of_one(toy: Toy) -> None:
-    made = make_blend(toy.workspace, toy.index, toy.folds, toy.pack)
+    made = make_blend(toy.project)
     assert np.isclose(sum(made.weights.values()), 1.0)

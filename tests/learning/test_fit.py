@@ -138,7 +138,7 @@ def test_the_log_has_every_loss_of_the_method_and_the_measurements(name: str, tr
 
 
 def test_trained_sources_and_fills_are_blended_alike(copied: Project) -> None:
-    blend = make_blend(copied.workspace, copied.index, copied.folds, copied.pack, [*EXPERIMENTS, "mean"])
+    blend = make_blend(copied, [*EXPERIMENTS, "mean"])
     assert {member.name for member in blend.members} == {*EXPERIMENTS, "mean"}
     assert sum(member.weight for member in blend.members) == pytest.approx(1.0)
     assert all(member.oof and member.test for member in blend.members)

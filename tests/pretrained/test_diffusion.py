@@ -523,7 +523,7 @@ def test_a_noisy_mean_is_drawn_toward_the_best_fill_and_beats_both(tmp_path: Pat
     found = shrunk(toy)
     assert [fold for fold, _, _ in found] == [0, 1, 2] and all(fresh for _, _, fresh in found)
     assert all(shrink.fill == "harmonic" and 0 < shrink.weight < 1.5 for _, shrink, _ in found)
-    scores = {score.name: score.score for score in score_sources(*toy.parts)}
+    scores = {score.name: score.score for score in score_sources(toy.project)}
     assert scores["x-shrunk"].value < min(scores["x-mean"].value, scores["harmonic"].value)
     assert Project(toy.workspace).predictions.read("x-shrunk", "test").places.shape == (3, 3, 2)
     assert not any(fresh for _, _, fresh in shrunk(toy))

@@ -21,7 +21,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from support.toy import Toy, make_toy_workspace, write_toy_source
 
-from kit.blending import Blend, RungRow, make_blend
+from kit.blending import Blend, CandidateRow, make_blend
 from kit.cli.results import blend_report
 from kit.core.workspace import Workspace
 from kit.errors import KitError, UsageError
@@ -50,12 +50,12 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
 @pytest.fixture(scope="module")
 def blend(toy: Toy) -> Blend:
     """Of the four with short names."""
-    return make_blend(*toy.parts, ["good", "fair", "twin", "grey"], name="four")
+    return make_blend(toy.project, ["good", "fair", "twin", "grey"], name="four")
 
 
 def stacked(blend: Blend) -> Blend:
     """The same as if a stack had been taken."""
-    row = RungRow("stack", Estimate(0.05, 0.04, 0.06), blend.rung, Estimate(0.01, 0.005, 0.02), True, True)
+    row = CandidateRow("stack", Estimate(0.05, 0.04, 0.06), blend.rung, Estimate(0.01, 0.005, 0.02), True, True)
     return replace(blend, name="stacked", rung="stack", ladder=(*blend.ladder, row))
 
 
@@ -126,7 +126,7 @@ def test_pictures_of_another_kind_or_an_earlier_run_are_gone_and_other_files_sta
     plot_blend(toy.workspace, replace(blend, name="again"), "svg")
     (folder / "notes.txt").write_text("mine")
     (folder / ".partial-999999999-abc-members.png").write_text("of a killed run")
-    alone = make_blend(*toy.parts, ["good"], name="again")
+    alone = make_blend(toy.project, ["good"], name="again")
     paths = plot_blend(toy.workspace, alone, "png")
     assert [path.stem for path in paths] == [name for name in ALL if name not in ("left-out", "correlation")]
     assert {path.name for path in folder.iterdir()} == {"notes.txt", *(path.name for path in paths)}
@@ -136,7 +136,7 @@ def test_stacks_two_members_and_long_names_are_drawn_without_a_warning(toy: Toy,
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for names in (["good", "fair"], LONG):
-            made = make_blend(*toy.parts, names, name="L" * 100)
+            made = make_blend(toy.project, names, name="L" * 100)
             assert len(plot_blend(toy.workspace, made, "png")) == len(ALL)
         assert len(plot_blend(toy.workspace, stacked(blend), "svg")) == len(ALL)
     assert "taken; the blend" in said(stacked(blend))

@@ -10,7 +10,6 @@ import pytest
 from support.toy import Toy, make_toy_workspace, write_toy_source
 
 from kit.blending import make_blend, read_blend
-from kit.data.prediction_store import read_predictions
 from kit.errors import ImageError, Mismatch, UnknownName, UsageError
 from kit.imaging.holes import scored_pixels
 from kit.imaging.images import load_image, to_uint8
@@ -41,9 +40,8 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
 
 
 def draw(toy: Toy, **changes: object) -> np.ndarray:
-    workspace, index, folds, pack = toy.parts
     given = {"photos": [0, 1], "columns": ["good"], "split": "train"} | changes
-    return side_by_side(workspace, index, pack, folds, **given)  # type: ignore[arg-type]
+    return side_by_side(toy.project, **given)  # type: ignore[arg-type]
 
 
 def cells(image: np.ndarray, columns: int, rows: int) -> list[list[np.ndarray]]:
@@ -55,7 +53,7 @@ def cells(image: np.ndarray, columns: int, rows: int) -> list[list[np.ndarray]]:
 
 def test_columns_are_hidden_prediction_and_truth_bit_by_bit(toy: Toy) -> None:
     grid = cells(draw(toy, photos=[0, 5]), 3, 2)
-    values = read_predictions(toy.workspace, toy.index, toy.folds, "good", "oof")
+    values = toy.project.predictions.read("good", "oof")
     for photo, (hidden, predicted, truth) in zip([0, 5], grid, strict=True):
         sample = toy.index.train[photo]
         np.testing.assert_array_equal(hidden, toy.pack.train_image[photo])
@@ -83,8 +81,8 @@ def test_a_photo_that_no_fold_has_predicted_leaves_a_gap(toy: Toy) -> None:
 
 
 def test_the_number_under_a_test_photo_is_the_one_that_grading_gives(toy: Toy) -> None:
-    workspace, index, folds, pack = toy.parts
-    predictions = read_predictions(workspace, index, folds, "fair", "test")
+    workspace, index, pack = toy.workspace, toy.index, toy.pack
+    predictions = toy.project.predictions.read("fair", "test")
     values = [predictions.values(photo) for photo in range(len(index.test))]
     done = write_submission(toy.project, iter(values), "fair")
     grade = grade_submission(done.path, workspace.root / "truth", index, toy.layout)
@@ -94,23 +92,21 @@ def test_the_number_under_a_test_photo_is_the_one_that_grading_gives(toy: Toy) -
 
 
 def test_the_cv_over_a_column_is_that_of_the_blend_s_member(toy: Toy) -> None:
-    workspace, index, folds, pack = toy.parts
-    blend = make_blend(workspace, index, folds, pack, ["good", "fair"], name="pair")
+    blend = make_blend(toy.project, ["good", "fair"], name="pair")
     for row in blend.members:
         for split in ("train", "test"):
-            column = source_column(workspace, index, pack, folds, row.name, split)  # type: ignore[arg-type]
+            column = source_column(toy.project, row.name, split)  # type: ignore[arg-type]
             assert column.cv == pytest.approx(row.cv.value, rel=1e-9)
-    assert blend_column(workspace, index, pack, folds, "pair", "test").cv == blend.cv.value
+    assert blend_column(toy.project, "pair", "test").cv == blend.cv.value
 
 
 def test_a_blend_is_the_weighted_sum_of_its_members_on_both_splits(toy: Toy) -> None:
-    workspace, index, folds, pack = toy.parts
-    make_blend(workspace, index, folds, pack, ["good", "fair"], name="sum")
-    blend = read_blend(workspace, "sum")
+    make_blend(toy.project, ["good", "fair"], name="sum")
+    blend = read_blend(toy.workspace, "sum")
     for split, which in (("train", "oof"), ("test", "test")):
-        column = blend_column(workspace, index, pack, folds, "sum", split)  # type: ignore[arg-type]
+        column = blend_column(toy.project, "sum", split)  # type: ignore[arg-type]
         expected = sum(
-            row.weight * read_predictions(workspace, index, folds, row.name, which).values(3)  # type: ignore[arg-type]
+            row.weight * toy.project.predictions.read(row.name, which).values(3)  # type: ignore[arg-type]
             for row in blend.members
         )
         np.testing.assert_allclose(column.values(3), np.clip(expected, 0, 1), atol=1e-6)
@@ -119,14 +115,15 @@ def test_a_blend_is_the_weighted_sum_of_its_members_on_both_splits(toy: Toy) -> 
 
 def test_a_blend_of_predictions_that_have_changed_is_refused(tmp_path: Path) -> None:
     toy = make_toy_workspace(tmp_path, photos=24, test=2, k=2)
-    workspace, index, folds, pack = toy.parts
     write_toy_source(toy, "good", noise=0.05)
-    make_blend(workspace, index, folds, pack, ["good"], name="old")
+    make_blend(toy.project, ["good"], name="old")
     write_toy_source(toy, "good", noise=0.06)
     with pytest.raises(Mismatch, match="kit blend"):
         draw(toy, columns=["old"])
+    project = toy.project
+    vars(project)["index"] = dataclasses.replace(toy.index, digest="other")
     with pytest.raises(Mismatch, match="another index"):
-        blend_column(workspace, dataclasses.replace(index, digest="other"), pack, folds, "old", "test")
+        blend_column(project, "old", "test")
 
 
 def test_a_column_may_bring_its_own_values(toy: Toy) -> None:

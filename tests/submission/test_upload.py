@@ -31,7 +31,7 @@ def project(toy: Toy) -> Project:
 
 
 def blend(project: Project, name: str, *sources: str) -> None:
-    make_blend(project.workspace, project.index, project.folds, project.pack, list(sources), name=name)
+    make_blend(project, list(sources), name=name)
 
 
 def test_the_newest_blend_is_the_default(project: Project) -> None:

@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 
 from kit.blending.grams.residual_gram import ResidualGram
 from kit.blending.weights.candidates import Designs
-from kit.blending.weights.features import Facts
+from kit.blending.weights.features import PhotoFeatures
 
 REGIONS = 15
 
@@ -28,13 +28,13 @@ def gram_of(z: np.ndarray) -> ResidualGram:
     return ResidualGram(names, names, np.arange(P), z @ z.transpose(0, 1, 3, 2), z.sum(axis=3), np.full((P, R), n))
 
 
-def facts_of(P: int, seed: int = 0) -> Facts:
+def features_of(P: int, seed: int = 0) -> PhotoFeatures:
     rng = np.random.default_rng(seed)
-    return Facts(tuple(rng.choice(["Cat", "Dog", ""], P)), rng.integers(80, 120, P), rng.gamma(10, 0.02, P))
+    return PhotoFeatures(tuple(rng.choice(["Cat", "Dog", ""], P)), rng.integers(80, 120, P), rng.gamma(10, 0.02, P))
 
 
-def designs_of(gram: ResidualGram, fold: np.ndarray, facts: Facts | None = None) -> Designs:
-    return Designs(gram, facts or facts_of(len(gram)), fold)
+def designs_of(gram: ResidualGram, fold: np.ndarray, features: PhotoFeatures | None = None) -> Designs:
+    return Designs(gram, features or features_of(len(gram)), fold)
 
 
 def mixed_errors(z: np.ndarray, weights: np.ndarray) -> np.ndarray:

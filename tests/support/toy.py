@@ -210,6 +210,7 @@ def write_toy_source(
     splits: Sequence[PredictionSplit] = ("oof", "test"),
     seconds: float = 1.0,
     recipe: dict[str, object] | None = None,
+    made_by: str | None = None,
 ) -> None:
     """Write a source through the prediction store's own function.
 
@@ -222,7 +223,7 @@ def write_toy_source(
     write = functools.partial(
         PredictionStore(toy.workspace, toy.index, lambda: toy.folds).write,
         name,
-        made_by=f"kit {'train' if by_fold else 'fill'} {name}",
+        made_by=made_by or f"kit {'train' if by_fold else 'fill'} {name}",
         recipe=recipe or {"kind": "experiment" if by_fold else "fill", "name": name},
         seconds=lambda: seconds,
     )

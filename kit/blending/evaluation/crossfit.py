@@ -7,7 +7,7 @@ Computes in float64.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from kit.competitions import score_scale
 from kit.core.array_reader import Rows
 from kit.core.parallel import cores
 from kit.core.progress import track
-from kit.data.index import Index
+from kit.data.index import Sample
 from kit.data.pack import Pack
 from kit.imaging.holes import RINGS, cut_boxes, rings_of
 
@@ -35,7 +35,7 @@ class Crossfit:
 
 
 def crossfit(
-    index: Index,
+    samples: Sequence[Sample],
     pack: Pack,
     photos: np.ndarray,
     values: Callable[[int], np.ndarray],
@@ -45,6 +45,7 @@ def crossfit(
     """Measure a blend on training photos.
 
     Args:
+        samples: all training photos of the pack.
         photos: `(P,)` positions.
         values: a photo's place among `photos` to its values, `(n, 3)` RGB, which may leave [0, 1]. Called by threads.
     """
@@ -55,7 +56,7 @@ def crossfit(
 
     def work(place: int) -> tuple[np.ndarray, ...]:
         photo = int(photos[place])
-        sample = index.train[photo]
+        sample = samples[photo]
         if not hasattr(local, "photo"):
             local.photo = np.empty((1, *pack.train_target.shape[1:]), np.uint8)
         truth = cut_boxes(target.read(photo, local.photo)[0], sample.boxes)

@@ -12,12 +12,8 @@ import numpy as np
 
 from kit.blending.grams.residual_gram import ResidualGram, residual_gram
 from kit.core.storage import digest_bytes, digest_of, sweep, to_json, writing
-from kit.core.workspace import Workspace
-from kit.data.folds import Folds
-from kit.data.index import Index
-from kit.data.pack import Pack
-from kit.data.prediction_store import read_predictions
 from kit.data.predictions import Predictions
+from kit.data.project import Project
 
 GRAM_VERSION = 4  # part of every cache key: raise it when the numbers change
 CACHE_BYTES = 1 << 30  # Grams kept on disk; the oldest go first
@@ -27,24 +23,17 @@ _ARRAYS = ("photos", "by_region", "region_sums", "region_counts")
 
 
 def cached_gram(
-    workspace: Workspace,
-    index: Index,
-    folds: Folds,
-    pack: Pack,
-    sources: Sequence[str],
-    *,
-    partial: bool = False,
-    workers: int | None = None,
+    project: Project, sources: Sequence[str], *, partial: bool = False, workers: int | None = None
 ) -> ResidualGram:
     """The Gram of these sources' OOF predictions, from disk when this very one has been made before.
 
     When one of some of them is there, one pass makes only the products with the others.
 
     Raises:
-        KitError: see `kit.data.predictions.read_predictions` and `residual_gram`.
+        KitError: see `PredictionStore.read` and `residual_gram`.
     """
-    predictions = [read_predictions(workspace, index, folds, source, "oof", partial=partial) for source in sources]
-    folder, base = workspace.blends / ".cache", _base(index, folds, pack)
+    predictions = [project.predictions.read(source, "oof", partial=partial) for source in sources]
+    folder, base = project.workspace.blends / ".cache", _base(project)
     wanted = [_identity(one) for one in predictions]
     path = folder / f"{digest_of([base, wanted])}.npz"
     found = _read(path, wanted)
@@ -52,21 +41,23 @@ def cached_gram(
         return found
     known = _best_part(folder, base, wanted)
     if known is None:
-        gram = residual_gram(index.train, pack, predictions, workers=workers)
+        gram = residual_gram(project.index.train, project.pack, predictions, workers=workers)
     else:
         order = [wanted.index(one) for one in known[0]]
         order += [k for k in range(len(wanted)) if k not in order]
-        gram = residual_gram(index.train, pack, [predictions[k] for k in order], known=known[1], workers=workers)
+        gram = residual_gram(
+            project.index.train, project.pack, [predictions[k] for k in order], known=known[1], workers=workers
+        )
         gram = gram.of_members(np.argsort(order).tolist())
     _write(path, gram, base, wanted)
     return gram
 
 
-def _base(index: Index, folds: Folds, pack: Pack) -> str:
-    """Names what all members share."""
-    arrays = (pack.train_extremes, pack.train_estimated)
+def _base(project: Project) -> str:
+    """Name what all members share."""
+    arrays = (project.pack.train_extremes, project.pack.train_estimated)
     extremes = [digest_bytes(np.ascontiguousarray(array).tobytes()) for array in arrays]
-    return digest_of([GRAM_VERSION, index.digest, folds.digest, extremes])
+    return digest_of([GRAM_VERSION, project.index.digest, project.folds.digest, extremes])
 
 
 def _identity(one: Predictions) -> list[Any]:

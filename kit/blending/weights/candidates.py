@@ -1,4 +1,7 @@
-"""The rungs of the ladder: ways of finding weights, from the simplest to the richest. A new one is a row in `RUNGS`."""
+"""Candidates: ways of finding weights, from the simplest to the richest. A new one is a row in `CANDIDATES`.
+
+To people a candidate is a rung of a ladder.
+"""
 
 from __future__ import annotations
 
@@ -8,97 +11,101 @@ from dataclasses import dataclass
 import numpy as np
 
 from kit.blending.grams.residual_gram import ResidualGram
-from kit.blending.weights.features import ONE, Facts, Term, feature_terms, region_terms, term_values
-from kit.blending.weights.linear import Regression, Shrunk, Solve, of_gram
-from kit.blending.weights.mixing import PIXELS, Recipe
+from kit.blending.weights.features import ONE, PhotoFeatures, Term, feature_terms, region_terms, term_values
+from kit.blending.weights.linear import Regression, RidgeSolver, Solve, unregularised
+from kit.blending.weights.mixing import PIXELS, WeightModel
 from kit.blending.weights.solvers import SOLVERS
 
-Terms = Callable[[Facts, np.ndarray], tuple[Term, ...]]
-"""Facts of the photos and `(P, R)` counts to the terms of a design."""
+Terms = Callable[[PhotoFeatures, np.ndarray], tuple[Term, ...]]
+"""Features of the photos and `(P, R)` counts to the terms of a design."""
 
 
 @dataclass(frozen=True)
-class Rung:
+class Candidate:
     """One way of finding weights."""
 
     name: str
     summary: str
     solve: Solve
-    terms: Terms = lambda facts, counts: (Term(ONE),)
+    terms: Terms = lambda features, counts: (Term(ONE),)
     compared_only: bool = False
-    """Not on the ladder: a rung that is there gives the same more exactly."""
+    """Never selected: another candidate gives the same more exactly."""
 
 
-RUNGS = {
-    rung.name: rung
-    for rung in (
-        Rung("single", "the best source alone", of_gram(SOLVERS["single"])),
-        Rung("mean", "equal weights", of_gram(SOLVERS["mean"])),
-        Rung("hill-climb", "greedy selection (Caruana 2004)", of_gram(SOLVERS["hill-climb"]), compared_only=True),
-        Rung("bagged", "greedy selection in bags (Caruana 2006)", of_gram(SOLVERS["bagged"]), compared_only=True),
-        Rung("simplex", "the best positive weights, exactly", of_gram(SOLVERS["simplex"])),
-        Rung("ridge", "weights of any sign, shrunk toward equal ones", Shrunk(intercept=False)),
-        Rung("intercept", "ridge, and a constant", Shrunk(intercept=True)),
-        Rung(
+CANDIDATES = {
+    candidate.name: candidate
+    for candidate in (
+        Candidate("single", "the best source alone", unregularised(SOLVERS["single"])),
+        Candidate("mean", "equal weights", unregularised(SOLVERS["mean"])),
+        Candidate(
+            "hill-climb", "greedy selection (Caruana 2004)", unregularised(SOLVERS["hill-climb"]), compared_only=True
+        ),
+        Candidate(
+            "bagged", "greedy selection in bags (Caruana 2006)", unregularised(SOLVERS["bagged"]), compared_only=True
+        ),
+        Candidate("simplex", "the best positive weights, exactly", unregularised(SOLVERS["simplex"])),
+        Candidate("ridge", "weights of any sign, shrunk toward equal ones", RidgeSolver(intercept=False)),
+        Candidate("intercept", "ridge, and a constant", RidgeSolver(intercept=True)),
+        Candidate(
             "features",
             "weights linear in depth, channel, class, size and contrast",
-            Shrunk(intercept=True),
+            RidgeSolver(intercept=True),
             feature_terms,
         ),
-        Rung(
+        Candidate(
             "regions",
             "weights for each ring and channel, shrunk to common ones",
-            Shrunk(intercept=True),
-            lambda facts, counts: region_terms(counts.shape[1]),
+            RidgeSolver(intercept=True),
+            lambda features, counts: region_terms(counts.shape[1]),
         ),
     )
 }
 STACK = "stack"
-"""The last rung, where a stacking network has been trained on the members: it is one member more."""
-STACK_RUNG = Rung(
+"""The last candidate, where a stacking network has been trained on the members: it is one member more."""
+STACK_CANDIDATE = Candidate(
     STACK,
     "regions, with a stacking network as one member more",
-    Shrunk(intercept=True),
-    lambda facts, counts: region_terms(counts.shape[1]),
+    RidgeSolver(intercept=True),
+    lambda features, counts: region_terms(counts.shape[1]),
 )
 AUTO = "auto"
 
 
-def rung_named(name: str) -> Rung:
-    """Look a rung up."""
-    return STACK_RUNG if name == STACK else RUNGS[name]
+def candidate_named(name: str) -> Candidate:
+    """Look a candidate up."""
+    return STACK_CANDIDATE if name == STACK else CANDIDATES[name]
 
 
 @dataclass(frozen=True)
 class Design:
-    """A rung's terms on its Gram, cut into folds."""
+    """A candidate's terms on its Gram, cut into folds."""
 
-    rung: Rung
+    candidate: Candidate
     terms: tuple[Term, ...]
     regression: Regression
 
-    def recipe(self, coefficients: np.ndarray) -> Recipe:
-        """These coefficients as data."""
+    def model(self, coefficients: np.ndarray) -> WeightModel:
+        """Return these coefficients as data."""
         rows = tuple(tuple(float(number) for number in row) for row in coefficients)
-        return Recipe(PIXELS, self.regression.values.shape[1], self.terms, rows)
+        return WeightModel(PIXELS, self.regression.values.shape[1], self.terms, rows)
 
 
 class Designs:
-    """The designs of all rungs on one set of photos; those with the same terms are made once."""
+    """The designs of all candidates on one set of photos; those with the same terms are made once."""
 
-    def __init__(self, gram: ResidualGram, facts: Facts, fold: np.ndarray) -> None:
+    def __init__(self, gram: ResidualGram, features: PhotoFeatures, fold: np.ndarray) -> None:
         """
         Args:
-            facts: of the Gram's photos.
+            features: of the Gram's photos.
             fold: `(P,)` int.
         """
-        self._gram, self._facts, self._fold = gram, facts, fold
+        self._gram, self._features, self._fold = gram, features, fold
         self._made: dict[tuple[Term, ...], Regression] = {}
 
-    def of(self, rung: Rung) -> Design:
-        """The design of one rung."""
-        terms = rung.terms(self._facts, self._gram.region_counts)
+    def of(self, candidate: Candidate) -> Design:
+        """Return the design of one candidate."""
+        terms = candidate.terms(self._features, self._gram.region_counts)
         if terms not in self._made:
-            values = term_values(terms, self._facts, self._gram.by_region.shape[1])
+            values = term_values(terms, self._features, self._gram.by_region.shape[1])
             self._made[terms] = Regression(self._gram, self._fold, values)
-        return Design(rung, terms, self._made[terms])
+        return Design(candidate, terms, self._made[terms])

@@ -16,9 +16,7 @@ import numpy as np
 from kit.competitions import score_scale
 from kit.core.parallel import cores
 from kit.core.progress import track
-from kit.core.workspace import Split
-from kit.data.index import Index
-from kit.data.pack import Pack
+from kit.data.index import Sample
 from kit.imaging.holes import RINGS
 
 ONE = "one"
@@ -26,8 +24,8 @@ CHANNELS = ("red", "green", "blue")
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What terms know of P photos."""
+class PhotoFeatures:
+    """What the weights of P photos may depend on."""
 
     klass: tuple[str, ...]
     """"" where the layout gives none."""
@@ -39,32 +37,35 @@ class Facts:
     def __len__(self) -> int:
         return len(self.klass)
 
-    def of(self, rows: np.ndarray) -> Facts:
+    def of(self, rows: np.ndarray) -> PhotoFeatures:
         """Those of some photos."""
         klass = tuple(self.klass[row] for row in rows)
-        return Facts(klass, self.scored[rows], self.contrast[rows])
+        return PhotoFeatures(klass, self.scored[rows], self.contrast[rows])
 
 
-def photo_facts(index: Index, pack: Pack, split: Split) -> Facts:
-    """The facts of all photos of a split, from what is known of them alone."""
-    photos = range(len(index.split(split)))
+def photo_features(samples: Sequence[Sample], images: np.ndarray, estimated: np.ndarray) -> PhotoFeatures:
+    """Return the features of all photos of a split, from what is known of them alone.
+
+    Args:
+        images: `(N, H, W, 3)` uint8, as given; estimated: `(N, 2, 3)`, extremes of the known pixels.
+    """
+    photos = range(len(samples))
     with ThreadPoolExecutor(cores()) as pool:
-        one = pool.map(lambda photo: facts_of(index, pack, split, photo), photos)
+        one = pool.map(lambda photo: features_of(samples[photo], images[photo], estimated[photo]), photos)
         found = list(track(one, "Contrast", len(photos), "photos"))
-    return Facts(
+    return PhotoFeatures(
         tuple(one.klass[0] for one in found),
         np.array([one.scored[0] for one in found], np.int64),
         np.array([one.contrast[0] for one in found], np.float64),
     )
 
 
-def facts_of(index: Index, pack: Pack, split: Split, photo: int) -> Facts:
-    """The facts of the photo at this position."""
-    sample = index.split(split)[photo]
+def features_of(sample: Sample, image: np.ndarray, estimated: np.ndarray) -> PhotoFeatures:
+    """Return the features of one photo, `(H, W, 3)` uint8 with extremes `(2, 3)`."""
     known = (~sample.hole).astype(np.uint8)
-    deviation = cv2.meanStdDev(pack.image(split)[photo], mask=known)[1][:, 0] / 255.0
-    contrast = float((deviation * score_scale(*pack.estimated(split)[photo])).mean())
-    return Facts((sample.klass,), np.array([sample.scored], np.int64), np.array([contrast]))
+    deviation = cv2.meanStdDev(image, mask=known)[1][:, 0] / 255.0
+    contrast = float((deviation * score_scale(*estimated)).mean())
+    return PhotoFeatures((sample.klass,), np.array([sample.scored], np.int64), np.array([contrast]))
 
 
 @dataclass(frozen=True)
@@ -75,13 +76,13 @@ class Term:
     centre: float = 0.0
     scale: float = 1.0
 
-    def values(self, facts: Facts, regions: int) -> np.ndarray:
+    def values(self, features: PhotoFeatures, regions: int) -> np.ndarray:
         """`(P, R)` float64; region `3 * ring + channel`."""
-        raw = _raw(self.name, facts, regions)
-        return np.broadcast_to((raw - self.centre) / self.scale, (len(facts), regions))
+        raw = _raw(self.name, features, regions)
+        return np.broadcast_to((raw - self.centre) / self.scale, (len(features), regions))
 
 
-def _raw(name: str, facts: Facts, regions: int) -> np.ndarray:
+def _raw(name: str, features: PhotoFeatures, regions: int) -> np.ndarray:
     """A term before it is centred, to be broadcast to `(P, R)`."""
     kind, _, of = name.partition(":")
     region = np.arange(regions)
@@ -95,12 +96,12 @@ def _raw(name: str, facts: Facts, regions: int) -> np.ndarray:
         return np.log2(_middle_of_rings())[region // 3][None]
     if kind == "class":
         # a photo of no known class is an average one
-        known = np.array([klass != "" for klass in facts.klass])
-        return np.where(known, np.array([klass == of for klass in facts.klass], np.float64), np.nan)[:, None]
+        known = np.array([klass != "" for klass in features.klass])
+        return np.where(known, np.array([klass == of for klass in features.klass], np.float64), np.nan)[:, None]
     if kind == "size":
-        return np.log2(facts.scored.astype(np.float64))[:, None]
+        return np.log2(features.scored.astype(np.float64))[:, None]
     if kind == "contrast":
-        return np.log(np.maximum(facts.contrast, 1e-3))[:, None]
+        return np.log(np.maximum(features.contrast, 1e-3))[:, None]
     raise ValueError(f"{name!r} is not a term")
 
 
@@ -114,19 +115,19 @@ def region_terms(regions: int) -> tuple[Term, ...]:
     return (Term(ONE), *(Term(f"region:{region}") for region in range(regions if regions > 1 else 0)))
 
 
-def feature_terms(facts: Facts, counts: np.ndarray) -> tuple[Term, ...]:
+def feature_terms(features: PhotoFeatures, counts: np.ndarray) -> tuple[Term, ...]:
     """Depth in the hole, channel, class, size of the hole and contrast of the photo, each with mean 0 and deviation 1.
 
     Args:
         counts: `(P, R)` values behind each photo and region: the weights of the mean.
     """
     regions = counts.shape[1]
-    names = [f"class:{klass}" for klass in sorted(set(facts.klass) - {""})] + ["size", "contrast"]
+    names = [f"class:{klass}" for klass in sorted(set(features.klass) - {""})] + ["size", "contrast"]
     if regions > 1:
         names += ["depth", *(f"channel:{channel}" for channel in CHANNELS)]
     terms = [Term(ONE)]
     for name in names:
-        raw = np.broadcast_to(_raw(name, facts, regions), counts.shape)
+        raw = np.broadcast_to(_raw(name, features, regions), counts.shape)
         there = np.isfinite(raw) & (counts > 0)
         if not there.any():
             continue
@@ -137,6 +138,6 @@ def feature_terms(facts: Facts, counts: np.ndarray) -> tuple[Term, ...]:
     return tuple(terms)
 
 
-def term_values(terms: Sequence[Term], facts: Facts, regions: int) -> np.ndarray:
+def term_values(terms: Sequence[Term], features: PhotoFeatures, regions: int) -> np.ndarray:
     """`(P, R, J)` float64; 0, the average, where a term is not known."""
-    return np.nan_to_num(np.stack([term.values(facts, regions) for term in terms], axis=2))
+    return np.nan_to_num(np.stack([term.values(features, regions) for term in terms], axis=2))

@@ -51,7 +51,7 @@ def photo_errors(gram: ResidualGram, values: np.ndarray, coefficients: np.ndarra
     return np.maximum((squares + 2.0 * c * linear + c**2 * gram.region_counts).sum(axis=1), 0.0)
 
 
-def of_gram(solver: Solver) -> Solve:
+def unregularised(solver: Solver) -> Solve:
     """A solver that knows the Gram alone: one term, no intercept."""
 
     def solve(moments_of_folds: np.ndarray) -> np.ndarray:
@@ -62,7 +62,7 @@ def of_gram(solver: Solver) -> Solve:
 
 
 @dataclass(frozen=True)
-class Shrunk:
+class RidgeSolver:
     """Least squares, shrunk in two steps: toward equal weights, and every term but the first toward none.
 
     How much is chosen by cross-validation over the training folds, which the scored fold is not one of. The penalties
@@ -82,9 +82,9 @@ class Shrunk:
         """Those that cross-validation over these folds chooses."""
         return self.known or _Problem(moments_of_folds, self.intercept).penalties()
 
-    def fixed(self, penalties: tuple[float, float]) -> Shrunk:
+    def fixed(self, penalties: tuple[float, float]) -> RidgeSolver:
         """The same with these penalties."""
-        return Shrunk(self.intercept, penalties)
+        return RidgeSolver(self.intercept, penalties)
 
 
 @dataclass(frozen=True)

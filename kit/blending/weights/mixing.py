@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kit.blending.weights.features import ONE, Facts, Term, term_values
+from kit.blending.weights.features import ONE, PhotoFeatures, Term, term_values
 from kit.data.index import Sample
 from kit.imaging.holes import RINGS, rings_of
 
@@ -15,7 +15,7 @@ PIXELS = "pixels"
 
 
 @dataclass(frozen=True)
-class Recipe:
+class WeightModel:
     """Weights linear in terms: everything that is needed to blend another photo."""
 
     domain: str
@@ -40,11 +40,11 @@ class Recipe:
         """One weight a member and no intercept: the same everywhere."""
         return len(self.terms) == 1 and not self.coefficients[0][-1]
 
-    def by_region(self, facts: Facts) -> np.ndarray:
+    def by_region(self, features: PhotoFeatures) -> np.ndarray:
         """Weights and intercept of each photo and region, `(P, R, K + 1)`."""
-        return np.asarray(term_values(self.terms, facts, self.regions) @ self.array)
+        return np.asarray(term_values(self.terms, features, self.regions) @ self.array)
 
-    def mean_weights(self, facts: Facts, counts: np.ndarray) -> np.ndarray:
+    def mean_weights(self, features: PhotoFeatures, counts: np.ndarray) -> np.ndarray:
         """`(K,)`, each member's weight on average over these photos' values; sums to one.
 
         Args:
@@ -53,16 +53,21 @@ class Recipe:
         if self.is_plain:
             return self.array[0, :-1]
         shares = counts / counts.sum()
-        return np.asarray(np.einsum("pr,prk->k", shares, self.by_region(facts))[:-1])
+        return np.asarray(np.einsum("pr,prk->k", shares, self.by_region(features))[:-1])
 
 
-def plain_recipe(weights: Sequence[float] | np.ndarray) -> Recipe:
+def plain_model(weights: Sequence[float] | np.ndarray) -> WeightModel:
     """One weight a member."""
-    return Recipe(PIXELS, 1, (Term(ONE),), (tuple(float(weight) for weight in [*weights, 0.0]),))
+    return WeightModel(PIXELS, 1, (Term(ONE),), (tuple(float(weight) for weight in [*weights, 0.0]),))
 
 
 def mix(
-    recipe: Recipe, coefficients: np.ndarray, values: np.ndarray, sample: Sample, facts: Facts, span: np.ndarray
+    model: WeightModel,
+    coefficients: np.ndarray,
+    values: np.ndarray,
+    sample: Sample,
+    features: PhotoFeatures,
+    span: np.ndarray,
 ) -> np.ndarray:
     """Blend one photo, `(n, 3)` float64 RGB; may leave [0, 1].
 
@@ -70,15 +75,15 @@ def mix(
     and an intercept is stretched back.
 
     Args:
-        coefficients: `(J, K + 1)`, the recipe's own, or those of a fold.
+        coefficients: `(J, K + 1)`, the model's own, or those of a fold.
         values: `(K, n, 3)` float32, or float16 as stored, RGB in [0, 1].
-        facts: of this one photo.
+        features: of this one photo.
         span: `(3,)`, highest less lowest value of each channel, as estimated for the photo.
     """
     from kit.blending.grams.kernel import HALVES  # numba takes a while to import
     from kit.blending.weights.kernel import mix_levels, numbers_of
 
-    weights = _by_level(recipe, coefficients, facts)
+    weights = _by_level(model, coefficients, features)
     if values.dtype == np.float16:
         values = numbers_of(values.view(np.uint16), HALVES)
     levels = np.zeros(values.shape[1], np.uint8)
@@ -87,28 +92,28 @@ def mix(
     return np.asarray(mix_levels(values, levels, np.ascontiguousarray(weights[..., :-1]), weights[..., -1] * span))
 
 
-def _by_level(recipe: Recipe, coefficients: np.ndarray, facts: Facts) -> np.ndarray:
+def _by_level(model: WeightModel, coefficients: np.ndarray, features: PhotoFeatures) -> np.ndarray:
     """One photo's weights and intercept, `(L, 3, K + 1)` by level and channel; one level where all are the same."""
     weights = coefficients
     if len(coefficients) > 1:
-        weights = (term_values(recipe.terms, facts, recipe.regions) @ coefficients)[0]
+        weights = (term_values(model.terms, features, model.regions) @ coefficients)[0]
     if len(weights) == 1:
         weights = np.repeat(weights, 3, axis=0)
     return weights.reshape(-1, 3, weights.shape[-1])
 
 
-def checked_recipe(recipe: Recipe, members: int) -> Recipe:
-    """The recipe itself, if it can be one.
+def checked_model(model: WeightModel, members: int) -> WeightModel:
+    """Return the model itself, if it can be one.
 
     Raises:
         ValueError: wrong shapes, values that are not finite, or weights that do not sum to one.
     """
-    array = recipe.array
-    if array.shape != (len(recipe.terms), members + 1) or not np.isfinite(array).all():
-        raise ValueError(f"coefficients of shape {array.shape} for {len(recipe.terms)} terms and {members} members")
+    array = model.array
+    if array.shape != (len(model.terms), members + 1) or not np.isfinite(array).all():
+        raise ValueError(f"coefficients of shape {array.shape} for {len(model.terms)} terms and {members} members")
     sums = array[:, :-1].sum(axis=1)
-    if recipe.terms[0] != Term(ONE) or abs(sums[0] - 1) > 1e-6 or np.abs(sums[1:]).max(initial=0.0) > 1e-6:
+    if model.terms[0] != Term(ONE) or abs(sums[0] - 1) > 1e-6 or np.abs(sums[1:]).max(initial=0.0) > 1e-6:
         raise ValueError(f"weights that sum to {sums.tolist()}")
-    if recipe.domain != PIXELS or recipe.regions not in (1, 3 * len(RINGS)):
-        raise ValueError(f"{recipe.regions} regions of {recipe.domain}")
-    return recipe
+    if model.domain != PIXELS or model.regions not in (1, 3 * len(RINGS)):
+        raise ValueError(f"{model.regions} regions of {model.domain}")
+    return model
