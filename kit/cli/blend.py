@@ -105,7 +105,7 @@ def _train_stack(project: Project, members: list[str], seed: int, force: bool) -
     from kit.learning.stacking import train_stack
 
     parts = project.workspace, project.index, project.folds, project.pack
-    train_stack(*parts, members, nested_weights(project, members), seed=seed, force=force)
+    train_stack(project, members, nested_weights(project, members), seed=seed, force=force)
 
 
 def _plots(workspace: Workspace, made: Blend, kind: str) -> list[Path]:

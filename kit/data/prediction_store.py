@@ -127,7 +127,9 @@ class PredictionStore:
             if not isinstance(recipe, dict) or recipe.get("kind") not in list(SourceKind):
                 raise DamagedStore(f"{path} is not the manifest that kit wrote. Delete it, then run the same again.")
             return SourceKind(recipe["kind"])
-        return SourceKind.EXPERIMENT if (self.workspace.runs / name).is_dir() else None
+        # a stack's run folder holds no experiment, and may be there before its predictions
+        trained = any((self.workspace.runs / name).glob("*/experiment.json"))
+        return SourceKind.EXPERIMENT if trained else None
 
     def claim_name(self, name: str, kind: SourceKind, *, hint: str) -> None:
         """Check that a source (or a blend) of this kind may be stored under this name.

@@ -8,11 +8,11 @@ like any other, nested by fold, and has to earn its place in a blend.
 settings   what a stack is made of, its recipe and name
 network    the network
 inputs     all photos at its size, in a file
-training   one fold's network
+train      one fold's network
 stack      all folds, into the prediction store
 """
 
-from kit.learning.stacking.settings import KIND, StackSettings, find_stack, stack_name, stack_recipe
+from kit.learning.stacking.settings import StackSettings, stack_name, stack_recipe
 from kit.learning.stacking.stack import train_stack
 
-__all__ = ["KIND", "StackSettings", "find_stack", "stack_name", "stack_recipe", "train_stack"]
+__all__ = ["StackSettings", "stack_name", "stack_recipe", "train_stack"]

@@ -19,24 +19,22 @@ from kit.competitions import score_scale, to_score_space
 from kit.core.array_reader import Rows
 from kit.core.progress import progress
 from kit.core.storage import map_array, read_json, write_json, writing_folder
-from kit.core.workspace import PredictionSplit, Workspace
-from kit.data.folds import Folds
-from kit.data.index import Index, Sample
+from kit.core.workspace import PredictionSplit
+from kit.data.index import Sample
 from kit.data.pack import Pack
-from kit.data.prediction_store import photo_split, read_predictions
+from kit.data.prediction_store import SPLITS, photo_split
 from kit.data.predictions import Predictions
+from kit.data.project import Project
 from kit.errors import StoreError
 from kit.imaging.holes import border_distances, scored_pixels
 from kit.imaging.images import resize
 from kit.learning.stacking.network import Views
 from kit.learning.stacking.settings import MADE_BY
 
-SPLITS: tuple[PredictionSplit, ...] = ("oof", "test")
-
 
 @dataclass(frozen=True)
-class Split:
-    """One split's photos at a stack's size, and its members at full size."""
+class StackInputs:
+    """The photos of one split at a stack's size, and its members at full size."""
 
     samples: tuple[Sample, ...]
     members: list[Predictions]
@@ -47,15 +45,15 @@ class Split:
     """`(N, 3)` float64, by how much score space stretches each photo's channels."""
 
     def read(self, photos: np.ndarray) -> torch.Tensor:
-        """These photos' channels, `(n, C, S, S)` float32."""
+        """Read these photos' channels, `(n, C, S, S)` float32."""
         rows = np.empty((len(photos), *self.shape), np.float16)
-        for place, photo in enumerate(photos):
-            self.stored.read(int(photo), rows[place : place + 1])
+        for row, photo in enumerate(photos):
+            self.stored.read(int(photo), rows[row : row + 1])
         return torch.from_numpy(rows).float()
 
 
-def sum_of(values: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
-    """Weighted sum in float64, the same bits whatever the values' shape."""
+def weighted_sum(values: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
+    """Return the weighted sum in float64, the same bits whatever the values' shape."""
     total = values[0] * np.float64(weights[0])
     for one, weight in zip(values[1:], weights[1:], strict=True):
         total += one * np.float64(weight)
@@ -63,7 +61,7 @@ def sum_of(values: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
 
 
 def views_of(stored: torch.Tensor, base: torch.Tensor) -> Views:
-    """What a fold's network sees of photos read by `Split.read`.
+    """Return what a fold's network sees of photos read by `StackInputs.read`.
 
     Args:
         stored: `(N, C, S, S)` float32.
@@ -77,54 +75,52 @@ def views_of(stored: torch.Tensor, base: torch.Tensor) -> Views:
 
 
 def truth_of(stored: torch.Tensor, members: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """How often pixels are scored `(N, 1, S, S)` and what the photo `(N, 3, S, S)` is, the truth in the holes."""
+    """Return how often pixels are scored `(N, 1, S, S)` and the photo `(N, 3, S, S)` with the truth in its holes."""
     after = 3 * members
     return stored[:, after + 5 : after + 6], stored[:, after : after + 3] + stored[:, after + 6 : after + 9]
 
 
 def open_inputs(
-    workspace: Workspace, index: Index, folds: Folds, pack: Pack, members: Sequence[str], folder: Path, size: int
-) -> dict[PredictionSplit, Split]:
-    """The photos of both splits at `size`, from `folder` if they are there, else made.
+    project: Project, members: Sequence[str], folder: Path, size: int
+) -> dict[PredictionSplit, StackInputs]:
+    """Open the photos of both splits at `size` in `folder`; make them if they are not there.
 
     Raises:
         PredictionsError: a member's value is not finite.
     """
-    predictions = {
-        split: [read_predictions(workspace, index, folds, one, split) for one in members] for split in SPLITS
-    }
+    predictions = {split: [project.predictions.read(name, split) for name in members] for split in SPLITS}
     stamp = {
-        "index": index.digest,
+        "index": project.index.digest,
         "size": size,
-        "members": {split: [one.digest for one in found] for split, found in predictions.items()},
+        "members": {split: [member.digest for member in read] for split, read in predictions.items()},
     }
     if not _is_there(folder, stamp):
-        _make(index, pack, predictions, folder, size, stamp)
-    return {split: _opened(index, pack, found, folder, split) for split, found in predictions.items()}
+        _make(project, predictions, folder, size, stamp)
+    return {split: _opened(project, read, folder, split) for split, read in predictions.items()}
 
 
 def _is_there(folder: Path, stamp: dict[str, Any]) -> bool:
     try:
-        return read_json(folder / "manifest.json", made_by=MADE_BY) == stamp
+        return bool(read_json(folder / "manifest.json", made_by=MADE_BY) == stamp)
     except StoreError:
         return False
 
 
-def _opened(index: Index, pack: Pack, members: list[Predictions], folder: Path, split: PredictionSplit) -> Split:
+def _opened(project: Project, members: list[Predictions], folder: Path, split: PredictionSplit) -> StackInputs:
     array = map_array(folder / f"{split}.npy", made_by=f"{MADE_BY} --force")
-    low, high = np.asarray(pack.estimated(photo_split(split))).transpose(1, 0, 2)
-    samples = index.split(photo_split(split))
-    return Split(samples, members, Rows(array), array.shape[1:], score_scale(low, high))
+    low, high = np.asarray(project.pack.estimated(photo_split(split))).transpose(1, 0, 2)
+    samples = project.index.split(photo_split(split))
+    return StackInputs(samples, members, Rows(array), array.shape[1:], score_scale(low, high))
 
 
 def _make(
-    index: Index,
-    pack: Pack,
+    project: Project,
     predictions: dict[PredictionSplit, list[Predictions]],
     path: Path,
     size: int,
     stamp: dict[str, Any],
 ) -> None:
+    index, pack = project.index, project.pack
     total = len(index.train) + len(index.test)
     with writing_folder(path) as folder, progress("Preparing the stack's photos", total, "photos") as bar:
         for split, members in predictions.items():

@@ -80,9 +80,9 @@ def _stacked(views: Views, contrast: torch.Tensor) -> torch.Tensor:
     """The network's input `(N, 8 + 3K, S, S)`: everything in units of the photo's contrast."""
     photo = (views.blend - views.blend.mean((1, 2, 3), keepdim=True)) / contrast
     differ = views.deviations.flatten(1, 2) * (_GAIN / contrast)
-    spread = views.deviations.square().mean((1, 2)).sqrt()[:, None] * (_GAIN / contrast)
+    diversity = views.deviations.square().mean((1, 2)).sqrt()[:, None] * (_GAIN / contrast)
     count, size = len(photo), photo.shape[-1]
     line = torch.linspace(-1, 1, size, device=photo.device)
     places = torch.stack([line[:, None].expand(size, size), line[None, :].expand(size, size)])
-    parts = [photo, views.hole, places.expand(count, -1, -1, -1), views.distance, spread, differ]
+    parts = [photo, views.hole, places.expand(count, -1, -1, -1), views.distance, diversity, differ]
     return torch.cat(parts, 1).contiguous(memory_format=torch.channels_last)

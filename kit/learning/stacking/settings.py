@@ -1,4 +1,4 @@
-"""What a stack is made of and how it is named. Knows names, numbers and digests; no tensor."""
+"""The settings of a stack, its recipe and its name. Knows names, numbers and digests; no tensor."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 
 from kit.core.storage import digest_of
-from kit.core.workspace import Workspace, checked_name
 from kit.data.folds import Folds
-from kit.data.index import Index
-from kit.data.prediction_store import list_sources, read_manifest, read_predictions
-from kit.errors import Mismatch, StoreError, UsageError
+from kit.data.prediction_store import SPLITS, SourceKind
+from kit.data.project import Project
+from kit.errors import Mismatch, UsageError
 
-KIND = "stack"
+KIND = SourceKind.STACK.value
 MADE_BY = "kit blend --stack"
 VERSION = 1
 """Of everything that decides a stack's values: another one is another recipe."""
@@ -25,7 +24,7 @@ _DIGITS = 6  # of base weights: solvers on two machines agree to these, and then
 
 @dataclass(frozen=True)
 class StackSettings:
-    """How the networks of a stack are built and trained."""
+    """Describe how the networks of a stack are built and trained."""
 
     size: int = 32
     """Height and width of what the network sees; its output has half of it."""
@@ -71,7 +70,7 @@ class StackSettings:
 
 
 def sorted_members(members: Sequence[str], base: np.ndarray, folds: Folds) -> tuple[list[str], np.ndarray]:
-    """Members by name, and their `(k, K)` weights in that order, rounded so that each row still sums to one.
+    """Sort members by name, and their `(k, K)` weights with them, rounded so that each row still sums to one.
 
     Raises:
         UsageError: fewer than two members, one named twice, or weights of another shape, not finite, or of another sum.
@@ -99,24 +98,19 @@ def sorted_members(members: Sequence[str], base: np.ndarray, folds: Folds) -> tu
 
 
 def stack_recipe(
-    workspace: Workspace,
-    index: Index,
-    folds: Folds,
+    project: Project,
     members: Sequence[str],
     base: np.ndarray,
     *,
     settings: StackSettings = StackSettings(),
     seed: int = 0,
 ) -> dict[str, Any]:
-    """What a stack is: members with the digests of their OOF and test values, base weights, settings and seed.
+    """Return what decides a stack: members with the digests of their OOF and test values, base weights, settings, seed.
 
-    The order of the members makes no difference. Raises as `sorted_members` and `read_predictions` do.
+    The order of the members makes no difference. Raises as `sorted_members` and `PredictionStore.read` do.
     """
-    names, weights = sorted_members(members, base, folds)
-    digests = {
-        name: [read_predictions(workspace, index, folds, name, split).digest for split in ("oof", "test")]
-        for name in names
-    }
+    names, weights = sorted_members(members, base, project.folds)
+    digests = {name: [project.predictions.read(name, split).digest for split in SPLITS] for name in names}
     return {
         "kind": KIND,
         "members": digests,
@@ -128,38 +122,18 @@ def stack_recipe(
 
 
 def stack_name(recipe: dict[str, Any]) -> str:
-    """`stack-` and eight digits of the recipe's digest."""
+    """Return `stack-` and eight digits of the recipe's digest."""
     return f"{KIND}-{digest_of(recipe)[:8]}"
 
 
-def find_stack(workspace: Workspace, folds: Folds, members: Sequence[str] | None = None) -> list[str]:
-    """Names of the stacks among the sources, sorted; only those of exactly these members, in any order, if given."""
-    found = []
-    for name in list_sources(workspace):
-        recipe = recipe_of_source(workspace, folds, name)
-        if recipe and recipe.get("kind") == KIND and (members is None or set(recipe["members"]) == set(members)):
-            found.append(name)
-    return found
+def claim_stack_name(project: Project, name: str, recipe: dict[str, Any], *, force: bool) -> None:
+    """Check that this stack may be stored under this name.
 
-
-def recipe_of_source(workspace: Workspace, folds: Folds, name: str) -> dict[str, Any] | None:
-    """The recipe of a source's first OOF part that can be read, or None."""
-    for fold in (None, *range(folds.k)):
-        try:
-            manifest = read_manifest(workspace, name, "oof", fold)
-        except StoreError:  # reading its values will say so
-            continue
-        if manifest is not None:
-            return manifest["recipe"]
-    return None
-
-
-def check_name_is_free(workspace: Workspace, folds: Folds, name: str, recipe: dict[str, Any], *, force: bool) -> None:
-    """Raise `Mismatch` when `name` is another kind of source, or, without `force`, a stack of another recipe."""
-    found = recipe_of_source(workspace, folds, checked_name("The source", name))
-    if found is None or digest_of(found) == digest_of(recipe):
-        return
-    if found.get("kind") != KIND:
-        raise Mismatch(f"{name} is a source that is no stack. Store the stack under another name.")
-    if not force:
+    Raises:
+        UsageError: the name belongs to something else than a stack.
+        Mismatch: it belongs to a stack of another recipe, and is not to be replaced.
+    """
+    project.predictions.claim_name(name, SourceKind.STACK, hint="Store the stack under another name.")
+    manifests = [project.predictions.manifest(name, "oof", fold) for fold in range(project.folds.k)]
+    if not force and any(found and digest_of(found["recipe"]) != digest_of(recipe) for found in manifests):
         raise Mismatch(f"{name} is a stack of other members, weights or settings. Replace it: {MADE_BY} --force")

@@ -16,17 +16,15 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from kit.core.storage import digest_file, digest_of, only_one, read_json, write_json, writing
-from kit.core.workspace import PredictionSplit, Workspace
-from kit.data.folds import Folds
-from kit.data.index import Index
-from kit.data.pack import Pack
-from kit.data.prediction_store import is_done, write_part
+from kit.core.workspace import PredictionSplit
+from kit.data.prediction_store import SPLITS
+from kit.data.project import Project
 from kit.errors import StoreError, TrainingError, UsageError
-from kit.learning.stacking.inputs import SPLITS, Split, open_inputs
+from kit.learning.stacking.inputs import StackInputs, open_inputs
 from kit.learning.stacking.settings import (
     MADE_BY,
     StackSettings,
-    check_name_is_free,
+    claim_stack_name,
     sorted_members,
     stack_name,
     stack_recipe,
@@ -38,10 +36,7 @@ from kit.pretrained.devices import device_named
 
 
 def train_stack(
-    workspace: Workspace,
-    index: Index,
-    folds: Folds,
-    pack: Pack,
+    project: Project,
     members: Sequence[str],
     base: np.ndarray,
     *,
@@ -63,33 +58,33 @@ def train_stack(
         device: `cpu`, `cuda` ...; by default a GPU where there is one.
 
     Raises:
-        UsageError: members, weights or size that cannot be.
+        UsageError: members, weights or size that cannot be, or the name belongs to something else.
         MissingStep: a member lacks folds.
         PredictionsError: a member's value is not finite.
-        Mismatch: the name is another source's.
+        Mismatch: the name is that of another stack.
         TrainingError: the loss is no longer finite, or there is no such device.
     """
-    recipe = stack_recipe(workspace, index, folds, members, base, settings=settings, seed=seed)
-    smallest = min(min(sample.height, sample.width) for sample in (*index.train, *index.test))
+    recipe = stack_recipe(project, members, base, settings=settings, seed=seed)
+    smallest = min(min(sample.height, sample.width) for sample in (*project.index.train, *project.index.test))
     if settings.size > smallest:
         raise UsageError(f"A stack's size of {settings.size} is larger than a photo's side of {smallest}.")
     name = name or stack_name(recipe)
-    check_name_is_free(workspace, folds, name, recipe, force=force)
-    names, weights = sorted_members(members, base, folds)
-    one = _Stack(workspace, index, folds, name, recipe, settings, seed, device_named(device or "auto"))
-    with only_one(one.folder, MADE_BY):
-        todo = [fold for fold in range(folds.k) if force or not one.is_done(fold)]
+    claim_stack_name(project, name, recipe, force=force)
+    names, weights = sorted_members(members, base, project.folds)
+    stack = _Stack(project, name, recipe, settings, seed, device_named(device or "auto"))
+    with only_one(stack.folder, MADE_BY):
+        todo = [fold for fold in range(project.folds.k) if force or not stack.is_done(fold)]
         if todo:
-            inputs = open_inputs(workspace, index, folds, pack, names, one.folder / "inputs", settings.size)
+            inputs = open_inputs(project, names, stack.folder / "inputs", settings.size)
             if force:
-                one.forget()
+                stack.forget()
             try:
                 for fold in todo:
-                    one.make(fold, inputs, weights[fold])
+                    stack.make(fold, inputs, weights[fold])
             except TrainingError:  # it would diverge again
-                shutil.rmtree(one.folder / "inputs", ignore_errors=True)
+                shutil.rmtree(stack.folder / "inputs", ignore_errors=True)
                 raise
-        shutil.rmtree(one.folder / "inputs", ignore_errors=True)  # gigabytes that can be made again
+        shutil.rmtree(stack.folder / "inputs", ignore_errors=True)  # gigabytes that can be made again
     return name
 
 
@@ -97,9 +92,7 @@ def train_stack(
 class _Stack:
     """One stack and where it lives."""
 
-    workspace: Workspace
-    index: Index
-    folds: Folds
+    project: Project
     name: str
     recipe: dict[str, Any]
     settings: StackSettings
@@ -108,43 +101,39 @@ class _Stack:
 
     @property
     def folder(self) -> Path:
-        return self.workspace.runs / self.name
+        return self.project.workspace.runs / self.name
 
     def is_done(self, fold: int) -> bool:
-        return all(
-            is_done(self.workspace, self.index, self.name, split, self.recipe, folds=self.folds, fold=fold)
-            for split in SPLITS
-        )
+        store = self.project.predictions
+        return all(store.is_done(self.name, split, self.recipe, fold=fold) for split in SPLITS)
 
     def forget(self) -> None:
-        """Give up what was trained under this name."""
-        for fold in range(self.folds.k):
-            shutil.rmtree(self.workspace.run(self.name, fold), ignore_errors=True)
+        """Delete what was trained under this name."""
+        for fold in range(self.project.folds.k):
+            shutil.rmtree(self.project.workspace.run(self.name, fold), ignore_errors=True)
 
-    def make(self, fold: int, inputs: dict[PredictionSplit, Split], base: np.ndarray) -> None:
+    def make(self, fold: int, inputs: dict[PredictionSplit, StackInputs], base: np.ndarray) -> None:
         """Train one fold and store what it predicts."""
-        started = time.perf_counter()
+        started, folds = time.perf_counter(), self.project.folds
         network = self._network(fold, inputs["oof"], base)
         for split in SPLITS:
-            photos = self.folds.valid_positions(fold) if split == "oof" else np.arange(len(self.index.test))
+            photos = folds.valid_positions(fold) if split == "oof" else np.arange(len(self.project.index.test))
             title = f"Stacking {self.name}, fold {fold} ({split})"
-            write_part(
-                self.workspace,
-                self.index,
+            self.project.predictions.write(
                 self.name,
                 split,
                 predict(network, inputs[split], photos, base, settings=self.settings, title=title),
                 made_by=MADE_BY,
                 recipe=self.recipe,
-                folds=self.folds,
                 fold=fold,
                 seconds=functools.partial(_since, started),
             )
 
-    def _network(self, fold: int, split: Split, base: np.ndarray) -> nn.Module:
-        """Trained now, or by a run that was killed before it had predicted."""
-        folder = self.workspace.run(self.name, fold)
-        stamp = {"recipe": digest_of(self.recipe), "index": self.index.digest, "folds": self.folds.digest, "fold": fold}
+    def _network(self, fold: int, inputs: StackInputs, base: np.ndarray) -> nn.Module:
+        """Train the network, or load it after a run that was killed before it had predicted."""
+        project, folder = self.project, self.project.workspace.run(self.name, fold)
+        digests = {"index": project.index.digest, "folds": project.folds.digest}
+        stamp = {"recipe": digest_of(self.recipe), **digests, "fold": fold}
         network = new_network(len(base), self.settings, self.seed, self.device)
         if _load(network, folder, stamp):
             return network
@@ -155,8 +144,8 @@ class _Stack:
             keep_freed_memory()
         title = f"Training {self.name}, fold {fold}"
         trained = train_network(
-            split,
-            self.folds.train_positions(fold),
+            inputs,
+            project.folds.train_positions(fold),
             base,
             settings=self.settings,
             seed=self.seed,
@@ -175,8 +164,8 @@ class _Stack:
 def _load(network: nn.Module, folder: Path, stamp: dict[str, Any]) -> bool:
     """Load the weights of a fold that was trained to the end; False when there are none."""
     path = folder / "model.safetensors"
-    found = _stored(folder / "stack.json")
-    if found.get("stamp") != stamp or not path.is_file() or found.get("weights") != digest_file(path):
+    stored = _stored(folder / "stack.json")
+    if stored.get("stamp") != stamp or not path.is_file() or stored.get("weights") != digest_file(path):
         return False
     network.load_state_dict(load_file(path))
     return True

@@ -1,4 +1,8 @@
-"""One fold's network: trained on the photos of all other folds, resumed after a kill. Knows no member by name."""
+"""Train the network of one fold on the photos of all other folds, resumed after a kill. Knows no member by name.
+
+It has a loop of its own: the engine of `kit.learning.training` runs an `Experiment` on photos that it crops and fills,
+and would need a second kind of batch, schedule, measurement and checkpoint for the sixty lines that are saved here.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ from kit.core.progress import progress
 from kit.errors import TrainingError
 from kit.imaging.holes import scored_pixels
 from kit.learning.datasets.batches import order_of_epoch, uniforms
-from kit.learning.stacking.inputs import Split, sum_of, truth_of, views_of
+from kit.learning.stacking.inputs import StackInputs, truth_of, views_of, weighted_sum
 from kit.learning.stacking.network import StackNetwork, Views
 from kit.learning.stacking.settings import StackSettings
 from kit.learning.training.checkpoints import load_checkpoint, save_checkpoint
@@ -29,7 +33,7 @@ CHUNK = 32  # photos predicted at once
 
 @dataclass
 class _State:
-    """All that changes while training."""
+    """Everything that changes while training."""
 
     model: nn.Module
     average: nn.Module
@@ -52,15 +56,16 @@ class _State:
 
 
 def new_network(members: int, settings: StackSettings, seed: int, device: torch.device) -> nn.Module:
-    """The network before the first step; the same for the same arguments."""
+    """Build the network before the first step; the same for the same arguments."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = StackNetwork(members, settings)
-    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
 
 
 def train_network(
-    split: Split,
+    inputs: StackInputs,
     positions: np.ndarray,
     base: np.ndarray,
     *,
@@ -73,7 +78,7 @@ def train_network(
     """Train on these photos alone; checkpoints go to `folder`, and are resumed from there.
 
     Args:
-        split: the training photos.
+        inputs: the training photos.
         positions: `(n,)` int, which of them the network may see.
         base: `(K,)`, weights of the linear blend under it.
 
@@ -87,7 +92,7 @@ def train_network(
     with torch.random.fork_rng(generators), progress(title, settings.epochs * steps, "steps") as bar:
         bar.start_at(state.epoch * steps)
         while state.epoch < settings.epochs:
-            loss = _epoch(state, split, positions, weights, settings, seed, bar.update)
+            loss = _epoch(state, inputs, positions, weights, settings, seed, bar.update)
             _check(loss, state, title)
             state.epoch += 1
             save_checkpoint(folder, state.epoch, state.state_dict())
@@ -95,7 +100,7 @@ def train_network(
 
 
 def _state(members: int, settings: StackSettings, seed: int, device: torch.device, folder: Path) -> _State:
-    """As it was left, or new."""
+    """Load the state as it was left, or make a new one."""
     model = new_network(members, settings, seed, device)
     groups = [
         {"params": [one for one in model.parameters() if one.ndim > 1], "weight_decay": settings.weight_decay},
@@ -110,25 +115,28 @@ def _state(members: int, settings: StackSettings, seed: int, device: torch.devic
 
 def _epoch(
     state: _State,
-    split: Split,
+    inputs: StackInputs,
     positions: np.ndarray,
     base: torch.Tensor,
     settings: StackSettings,
     seed: int,
-    tell: Callable[[], None],
+    on_step: Callable[[], None],
 ) -> float:
-    """One pass over the photos; their mean loss. All that is random is a function of (seed, epoch, photo or step)."""
+    """Pass once over the photos and return their mean loss.
+
+    All that is random is a function of (seed, epoch, photo or step).
+    """
     steps = math.ceil(len(positions) / settings.batch_size)
     total = torch.zeros((), device=base.device)
     draws = uniforms(seed, state.epoch, 0, (int(positions.max()) + 1, 2 + len(base)))
     order = positions[order_of_epoch(seed, state.epoch, len(positions))]
     for step in range(steps):
         photos = order[step * settings.batch_size : (step + 1) * settings.batch_size]
-        made = state.epoch * steps + step
-        torch.manual_seed(seed * 1_000_003 + made)  # of dropout
-        _set_rate(state.optimizer, settings, made / (settings.epochs * steps))
-        total += _step(state, split, photos, base, draws[photos], settings, made) * len(photos)
-        tell()
+        global_step = state.epoch * steps + step
+        torch.manual_seed(seed * 1_000_003 + global_step)  # of dropout
+        _set_rate(state.optimizer, settings, global_step / (settings.epochs * steps))
+        total += _step(state, inputs, photos, base, draws[photos], settings, global_step) * len(photos)
+        on_step()
     return float(total) / len(positions)
 
 
@@ -141,24 +149,24 @@ def _set_rate(optimizer: torch.optim.Optimizer, settings: StackSettings, share: 
 
 def _step(
     state: _State,
-    split: Split,
+    inputs: StackInputs,
     photos: np.ndarray,
     base: torch.Tensor,
     draws: np.ndarray,
     settings: StackSettings,
-    made: int,
+    global_step: int,
 ) -> torch.Tensor:
-    """One step; the loss, not yet read."""
-    stored = split.read(photos).to(device=base.device, non_blocking=True)
-    scale = torch.from_numpy(split.scale[photos].astype(np.float32)).to(base.device)
+    """Make one step and return the loss, not yet read."""
+    stored = inputs.read(photos).to(device=base.device, non_blocking=True)
+    scale = torch.from_numpy(inputs.scale[photos].astype(np.float32)).to(base.device)
     drawn = torch.from_numpy(draws).to(base.device)
     state.model.train()
     loss = stack_loss(state.model, stored, base, scale, drawn, settings)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(state.model.parameters(), settings.clip)
     state.optimizer.step()
     state.optimizer.zero_grad(set_to_none=True)
-    update_average(state.average, state.model, settings.ema, made)
+    update_average(state.average, state.model, settings.ema, global_step)
     return loss.detach()
 
 
@@ -170,7 +178,7 @@ def stack_loss(
     draws: torch.Tensor,
     settings: StackSettings,
 ) -> torch.Tensor:
-    """Mean over photos of each photo's mean squared error in score space, over scored pixels.
+    """Return the mean over photos of each photo's mean squared error in score space, over scored pixels.
 
     Args:
         stored: `(N, C, S, S)` float32, see `kit.learning.stacking.inputs`.
@@ -201,7 +209,7 @@ _ORDERS = torch.tensor([[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [
 def _permuted(
     stored: torch.Tensor, scale: torch.Tensor, draws: torch.Tensor, members: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Red, green and blue of each photo in one of their six orders."""
+    """Put red, green and blue of each photo into one of their six orders."""
     order = _ORDERS.to(stored.device)[(draws * 6).long()]
     after = 3 * members + 3
     groups = [3 * group + order for group in range(members + 1)]
@@ -212,7 +220,7 @@ def _permuted(
 
 
 def residual_of(output: torch.Tensor, views: Views) -> torch.Tensor:
-    """What a network's output adds to the linear blend, `(N, 3, S, S)`.
+    """Return what a network's output adds to the linear blend, `(N, 3, S, S)`.
 
     Weights that vary over the photo act on the deviations as they are here, not at full size: their fine grain would
     be weighted by what was learnt of the smooth part, and scored worse when it was tried.
@@ -235,29 +243,36 @@ def _check(loss: float, state: _State, title: str) -> None:
 
 @torch.no_grad()
 def predict(
-    network: nn.Module, split: Split, positions: np.ndarray, base: np.ndarray, *, settings: StackSettings, title: str
+    network: nn.Module,
+    inputs: StackInputs,
+    positions: np.ndarray,
+    base: np.ndarray,
+    *,
+    settings: StackSettings,
+    title: str,
 ) -> Iterator[np.ndarray]:
-    """The scored pixels of these photos in order, `(n, 3)` float32: linear blend and residual at full size."""
+    """Yield the scored pixels of each photo, `(n, 3)` float32: linear blend and residual at full size."""
     network.eval()
     device = next(network.parameters()).device
     weights = torch.from_numpy(base.astype(np.float32)).to(device)
     with progress(title, len(positions), "photos") as bar:
         for start in range(0, len(positions), CHUNK):
             photos = positions[start : start + CHUNK]
-            views = views_of(split.read(photos).to(device), weights)
+            views = views_of(inputs.read(photos).to(device), weights)
             output = network(views)
             if settings.flip:
                 mirrored = torch.ones(len(photos), dtype=torch.bool, device=device)
                 output = (output + network(views.flipped(mirrored)).flip(-1)) / 2
             residuals = settings.shrink * residual_of(output.float(), views).cpu()
             for photo, residual in zip(photos, residuals, strict=True):
-                yield _at_full_size(split, int(photo), residual, base)
+                yield _at_full_size(inputs, int(photo), residual, base)
                 bar.update()
 
 
-def _at_full_size(split: Split, photo: int, residual: torch.Tensor, base: np.ndarray) -> np.ndarray:
-    sample = split.samples[photo]
+def _at_full_size(inputs: StackInputs, photo: int, residual: torch.Tensor, base: np.ndarray) -> np.ndarray:
+    sample = inputs.samples[photo]
     rows, columns = scored_pixels(sample.boxes)
     full = F.interpolate(residual[None], size=(sample.height, sample.width), mode="bilinear")[0].numpy()
-    blend = sum_of([one.values(photo) for one in split.members], base)
-    return np.clip(blend + full[:, rows, columns].T, 0.0, 1.0).astype(np.float32)
+    blend = weighted_sum([one.values(photo) for one in inputs.members], base)
+    values: np.ndarray = np.clip(blend + full[:, rows, columns].T, 0.0, 1.0).astype(np.float32)
+    return values
