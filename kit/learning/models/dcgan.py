@@ -43,7 +43,8 @@ class DCGANGenerator(nn.Module):
         """`(N, latent)` to `(N, 3, S, S)` in [-1, 1]."""
         # a convolution of one pixel is a product: oneDNN takes ten times as long over it
         first = noise @ self.project.weight.flatten(1)
-        return self.layers(first.view(len(noise), -1, 4, 4).contiguous(memory_format=torch.channels_last))
+        y: torch.Tensor = self.layers(first.view(len(noise), -1, 4, 4).contiguous(memory_format=torch.channels_last))
+        return y
 
 
 class DCGANDiscriminator(nn.Module):
@@ -70,7 +71,8 @@ class DCGANDiscriminator(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`(N, 3, S, S)` to `(N,)`."""
-        return self.layers(x).flatten()
+        y: torch.Tensor = self.layers(x).flatten()
+        return y
 
 
 def _doublings(size: int) -> int:

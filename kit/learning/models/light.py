@@ -121,7 +121,8 @@ class _Injected(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.stage(x)
-        return y + self.bring(F.interpolate(self.condition, size=y.shape[2:], mode="area"))
+        output: torch.Tensor = y + self.bring(F.interpolate(self.condition, size=y.shape[2:], mode="area"))
+        return output
 
 
 def _inject(encoder: nn.Module, name: str, channels: int, frozen: bool) -> _Injected:

@@ -77,7 +77,8 @@ class PlainUNet(nn.Module):
         for up, decode in zip(reversed(self.up), reversed(self.decoder), strict=True):
             # the 1x1 convolution first: there are a quarter of the places
             features = decode(F.interpolate(up(features), scale_factor=2.0, mode="nearest") + skips.pop())
-        return self.head(features, x)
+        y: torch.Tensor = self.head(features, x)
+        return y
 
 
 def _residual_blocks(width: int, count: int) -> nn.Sequential:

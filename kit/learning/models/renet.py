@@ -37,4 +37,5 @@ class ReNet(nn.Module):
             places = features.unflatten(1, along.shape[1:3])
         # an even number of sweeps: rows come first again
         features = places.permute(1, 3, 0, 2).contiguous(memory_format=torch.channels_last)
-        return self.head(features, x)
+        y: torch.Tensor = self.head(features, x)
+        return y

@@ -50,7 +50,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`(N, C, S, S)` to the same."""
-        return x + self.body(x)
+        y: torch.Tensor = x + self.body(x)
+        return y
 
 
 def _same_size(channels: int) -> nn.Conv2d:

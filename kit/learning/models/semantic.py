@@ -63,12 +63,13 @@ class SemanticInpainter(nn.Module):
         generated = self.generator(z)
         context = ((generated - photo).abs() * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp(min=1e-6)
         prior = -F.softplus(self.discriminator(generated))  # log(1 - D)
-        return context + self.prior_weight * prior
+        y: torch.Tensor = context + self.prior_weight * prior
+        return y
 
     def _best_candidates(self, photo: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         numbers = torch.Generator().manual_seed(self.seed)
         z = torch.randn(CANDIDATES, self.latent, generator=numbers).to(photo.device)
-        generated = torch.cat([self.generator(piece) for piece in z.split(32)])
+        generated = torch.cat([self.generator(piece) for piece in z.split(32)])  # type: ignore[no-untyped-call]
         # the squared error, which is three matrix products, stands for the absolute one
         flat = (generated.flatten(1), (photo * weight).flatten(1), weight.expand_as(photo).flatten(1))
         error = flat[0].square() @ flat[2].T - 2 * flat[0] @ flat[1].T  # (candidates, photos)

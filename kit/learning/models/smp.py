@@ -45,7 +45,8 @@ class ResidualGenerator(nn.Module):
         features[-1] = told(self.film, features[-1], about)
         if self.dropout:
             features[-1] = F.dropout2d(features[-1], self.dropout, self.training)
-        return self.network.segmentation_head(self.network.decoder(features))
+        y: torch.Tensor = self.network.segmentation_head(self.network.decoder(features))
+        return y
 
 
 def _smp_network(architecture: str, encoder: str, decoder_channels: tuple[int, ...], in_channels: int) -> Any:

@@ -65,7 +65,7 @@ class Trainer:
     def descend(self, name: str, loss: torch.Tensor) -> None:
         """Add this pass's gradients; after the last pass of a step, clip them and let the optimizer step."""
         optimizer, scaler = self.state.optimizers[name], self.state.scaler
-        scaler.scale(loss / self._passes).backward()
+        scaler.scale(loss / self._passes).backward()  # type: ignore[no-untyped-call]
         if not self._last:
             return
         owned = [parameter for group in optimizer.param_groups for parameter in group["params"]]

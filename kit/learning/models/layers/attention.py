@@ -56,7 +56,8 @@ class AttentionBlock(nn.Module):
         query, key, value = parts.permute(2, 0, 3, 1, 4)  # each (N, heads, places, HEAD_WIDTH)
         angles = rotary_angles(height, width, HEAD_WIDTH, places.device)
         mixed = F.scaled_dot_product_attention(rotate(query, angles), rotate(key, angles), value)
-        return self.project(mixed.transpose(1, 2).reshape(count, height, width, channels))
+        y: torch.Tensor = self.project(mixed.transpose(1, 2).reshape(count, height, width, channels))
+        return y
 
 
 def rotary_angles(height: int, width: int, channels: int, device: torch.device) -> torch.Tensor:

@@ -68,7 +68,8 @@ class PixelHead(nn.Module):
 
     def forward(self, features: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """`(N, F, S/factor, S/factor)` and `(N, C, S, S)` to `(N, 3, S, S)`."""
-        return self.last(F.relu(self.up(self.norm(features)) + self.skip(x)))
+        y: torch.Tensor = self.last(F.relu(self.up(self.norm(features)) + self.skip(x)))
+        return y
 
 
 def zeroed(layer: nn.Conv2d) -> nn.Conv2d:

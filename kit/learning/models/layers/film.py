@@ -27,7 +27,8 @@ class Film(nn.Module):
     def forward(self, features: torch.Tensor, about: torch.Tensor) -> torch.Tensor:
         """`(N, C, h, w)` and `(N, CONDITION)` to `(N, C, h, w)`."""
         scale, shift = self.tell(about)[..., None, None].chunk(2, 1)
-        return features * (1 + scale) + shift
+        y: torch.Tensor = features * (1 + scale) + shift
+        return y
 
 
 def told(film: Film | None, features: torch.Tensor, about: torch.Tensor | None) -> torch.Tensor:

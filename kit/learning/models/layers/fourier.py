@@ -31,7 +31,8 @@ class FourierUnit(nn.Module):
         spectrum = torch.fft.rfft2(x.float(), norm="ortho")
         parts = torch.cat([spectrum.real, spectrum.imag], dim=1).contiguous(memory_format=torch.channels_last)
         real, imaginary = F.relu(self.norm(self.mix(parts))).float().chunk(2, dim=1)
-        return torch.fft.irfft2(torch.complex(real, imaginary), s=size, norm="ortho")
+        y: torch.Tensor = torch.fft.irfft2(torch.complex(real, imaginary), s=size, norm="ortho")
+        return y
 
 
 class SpectralTransform(nn.Module):
@@ -47,7 +48,8 @@ class SpectralTransform(nn.Module):
         """`(N, C, H, W)` to `(N, C, H, W)`."""
         x = F.relu(self.reduce(x))
         x = (x + self.unit(x)).contiguous(memory_format=torch.channels_last)
-        return self.expand(x)
+        y: torch.Tensor = self.expand(x)
+        return y
 
 
 class FourierConv2d(nn.Module):

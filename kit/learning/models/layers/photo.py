@@ -22,4 +22,5 @@ class PhotoGenerator(nn.Module):
         """The residual over the filled photo."""
         photo = x[:, :3] / 2  # about zero, in [-1, 1]
         painted = self.network(photo if self.channels == 3 else torch.cat([photo, x[:, 3:4]], 1))
-        return (painted - photo) / 2
+        y: torch.Tensor = (painted - photo) / 2
+        return y

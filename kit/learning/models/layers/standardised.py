@@ -27,7 +27,8 @@ class Standardised(nn.Module):
         scale = contrast(photo)
         photo = (photo - photo.mean((1, 2, 3), keepdim=True)) / scale
         x = torch.cat([photo, x[:, 3:]], 1).contiguous(memory_format=torch.channels_last)
-        return self.network(x, *about) * (scale / 4)  # the input is four times the photo
+        y: torch.Tensor = self.network(x, *about) * (scale / 4)  # the input is four times the photo
+        return y
 
 
 def contrast(photo: torch.Tensor) -> torch.Tensor:

@@ -40,7 +40,8 @@ class CycleGAN:
         for name in ("discriminator", "back_discriminator"):
             networks[name](photos)
         networks["back"](_seen(photos))
-        return networks["generator"](_seen(photos)).shape
+        shape: torch.Size = networks["generator"](_seen(photos)).shape
+        return shape
 
     def losses(self, trainer: Any, *batches: Batch) -> dict[str, torch.Tensor]:
         """The generators' step, then the discriminators'."""
@@ -73,7 +74,8 @@ def _seen(photos: torch.Tensor) -> torch.Tensor:
 
 
 def _paint(trainer: Any, name: str, photos: torch.Tensor) -> torch.Tensor:
-    return photos + trainer.run[name](_seen(photos)).float()
+    y: torch.Tensor = photos + trainer.run[name](_seen(photos)).float()
+    return y
 
 
 def _cycles(

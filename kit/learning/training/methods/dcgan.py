@@ -38,7 +38,8 @@ class DCGAN:
         """One pass of both."""
         generated = networks["generator"](torch.zeros(len(photos), experiment.latent))
         networks["discriminator"](generated)
-        return generated.shape
+        shape: torch.Size = generated.shape
+        return shape
 
     def losses(self, trainer: Any, *batches: Batch) -> dict[str, torch.Tensor]:
         """The discriminator's step, then the generator's."""

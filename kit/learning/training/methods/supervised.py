@@ -49,7 +49,8 @@ class Supervised:
         residual = networks["generator"](network_input(photos, photos[:, :1]), *told)
         if "discriminator" in networks:
             networks["discriminator"](patch_candidate(photos, photos[:, :1], photos))
-        return residual.shape
+        shape: torch.Size = residual.shape
+        return shape
 
     def losses(self, trainer: Any, *batches: Batch) -> dict[str, torch.Tensor]:
         """The discriminator's step, then the generator's."""
