@@ -229,9 +229,9 @@ def test_a_clip_is_part_of_what_an_experiment_is(clip: Path, tmp_path: Path) -> 
 
 
 def test_clip_with_a_number_is_still_the_gradients_norm() -> None:
-    assert experiment("regress", ["clip=0.5"]).clip == 0.5
+    assert experiment("regress", ["clip=0.5"]).gradient_clip == 0.5
     both = experiment("regress", ["clip=0.5", "clip=thumbnail"])
-    assert both.clip == 0.5 and both.clip_model.startswith("thumbnail@")
+    assert both.gradient_clip == 0.5 and both.clip_model.startswith("thumbnail@")
     assert not experiment("regress", ["clip=thumbnail", "clip=none"]).conditioned
 
 

@@ -22,19 +22,25 @@ from kit.errors import DamagedStore, KitError, UnknownName, UsageError
 from kit.learning.experiments import (
     ARCHITECTURES,
     EXPERIMENTS,
+    DataSettings,
     Experiment,
+    LossSettings,
+    NetworkSettings,
+    OptimizerSettings,
+    ScheduleSettings,
     demo_settings,
     describe_experiments,
     experiment,
     experiment_from,
     finished_fold,
     recipe_of,
+    renamed_settings,
     run_stamp,
     settings_of,
     stored_experiment,
     with_settings,
 )
-from kit.learning.experiments.catalog import explanations
+from kit.learning.experiments.listing import explanations
 from kit.pretrained.clip.model import find_model
 
 GOOD = {
@@ -77,7 +83,7 @@ GOOD = {
     "weight_decay": ("0", 0.0),
     "warmup": ("0.5", 0.5),
     "ema": ("0", 0.0),
-    "clip": ("0.1", 0.1),
+    "gradient_clip": ("0.1", 0.1),
     "precision": ("bfloat16", "bfloat16"),
     "flip": ("no", False),
     "crop": ("1", 1.0),
@@ -185,6 +191,8 @@ BAD = [
     "weight_decay=-0.01",
     "warmup=1",
     "ema=1",
+    "gradient_clip=nan",
+    "gradient_clip=-1",
     "clip=nan",
     "clip=-1",
     "precision=float64",
@@ -342,7 +350,7 @@ def test_the_description_lists_every_experiment_with_what_it_sets() -> None:
 
 def test_the_description_lists_every_setting_with_its_default() -> None:
     rows = describe_experiments().partition("\n\nSettings")[2].splitlines()[1:]
-    settings = [row.strip() for row in rows if row[2] != " "]
+    settings = [row.split()[0] for row in rows if row.startswith("  ") and row[2] != " "]
     assert [setting.partition("=")[0] for setting in settings] == [
         field.name for field in dataclasses.fields(Experiment)
     ][1:]
@@ -350,7 +358,9 @@ def test_the_description_lists_every_setting_with_its_default() -> None:
     explained = explanations()
     assert explained.keys() - {"name"} == {setting.partition("=")[0] for setting in settings}
     assert all(explained.values())
-    assert "".join(row.strip() for row in rows if row[2] == " ").count("batch, instance, spectral or none") == 1
+    assert " ".join(rows).count("batch, instance, spectral or none") == 1
+    headings = [row.partition(":")[0] for row in rows if row and row[0] != " "]
+    assert headings == ["Network", "Loss", "Optimizer", "Schedule", "Data"]
 
 
 def test_only_photo_architectures_predict_photos_and_a_search_averages_no_mirrored_view() -> None:
@@ -362,6 +372,48 @@ def test_only_photo_architectures_predict_photos_and_a_search_averages_no_mirror
     assert regress("architecture=resnet").predicts_photo
     assert {name for name in EXPERIMENTS if not EXPERIMENTS[name]().mirrored} == {"dcgan"}
     assert not regress("flip=no").mirrored
+
+
+DIGESTS = {
+    "pix2pix": "8a2e14774f5087e7",
+    "pix2pix-paper": "882ebcfc1a4b3198",
+    "regress": "da110c89bc7da5a6",
+    "regress-imagenet": "8cd935ca3252688e",
+    "cyclegan": "007e09644baea104",
+    "dcgan": "8b064e6462bcb5ef",
+    "bilstm": "be43e3ee5564b21d",
+    "partialconv": "bc7c88ddc6d8e7e5",
+}
+"""Of the recipes as they were stored before settings had groups: another one would make every stored source stale."""
+
+
+def test_recipes_are_those_of_trainings_stored_before() -> None:
+    assert {name: digest_of(recipe_of(experiment(name))) for name in EXPERIMENTS} == DIGESTS
+    settings = ["gradient_clip=2", "clip_model=thumbnail", "size=128", "decoder_channels=64,32", "flip=no"]
+    one = experiment("regress", [*settings, "standardise=true"], rename="mine")
+    assert digest_of(recipe_of(one)) == "6d6a0c416afefa6e"
+
+
+def test_a_stored_experiment_may_have_a_setting_s_name_of_before() -> None:
+    one = experiment("regress", ["gradient_clip=2"])
+    assert one.fields["clip"] == 2.0 and "gradient_clip" not in one.fields
+    assert experiment_from(json.loads(json.dumps({"experiment": one.fields}))) == one
+
+
+def test_a_setting_by_its_name_of_before_is_told_its_new_one() -> None:
+    assert experiment("regress", ["clip=2"]) == experiment("regress", ["gradient_clip=2"])
+    assert renamed_settings(["clip=2", "size=64", "clip=thumbnail"]) == [
+        "--set clip=2 is now --set gradient_clip=2",
+        "--set clip=thumbnail is now --set clip_model=thumbnail",
+    ]
+
+
+def test_a_group_stands_alone_and_an_experiment_is_each_of_them() -> None:
+    groups = (NetworkSettings, LossSettings, OptimizerSettings, ScheduleSettings, DataSettings)
+    assert all(isinstance(regress(), group) for group in groups)
+    assert DataSettings(size=128).mirrored and not DataSettings(flip=False).mirrored
+    names = [field.name for group in groups for field in dataclasses.fields(group)]
+    assert ["name", *names] == [field.name for field in dataclasses.fields(Experiment)]
 
 
 def test_default_widths_are_multiples_of_sixteen() -> None:

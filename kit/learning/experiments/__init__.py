@@ -1,27 +1,35 @@
 """Experiments: everything needed to train a source again, as plain data. Knows names and numbers, imports no torch.
 
-`settings.py` is what can be set, `catalog.py` the experiments, `reading.py` goes from text and JSON to an experiment.
+`groups.py` is what can be set, `settings.py` puts it together, `catalog.py` has the experiments, `parse.py` goes from
+text and JSON to an experiment, `listing.py` prints all of it, `stamp.py` tells which trainings are alike.
 """
 
-from kit.learning.experiments.catalog import EXPERIMENTS, demo_settings, describe_experiments
-from kit.learning.experiments.parse import (
-    check_effect,
-    chosen_experiment,
-    experiment,
-    experiment_from,
-    settings_of,
-    stored_experiment,
-    with_settings,
-)
-from kit.learning.experiments.settings import (
+from kit.learning.experiments.catalog import EXPERIMENTS, demo_settings
+from kit.learning.experiments.groups import (
     ARCHITECTURES,
     BASES,
     MAX_WIDTH,
     PHOTO_ARCHITECTURES,
     SIZES,
     SMP_ARCHITECTURES,
-    Experiment,
+    DataSettings,
+    LossSettings,
+    NetworkSettings,
+    OptimizerSettings,
+    ScheduleSettings,
 )
+from kit.learning.experiments.listing import describe_experiments
+from kit.learning.experiments.parse import (
+    check_effect,
+    chosen_experiment,
+    experiment,
+    experiment_from,
+    renamed_settings,
+    settings_of,
+    stored_experiment,
+    with_settings,
+)
+from kit.learning.experiments.settings import Experiment
 from kit.learning.experiments.stamp import (
     differences,
     different_settings,
@@ -42,7 +50,12 @@ __all__ = [
     "PHOTO_ARCHITECTURES",
     "SIZES",
     "SMP_ARCHITECTURES",
+    "DataSettings",
     "Experiment",
+    "LossSettings",
+    "NetworkSettings",
+    "OptimizerSettings",
+    "ScheduleSettings",
     "check_effect",
     "chosen_experiment",
     "demo_settings",
@@ -56,6 +69,7 @@ __all__ = [
     "other_weights",
     "outdated",
     "recipe_of",
+    "renamed_settings",
     "run_stamp",
     "set_aside",
     "settings_of",

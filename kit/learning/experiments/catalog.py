@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
-import itertools
-import textwrap
 from collections.abc import Callable
-from dataclasses import fields
 from typing import Any
 
-from kit.learning.experiments.settings import CHOICES, Experiment
+from kit.learning.experiments.settings import Experiment
 
 # Adam, its rate and the linear fall are those of Isola et al. 2017 and Zhu et al. 2017; nothing is averaged or clipped
 _AS_GANS_ARE_TRAINED: dict[str, Any] = {
@@ -23,7 +18,7 @@ _AS_GANS_ARE_TRAINED: dict[str, Any] = {
     "weight_decay": 0.0,
     "warmup": 0.0,
     "ema": 0.0,
-    "clip": 0.0,
+    "gradient_clip": 0.0,
 }
 
 
@@ -64,7 +59,7 @@ def pix2pix() -> Experiment:
         weight_decay=0.0,
         discriminator_width=32,
         ema=0.995,
-        clip=100.0,
+        gradient_clip=100.0,
     )
 
 
@@ -140,42 +135,3 @@ EXPERIMENTS: dict[str, Callable[[], Experiment]] = {function.__name__.replace("_
 def demo_settings() -> list[str]:
     """Settings with which `kit demo` trains in a minute on two cores."""
     return ["epochs=12", "batch_size=8", "decoder_channels=64,32,32,16", "learning_rate=0.001"]
-
-
-def describe_experiments() -> str:
-    """Every experiment with its summary and what it sets, then every setting with its default."""
-    plain = Experiment("plain")
-    names = [field.name for field in fields(Experiment) if field.name != "name"]
-    lines = []
-    for name, function in EXPERIMENTS.items():
-        made = function()
-        own = [key for key in names if getattr(made, key) != getattr(plain, key)]
-        lines.append(f"{name}: {(function.__doc__ or '').splitlines()[0]}")
-        sets = " ".join(f"{key}={as_text(getattr(made, key))}" for key in own)
-        lines += textwrap.wrap(sets, 110, initial_indent=" " * 4, subsequent_indent=" " * 4, break_on_hyphens=False)
-    lines.append("\nSettings (--set field=value) and their defaults, where an experiment has not its own:")
-    explained = explanations()
-    for name in names:
-        lines.append(f"  {name}={as_text(getattr(plain, name))}")
-        lines += textwrap.wrap(explained[name], 110, initial_indent=" " * 6, subsequent_indent=" " * 6)
-    return "\n".join(lines)
-
-
-def explanations() -> dict[str, str]:
-    """What each setting is, as `Experiment` says below its field, and which values it can have where they are few."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(Experiment))).body[0]
-    assert isinstance(body, ast.ClassDef)
-    found = {}
-    for field, text in itertools.pairwise(body.body):
-        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-            assert isinstance(field.target, ast.Name)
-            found[field.target.id] = " ".join(str(text.value.value).split())
-    for name, choices in CHOICES.items():
-        if not all(str(choice) in found[name] for choice in choices):
-            found[name] += f" One of {', '.join(map(str, choices))}."
-    return found
-
-
-def as_text(value: Any) -> str:
-    """A setting's value as it is typed."""
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value).lower()

@@ -5,24 +5,21 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shlex
-import types
-import typing
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from kit.core.storage import read_json
 from kit.core.workspace import Workspace, checked_name
 from kit.errors import DamagedStore, KitError, StoreError, UnknownName, UsageError
-from kit.learning.experiments.catalog import EXPERIMENTS, as_text
-from kit.learning.experiments.settings import Experiment, without_effect
+from kit.learning.experiments.catalog import EXPERIMENTS
+from kit.learning.experiments.limits import as_text, kind_of, wanted_kind
+from kit.learning.experiments.settings import Experiment, setting_fields, stored_names, without_effect
 
 
 def settings_of(experiment: Experiment) -> list[str]:
-    """Every field but the name as `field=value`, the inverse of `with_settings`."""
-    names = [field.name for field in fields(Experiment) if field.name != "name"]
-    return [f"{name}={as_text(getattr(experiment, name))}" for name in names]
+    """Return every setting as `field=value`, the inverse of `with_settings`."""
+    return [f"{name}={as_text(getattr(experiment, name))}" for name in setting_fields()]
 
 
 def experiment(name: str, settings: Sequence[str] = (), *, rename: str | None = None) -> Experiment:
@@ -37,14 +34,14 @@ def experiment(name: str, settings: Sequence[str] = (), *, rename: str | None = 
     """
     if name not in EXPERIMENTS:
         raise UnknownName("experiment", name, EXPERIMENTS)
-    found = _as_read(EXPERIMENTS[name](), settings)
+    found = _drop_unused(EXPERIMENTS[name](), settings)
     return found if rename is None else dataclasses.replace(found, name=_free_name(rename))
 
 
 def chosen_experiment(
     workspace: Workspace, name: str, settings: Sequence[str] = (), *, rename: str | None = None, force: bool = False
 ) -> Experiment:
-    """What `kit train NAME` means: a source that is there goes on with the settings it has, unless others are given.
+    """Return what `kit train NAME` means: a source that is there goes on with its settings, unless others are given.
 
     Args:
         force: a damaged `experiment.json` is about to be replaced, and does not matter where the catalog has the name.
@@ -64,11 +61,11 @@ def chosen_experiment(
     if stored is None and name not in EXPERIMENTS:
         trained = {path.parent.parent.name for path in workspace.runs.glob("*/fold_*/experiment.json")}
         raise UnknownName("experiment", name, [*EXPERIMENTS, *sorted(trained - EXPERIMENTS.keys())])
-    return _as_read(stored, settings) if stored else experiment(name, settings)
+    return _drop_unused(stored, settings) if stored else experiment(name, settings)
 
 
 def stored_experiment(workspace: Workspace, name: str) -> Experiment | None:
-    """The settings with which a fold of this source was trained before, or None.
+    """Return the settings with which a fold of this source was trained before, or None.
 
     Raises:
         DamagedStore: none of its `experiment.json` is one that kit wrote.
@@ -94,30 +91,29 @@ def _free_name(name: str) -> str:
 
 
 def experiment_from(stamp: dict[str, Any]) -> Experiment:
-    """The experiment in an `experiment.json`. KeyError, TypeError, ValueError or UsageError: it holds none."""
-    settings = dict(stamp["experiment"])
+    """Return the experiment in an `experiment.json`. KeyError, TypeError, ValueError or UsageError: it holds none."""
+    own_names = stored_names()
+    settings = {own_names.get(name, name): value for name, value in dict(stamp["experiment"]).items()}
     settings["decoder_channels"] = tuple(settings["decoder_channels"])  # JSON has lists alone
     return Experiment(**settings)
 
 
 def with_settings(base: Experiment, settings: Sequence[str]) -> Experiment:
     """Apply `field=value` texts, each value read as the field's own type."""
-    types_of = typing.get_type_hints(Experiment)
-    known = [field.name for field in fields(Experiment) if field.name != "name"]
     values: dict[str, Any] = {}
-    for setting in map(_meant, settings):
+    for setting in map(_resolve_alias, settings):
         field, equals, text = setting.partition("=")
         if not equals:
             raise UsageError(f"--set {setting!r} is not of the form field=value, such as --set size=128.")
-        if field not in known:
-            raise UnknownName("setting", field, known)
-        values[field] = _read_as(types_of[field], field, text)
+        if field not in setting_fields():
+            raise UnknownName("setting", field, setting_fields())
+        values[field] = _read_value(field, text)
     return dataclasses.replace(base, **values)
 
 
-def _as_read(base: Experiment, settings: Sequence[str]) -> Experiment:
-    """With these settings, but for those that nothing reads: an experiment is the same whether they are given or not,
-    as they are where one command trains several experiments."""
+def _drop_unused(base: Experiment, settings: Sequence[str]) -> Experiment:
+    """Apply settings but for those that nothing reads: an experiment is the same whether they are given or not, as they
+    are where one command trains several experiments."""
     made = with_settings(base, settings)
     return dataclasses.replace(made, **{field: getattr(base, field) for field in without_effect(made)})
 
@@ -126,13 +122,20 @@ def check_effect(chosen: Sequence[Experiment], settings: Sequence[str]) -> None:
     """Raise `UsageError` when a `field=value` is read by none of the experiments: another one was meant."""
     useless = [without_effect(one) for one in chosen]
     for setting in settings:
-        field = _meant(setting).partition("=")[0]
+        field = _resolve_alias(setting).partition("=")[0]
         if all(field in reasons for reasons in useless):
             raise UsageError(f"--set {setting} changes nothing: {useless[0][field]}.")
 
 
-def _meant(setting: str) -> str:
-    """`clip` was the name of the largest gradient norm before there was a CLIP: with a number it still is."""
+def renamed_settings(settings: Sequence[str]) -> list[str]:
+    """Return, for each setting that is given by a name of before, a line with its name of today."""
+    return [
+        f"--set {setting} is now --set {now}" for setting in settings if (now := _resolve_alias(setting)) != setting
+    ]
+
+
+def _resolve_alias(setting: str) -> str:
+    """Return the setting by its name of today: `clip` was the gradient's with a number, and otherwise the CLIP."""
     field, equals, text = setting.partition("=")
     if field != "clip" or not equals:
         return setting
@@ -140,20 +143,16 @@ def _meant(setting: str) -> str:
         float(text)
     except ValueError:
         return f"clip_model={text}"
-    return setting
+    return f"gradient_clip={text}"
 
 
-def _read_as(kind: Any, field: str, text: str) -> Any:
+def _read_value(field: str, text: str) -> Any:
+    declared = setting_fields()[field]
+    kind = kind_of(declared)
     try:
-        if kind is bool:
-            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
-        if isinstance(kind, types.GenericAlias):
-            return tuple(int(part) for part in text.split(","))
-        value = kind(text)
+        value = _READERS[kind](text)
     except (KeyError, ValueError):
-        names = {bool: "true or false", int: "a whole number", float: "a number"}
-        wanted = names.get(kind, "a list of whole numbers with commas between")
-        raise UsageError(f"--set {field}={text}: {wanted} is needed.") from None
+        raise UsageError(f"--set {field}={text}: {wanted_kind(declared)} is needed.") from None
     if field == "encoder_weights" and value not in ("none", "imagenet"):
         path = Path(value)
         with contextlib.suppress(RuntimeError):  # a home folder that cannot be told
@@ -169,3 +168,13 @@ def _read_as(kind: Any, field: str, text: str) -> Any:
     if kind is float and not abs(value) < float("inf"):
         raise UsageError(f"--set {field}={text}: a finite number is needed.")
     return value
+
+
+_TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+_READERS: dict[type, Callable[[str], Any]] = {
+    bool: lambda text: _TRUTH[text.lower()],
+    int: int,
+    float: float,
+    str: str,
+    tuple: lambda text: tuple(int(part) for part in text.split(",")),
+}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kit.core.storage import digest_file, digest_of, read_json
 from kit.errors import StoreError
-from kit.learning.experiments.settings import Experiment
+from kit.learning.experiments.settings import Experiment, stored_names
 
 if TYPE_CHECKING:  # the store needs pandas, of which `kit train --list` knows nothing
     from kit.data.folds import Folds
@@ -48,7 +48,9 @@ def different_settings(found: Any, experiment: Experiment) -> list[str]:
 
 def _different(found: Any, wanted: dict[str, Any]) -> list[str]:
     found = found if isinstance(found, dict) else {}
+    own_names = stored_names()
     names = [name for name in {**wanted, **found} if digest_of(found.get(name)) != digest_of(wanted.get(name))]
+    names = [own_names.get(name, name) for name in names]
     return names if len(names) <= 6 else ["settings"]
 
 

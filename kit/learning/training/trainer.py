@@ -71,8 +71,8 @@ class Trainer:
         owned = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         self.processes.average_gradients(owned)
         scaler.unscale_(optimizer)
-        if self.experiment.clip:
-            nn.utils.clip_grad_norm_(owned, self.experiment.clip)
+        if self.experiment.gradient_clip:
+            nn.utils.clip_grad_norm_(owned, self.experiment.gradient_clip)
         scaler.step(optimizer)
         optimizer.zero_grad(set_to_none=True)
 

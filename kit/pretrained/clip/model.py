@@ -67,7 +67,7 @@ def find_model(text: str) -> ClipModel:
     if digest is not None and digest != model.digest:
         raise Mismatch(
             f"{plain} is not what it was (digest {model.digest}, asked for is {digest}): its files have changed, or "
-            f"kit has. Bring the old ones back, or use it as it is now under another name: --set clip={plain} --as NAME"
+            f"kit has. Bring the old ones back, or use it as it is now under another name: --set clip_model={plain} --as NAME"
         )
     return model
 
@@ -79,7 +79,7 @@ def is_repository(text: str) -> bool:
 
 
 def pinned(text: str) -> str:
-    """What `--set clip=TEXT` stores: the absolute path with its digest; a pinned text is what it is already."""
+    """What `--set clip_model=TEXT` stores: the absolute path with its digest; a pinned text is what it is already."""
     return text if unpinned(text)[1] else find_model(text).pinned
 
 
