@@ -71,7 +71,7 @@ def main(
       kit folds
       kit fill all
       kit train regress --fold all     # or: for k in 0 1 2 3 4; do kit train regress --fold $k; done
-      kit sd --model FOLDER            # Stable Diffusion, where a GPU is at hand
+      kit sd run --model FOLDER        # Stable Diffusion, where a GPU is at hand
       kit sources
       kit blend
       kit upload --dry-run

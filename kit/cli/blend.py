@@ -104,7 +104,6 @@ def _train_stack(project: Project, members: list[str], seed: int, force: bool) -
     from kit.blending import nested_weights
     from kit.learning.stacking import train_stack
 
-    parts = project.workspace, project.index, project.folds, project.pack
     train_stack(project, members, nested_weights(project, members), seed=seed, force=force)
 
 

@@ -17,7 +17,7 @@ _SMALL = re.compile(
 )
 _SAFE = re.compile(r"model(-\d+-of-\d+)?\.safetensors(\.index\.json)?")
 _PICKLED = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin(\.index\.json)?")
-_ELSEWHERE = "Without a network: copy its folder from a machine that has one, and give it: kit clip --model PATH"
+_ELSEWHERE = "Without a network: copy its folder from a machine that has one, and give it: kit clip embed --model PATH"
 SECONDS = 10.0  # how long the hub may take to answer
 
 
@@ -37,7 +37,7 @@ def on_this_machine(repository: str) -> Path:
         folder = Path()
     if not (folder / "config.json").is_file() or not weights_among(path.name for path in folder.iterdir()):
         raise UsageError(
-            f"{repository} is neither a folder nor a model that was downloaded. Run: kit clip --model {repository} "
+            f"{repository} is neither a folder nor a model that was downloaded. Run: kit clip embed --model {repository} "
             f"--download. {_ELSEWHERE}"
         )
     return folder

@@ -71,7 +71,7 @@ class NetworkSettings:
     squared error by its contrast: nothing has to be learnt twice because a photo is dark or flat."""
     clip_model: _Later[str] = "none"
     """Tell the network what each photo shows: scale and shift of its coarsest features from the photo's vector (FiLM).
-    none, thumbnail, a CLIP's folder, a model of the hub that `kit clip --model` has fetched, or
+    none, thumbnail, a CLIP's folder, a model of the hub that `kit clip embed` has fetched, or
     timm:MODEL:WEIGHTS_FILE."""
     latent: _Width = 100
     """dcgan: length of z."""

@@ -67,7 +67,8 @@ def find_model(text: str) -> ClipModel:
     if digest is not None and digest != model.digest:
         raise Mismatch(
             f"{plain} is not what it was (digest {model.digest}, asked for is {digest}): its files have changed, or "
-            f"kit has. Bring the old ones back, or use it as it is now under another name: --set clip_model={plain} --as NAME"
+            f"kit has. Bring the old ones back, or use it as it is now under another name: "
+            f"--set clip_model={plain} --as NAME"
         )
     return model
 
