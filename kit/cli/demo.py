@@ -13,10 +13,16 @@ from kit.data.project import Project
 
 FOLDS = 2
 FIGURE_COLUMNS = 3
+ORIGINAL = "original"
+"""Folder of the archive and the whole test photos: only the demo makes it."""
 
 
 def run_demo(folder: Path, *, seed: int = 0, force: bool = False) -> str:
-    """Run it in `folder` and return the closing table."""
+    """Run it in `folder` and return the closing table.
+
+    Raises:
+        UsageError: the folder holds work that the demo has not made.
+    """
     from kit.blending import make_blend, score_sources
     from kit.data.fetch import fetch
     from kit.data.fill_sources import fills_named, make_fill_source
@@ -24,9 +30,10 @@ def run_demo(folder: Path, *, seed: int = 0, force: bool = False) -> str:
     from kit.data.sample_competition import make_demo_archive
 
     started = time.monotonic()
+    _check_own(folder)
     workspace = Workspace(folder)
     _say("The built-in competition", "kit demo")
-    built = make_demo_archive(folder / "original", seed=seed)
+    built = make_demo_archive(folder / ORIGINAL, seed=seed)
     _say("Unpack, index, pack", f"kit fetch --from {built.archive}")
     fetch(workspace, source=built.archive, force=force or _is_other(workspace, seed))
     project = Project(workspace)
@@ -60,6 +67,18 @@ def run_demo(folder: Path, *, seed: int = 0, force: bool = False) -> str:
             f"Go on with: kit --workspace {folder} train regress --fold all",
         ]
     )
+
+
+def _check_own(folder: Path) -> None:
+    """Refuse to work, and to replace data, in somebody's own workspace."""
+    from kit.errors import UsageError
+
+    work = [name for name in ("data", "folds", "predictions", "runs", "blends") if (folder / name).exists()]
+    if work and not (folder / ORIGINAL).is_dir():
+        raise UsageError(
+            f"{folder} holds work that kit demo has not made ({', '.join(work)}). Choose another folder: "
+            "kit demo --folder DIR"
+        )
 
 
 def _say(title: str, command: str) -> None:
