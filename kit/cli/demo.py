@@ -12,7 +12,6 @@ from kit.core.workspace import Workspace
 from kit.data.project import Project
 
 FOLDS = 2
-FIGURE_COLUMNS = 3
 ORIGINAL = "original"
 """Folder of the archive and the whole test photos: only the demo makes it."""
 

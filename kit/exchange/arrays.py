@@ -16,7 +16,7 @@ import numpy as np
 
 from kit.errors import PredictionsError
 from kit.exchange.known_pixels import KnownPixels
-from kit.exchange.values import Heard, Meaning, Photos, few, to_pixels
+from kit.exchange.values import Photos, ReaderLog, ValueFormat, few, to_pixels
 
 PLAIN = "Save plain numbers: np.save(file, np.stack(list_of_arrays))"
 ANY_SPLIT = ("values", "predictions", "arr_0")  # names of an array with all photos; that of the split comes first
@@ -31,13 +31,13 @@ class Header:
     dtype: np.dtype
 
 
-def npy_values(path: Path, photos: Photos, meaning: Meaning, heard: Heard) -> Iterator[np.ndarray]:
+def npy_values(path: Path, photos: Photos, value_format: ValueFormat, log: ReaderLog) -> Iterator[np.ndarray]:
     """For each photo `(n, 3)` RGB in pixel space, from one array of all photos. Raises `PredictionsError`."""
     with path.open("rb") as file, _damage(path):
-        yield from _of_all_photos(file, str(path), path, photos, meaning, heard)
+        yield from _of_all_photos(file, str(path), path, photos, value_format, log)
 
 
-def npz_values(path: Path, photos: Photos, meaning: Meaning, heard: Heard) -> Iterator[np.ndarray]:
+def npz_values(path: Path, photos: Photos, value_format: ValueFormat, log: ReaderLog) -> Iterator[np.ndarray]:
     """The same from a `.npz`: one array a photo, named by id or file name, or one array of all photos.
 
     Raises:
@@ -49,11 +49,11 @@ def npz_values(path: Path, photos: Photos, meaning: Meaning, heard: Heard) -> It
         if twice:
             raise PredictionsError(f"{path} holds two arrays of one name: {few(twice)}. Save it again.")
         if {sample.id for sample in photos.samples} & set(listed) or set(photos.named) & set(listed):
-            yield from _by_photo(archive, path, set(listed), photos, meaning, heard)
+            yield from _by_photo(archive, path, set(listed), photos, value_format, log)
             return
         name = _array_of_all(path, listed, photos)
         with archive.open(f"{name}.npy") as file:
-            yield from _of_all_photos(file, f"{path} ({name})", path, photos, meaning, heard)
+            yield from _of_all_photos(file, f"{path} ({name})", path, photos, value_format, log)
 
 
 @contextlib.contextmanager
@@ -103,12 +103,12 @@ def _array_of_all(path: Path, listed: list[str], photos: Photos) -> str:
 
 
 def _of_all_photos(
-    file: IO[bytes], label: str, path: Path, photos: Photos, meaning: Meaning, heard: Heard
+    file: IO[bytes], label: str, path: Path, photos: Photos, value_format: ValueFormat, log: ReaderLog
 ) -> Iterator[np.ndarray]:
     header = _header(file, label)
     whole = _is_whole(header, label, photos)
-    heard.how = f"{'whole pictures' if whole else 'hidden pixels'}, {meaning.described(header.dtype)}"
-    known = KnownPixels(path, photos, meaning, heard)
+    log.how = f"{'whole pictures' if whole else 'hidden pixels'}, {value_format.described(header.dtype)}"
+    known = KnownPixels(path, photos, value_format, log)
     # numbers in Fortran's order have no photo in one piece: such an array is held in memory
     held = _read(file, header.shape, header, label) if header.fortran else None
     start = 0
@@ -119,7 +119,7 @@ def _of_all_photos(
         else:
             block = held[position] if held.ndim > 2 else held[start : start + count]
         start += count
-        yield _photo(block, position, label, photos, meaning, known)
+        yield _photo(block, position, label, photos, value_format, known)
     known.judge()
 
 
@@ -144,10 +144,10 @@ def _is_whole(header: Header, label: str, photos: Photos) -> bool:
 
 
 def _photo(
-    block: np.ndarray, position: int, label: str, photos: Photos, meaning: Meaning, known: KnownPixels
+    block: np.ndarray, position: int, label: str, photos: Photos, value_format: ValueFormat, known: KnownPixels
 ) -> np.ndarray:
     if block.ndim == 2:
-        return to_pixels(block, photos, position, meaning, label)
+        return to_pixels(block, photos, position, value_format, label)
     picture = block if block.shape[2] == 3 else np.moveaxis(block, 0, 2)
     return known.hidden(picture, position, f"{label}: the picture of {photos.samples[position].id}")
 
@@ -156,13 +156,13 @@ def _photo(
 
 
 def _by_photo(
-    archive: zipfile.ZipFile, path: Path, listed: set[str], photos: Photos, meaning: Meaning, heard: Heard
+    archive: zipfile.ZipFile, path: Path, listed: set[str], photos: Photos, value_format: ValueFormat, log: ReaderLog
 ) -> Iterator[np.ndarray]:
     names = _names(path, listed, photos)
     extra = sorted(listed - set(names) - {sample.id for sample in photos.others})
     if extra:
-        heard.notes.append(f"{path}: {len(extra)} arrays are of no {photos.kind} photo and were left: {few(extra)}.")
-    known = KnownPixels(path, photos, meaning, heard)
+        log.notes.append(f"{path}: {len(extra)} arrays are of no {photos.kind} photo and were left: {few(extra)}.")
+    known = KnownPixels(path, photos, value_format, log)
     for position, name in enumerate(names):
         label = f"{path} ({name})"
         with archive.open(f"{name}.npy") as file:
@@ -177,9 +177,9 @@ def _by_photo(
                 )
             if not position:
                 what = "hidden pixels" if hidden else "whole pictures"
-                heard.how = f"an array a photo, {what}, {meaning.described(header.dtype)}"
+                log.how = f"an array a photo, {what}, {value_format.described(header.dtype)}"
             block = _read(file, shape, header, label)
-        yield _photo(block, position, label, photos, meaning, known)
+        yield _photo(block, position, label, photos, value_format, known)
     known.judge()
 
 

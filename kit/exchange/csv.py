@@ -19,14 +19,16 @@ import pyarrow.compute as pc
 from kit.core.progress import track
 from kit.core.storage import disk_errors, temporary_sibling
 from kit.errors import PredictionsError, TableError
-from kit.exchange.values import Heard, Meaning, Photos, few, to_pixels
-from kit.submission.csv_rows import Blame, Rows, batches, open_rows
+from kit.exchange.values import Photos, ReaderLog, ValueFormat, few, to_pixels
+from kit.submission.csv_rows import CsvRows, ErrorContext, batches, open_rows
 
-BLAME = Blame(TableError, "Copy it again, or write two columns in UTF-8 as in the sample submission: id,value")
+CONTEXT = ErrorContext(TableError, "Copy it again, or write two columns in UTF-8 as in the sample submission: id,value")
 _NONE = pa.array([], pa.string())
 
 
-def csv_values(path: Path, photos: Photos, meaning: Meaning, heard: Heard, waiting: Path) -> Iterator[np.ndarray]:
+def csv_values(
+    path: Path, photos: Photos, value_format: ValueFormat, log: ReaderLog, waiting: Path
+) -> Iterator[np.ndarray]:
     """For each photo `(n, 3)` RGB in pixel space.
 
     Args:
@@ -36,10 +38,10 @@ def csv_values(path: Path, photos: Photos, meaning: Meaning, heard: Heard, waiti
         TableError: not a CSV of two columns, or a value that is not a finite number.
         PredictionsError: ids that are not those of the photos, photos missing or there twice.
     """
-    heard.how = f"a submission's rows, {meaning.space} space"
-    with open_rows(path, BLAME) as rows, _Waiting(waiting, photos) as held:
+    log.how = f"a submission's rows, {value_format.space} space"
+    with open_rows(path, CONTEXT) as rows, _Waiting(waiting, photos) as held:
         _check_header(path, rows)
-        reader = _Reader(path, rows, photos, meaning, heard)
+        reader = _Reader(path, rows, photos, value_format, log)
         due = 0
         for position, values in track(reader.photos(), f"Importing {path.name}", len(photos.samples), "photos"):
             if position != due:
@@ -56,13 +58,13 @@ def csv_values(path: Path, photos: Photos, meaning: Meaning, heard: Heard, waiti
             due += 1
 
 
-def _check_header(path: Path, rows: Rows) -> None:
+def _check_header(path: Path, rows: CsvRows) -> None:
     if len(rows.header) != 2:
         found = ",".join(rows.header)[:80]
-        raise TableError(f"{path}, line 1: found {len(rows.header)} columns ({found!r}), expected 2. {BLAME.again}")
+        raise TableError(f"{path}, line 1: found {len(rows.header)} columns ({found!r}), expected 2. {CONTEXT.again}")
     with contextlib.suppress(ValueError):
         float(rows.header[1])
-        raise TableError(f"{path}, line 1: found the row {','.join(rows.header)!r}, expected a header: {BLAME.again}")
+        raise TableError(f"{path}, line 1: found the row {','.join(rows.header)!r}, expected a header: {CONTEXT.again}")
 
 
 class _Waiting:
@@ -105,8 +107,8 @@ class _Waiting:
 class _Reader:
     """Rows to photos: which photo the next rows are of, and whether they are all there."""
 
-    def __init__(self, path: Path, rows: Rows, photos: Photos, meaning: Meaning, heard: Heard) -> None:
-        self.path, self.rows, self.all, self.meaning, self.heard = path, rows, photos, meaning, heard
+    def __init__(self, path: Path, rows: CsvRows, photos: Photos, value_format: ValueFormat, log: ReaderLog) -> None:
+        self.path, self.rows, self.all, self.value_format, self.log = path, rows, photos, value_format, log
         self._ids, self._texts = _NONE, _NONE  # taken from `rows` and not used yet
         self._read: dict[int, int] = {}  # photo's position to the line where its rows began
         self._others = {sample.name: sample for sample in photos.others}
@@ -147,12 +149,12 @@ class _Reader:
         values = np.empty(len(ids))
         values[order] = _numbers(self.path, line, texts)
         rgb = self.all.layout.decode(values)
-        return position, to_pixels(rgb, self.all, position, self.meaning, str(self.path))
+        return position, to_pixels(rgb, self.all, position, self.value_format, str(self.path))
 
     def _expected(self, position: int) -> pa.Array:
         sample = self.all.samples[position]
         lines = self.all.layout.encode(sample.name, sample.boxes, np.zeros((sample.scored, 3)))
-        return pa.concat_arrays([part.column(0) for part in batches(self.path, io.BytesIO(lines), BLAME)])
+        return pa.concat_arrays([part.column(0) for part in batches(self.path, io.BytesIO(lines), CONTEXT)])
 
     def _fill(self, count: int) -> bool:
         missing = count - len(self._ids)
@@ -184,12 +186,12 @@ class _Reader:
                 f"{few(missing)}{other}."
             )
         if self._extra:
-            self.heard.notes.append(
+            self.log.notes.append(
                 f"{self.path}: {self._extra} rows are of no {self.all.kind} photo and were left, first "
                 f"{self._first_extra!r}."
             )
         if self._twins:
-            self.heard.notes.append(
+            self.log.notes.append(
                 f"{self.path}: photos of one name with the same boxes were taken in the order of the index: "
                 f"{few(sorted(set(self._twins)))}."
             )

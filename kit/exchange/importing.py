@@ -22,7 +22,7 @@ from kit.errors import StoreError, UsageError
 from kit.exchange.arrays import npy_values, npz_values
 from kit.exchange.csv import csv_values
 from kit.exchange.pictures import all_pictures, picture_values
-from kit.exchange.values import Channels, Heard, Meaning, Photos, Space
+from kit.exchange.values import Channels, Photos, ReaderLog, Space, ValueFormat
 
 Format = Literal["npy", "npz", "csv", "pictures"]
 SUFFIXES: dict[str, Format] = {".npy": "npy", ".npz": "npz", ".csv": "csv", ".gz": "csv", ".zip": "csv"}
@@ -74,26 +74,26 @@ def import_part(
     kind = format_of(path)
     if kind == "csv" and channels is not None:
         raise UsageError(f"--channels {channels}: a CSV's rows name their channels. Import {path} without it.")
-    meaning = Meaning(space or ("score" if kind == "csv" else "pixel"), channels or "rgb", scale)
+    value_format = ValueFormat(space or ("score" if kind == "csv" else "pixel"), channels or "rgb", scale)
     photos = Photos.of(project, split)
-    recipe = _recipe(path, kind, meaning)
+    recipe = _recipe(path, kind, value_format)
     if not force and project.predictions.is_done(name, split, recipe):
         return Imported(split, False, path, len(photos.samples))
     made_by = _command(name, split, path, space, channels, scale)
     if not force:
         _check_free(project, name, split, made_by)
-    heard = Heard()
+    log = ReaderLog()
     _store(
         project,
         name,
         photos,
-        _values(kind, path, photos, meaning, heard, project.workspace.predictions),
-        heard,
+        _values(kind, path, photos, value_format, log, project.workspace.predictions),
+        log,
         path,
         recipe,
         made_by,
     )
-    return Imported(split, True, path, len(photos.samples), heard.how, heard.notes, heard.warnings)
+    return Imported(split, True, path, len(photos.samples), log.how, log.notes, log.warnings)
 
 
 def check_name(project: Project, name: str, reserved: frozenset[str] = frozenset()) -> None:
@@ -119,12 +119,12 @@ def format_of(path: Path) -> Format:
 
 
 def _values(
-    kind: Format, path: Path, photos: Photos, meaning: Meaning, heard: Heard, folder: Path
+    kind: Format, path: Path, photos: Photos, value_format: ValueFormat, log: ReaderLog, folder: Path
 ) -> Iterator[np.ndarray]:
     if kind == "csv":
-        return csv_values(path, photos, meaning, heard, folder / path.name)
+        return csv_values(path, photos, value_format, log, folder / path.name)
     read = {"npy": npy_values, "npz": npz_values, "pictures": picture_values}[kind]
-    return track(read(path, photos, meaning, heard), f"Importing {path.name}", len(photos.samples), "photos")
+    return track(read(path, photos, value_format, log), f"Importing {path.name}", len(photos.samples), "photos")
 
 
 def _store(
@@ -132,7 +132,7 @@ def _store(
     name: str,
     photos: Photos,
     values: Iterator[np.ndarray],
-    heard: Heard,
+    log: ReaderLog,
     path: Path,
     recipe: dict[str, Any],
     made_by: str,
@@ -141,7 +141,7 @@ def _store(
     folder = workspace.source(name, photos.split)
     sweep(workspace.predictions)
     try:
-        with contextlib.closing(_watched(values, path, photos, heard)) as watched:
+        with contextlib.closing(_watched(values, path, photos, log)) as watched:
             project.predictions.write(
                 name,
                 photos.split,
@@ -158,7 +158,7 @@ def _store(
 
 
 def _watched(
-    values: Iterator[np.ndarray], path: Path, photos: Photos, heard: Heard
+    values: Iterator[np.ndarray], path: Path, photos: Photos, log: ReaderLog
 ) -> Generator[np.ndarray, None, None]:
     """The values as they are stored; what is cut off and what is nearly black is said."""
     cut = total = 0
@@ -169,22 +169,22 @@ def _watched(
         highest = max(highest, float(photo.max(initial=0.0)))
         yield np.clip(photo, 0.0, 1.0)
     if cut:
-        heard.notes.append(f"{path}: {cut} of {total} values lay outside [0, 1] and were cut off there.")
+        log.notes.append(f"{path}: {cut} of {total} values lay outside [0, 1] and were cut off there.")
     if highest < WHITE:
-        heard.warnings.append(
+        log.warnings.append(
             f"{path}: no value is above {highest:.4f} of 1, so everything is black. Were the values divided by 255 "
             "twice? See --scale."
         )
 
 
-def _recipe(path: Path, kind: Format, meaning: Meaning) -> dict[str, Any]:
+def _recipe(path: Path, kind: Format, value_format: ValueFormat) -> dict[str, Any]:
     return {
         "kind": SourceKind.IMPORT.value,
         "format": kind,
         "digest": _digest(path),
-        "space": meaning.space,
-        "channels": meaning.channels,
-        "scale": meaning.scale,
+        "space": value_format.space,
+        "channels": value_format.channels,
+        "scale": value_format.scale,
     }
 
 

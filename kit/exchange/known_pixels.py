@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from kit.errors import PredictionsError
-from kit.exchange.values import Heard, Meaning, Photos, to_pixels
+from kit.exchange.values import Photos, ReaderLog, ValueFormat, to_pixels
 from kit.imaging.holes import scored_pixels
 from kit.imaging.images import resize
 
@@ -20,8 +20,8 @@ EARLY = 20  # photos after which a wholly wrong file is given up
 class KnownPixels:
     """Takes hidden pixels out of whole pictures and keeps count of how well the others agree with the photos."""
 
-    def __init__(self, path: Path, photos: Photos, meaning: Meaning, heard: Heard) -> None:
-        self.path, self.photos, self.meaning, self.heard = path, photos, meaning, heard
+    def __init__(self, path: Path, photos: Photos, value_format: ValueFormat, log: ReaderLog) -> None:
+        self.path, self.photos, self.value_format, self.log = path, photos, value_format, log
         self._labels: list[str] = []
         self._differences: list[tuple[float, float]] = []
         """Of each photo with known pixels to compare: mean absolute difference, as it is and with R and B exchanged."""
@@ -38,9 +38,9 @@ class KnownPixels:
         sample, ours = self.photos.samples[position], self.photos.images[position]
         picture = self._at_size(picture, position, label)
         some = (slice(None, None, 2), slice(None, None, 2))  # a quarter of the known pixels tells as much as all
-        theirs = to_pixels(picture[some], self.photos, position, self.meaning, label)
+        theirs = to_pixels(picture[some], self.photos, position, self.value_format, label)
         self._compare(theirs, ours[some] / 255.0, ~sample.hole[some], label)
-        return to_pixels(picture[scored_pixels(sample.boxes)], self.photos, position, self.meaning, label)
+        return to_pixels(picture[scored_pixels(sample.boxes)], self.photos, position, self.value_format, label)
 
     def _at_size(self, picture: np.ndarray, position: int, label: str) -> np.ndarray:
         sample = self.photos.samples[position]
@@ -55,7 +55,7 @@ class KnownPixels:
             )
         self._resized[height, width] = self._resized.get((height, width), 0) + 1
         # whole numbers come out as floats, which mean 0 to 1 unless something else was said
-        values = picture / self.meaning.scale_of(picture.dtype) * (self.meaning.scale or 1.0)
+        values = picture / self.value_format.scale_of(picture.dtype) * (self.value_format.scale or 1.0)
         return resize(np.ascontiguousarray(values, np.float32), sample.height, sample.width)
 
     def _compare(self, theirs: np.ndarray, ours: np.ndarray, known: np.ndarray, label: str) -> None:
@@ -77,15 +77,15 @@ class KnownPixels:
             PredictionsError: these are other pictures, or their channels are the other way round.
         """
         for (height, width), count in self._resized.items():
-            self.heard.notes.append(f"{self.path}: {count} pictures of {width}x{height} resized to the photos' size.")
+            self.log.notes.append(f"{self.path}: {count} pictures of {width}x{height} resized to the photos' size.")
         if self._blank:
-            self.heard.notes.append(f"{self.path}: {_pictures(self._blank)} blank outside the boxes: not compared.")
+            self.log.notes.append(f"{self.path}: {_pictures(self._blank)} blank outside the boxes: not compared.")
         if not self._labels:
             return
         self._refuse(0.1)
         wrong = [(label, direct) for label, (direct, _) in self._each() if direct > DIFFERENT]
         if wrong:
-            self.heard.warnings.append(
+            self.log.warnings.append(
                 f"{_differs(*wrong[0])}; {len(wrong)} of {len(self._labels)} pictures are like that."
             )
 
@@ -96,7 +96,7 @@ class KnownPixels:
         """Raise `PredictionsError` when red and blue are exchanged, or more than this share is of other photos."""
         direct, swapped = np.mean(self._differences, axis=0)
         if direct > SURE and swapped < 0.5 * direct:
-            other = "rgb" if self.meaning.channels == "bgr" else "bgr"
+            other = "rgb" if self.value_format.channels == "bgr" else "bgr"
             raise PredictionsError(
                 f"{self.path}: known pixels differ from the photos by {direct:.3f} on average, but only by "
                 f"{swapped:.3f} with red and blue exchanged. Import it with: --channels {other}"

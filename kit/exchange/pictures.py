@@ -10,20 +10,20 @@ import numpy as np
 from kit.data.index import Sample
 from kit.errors import ImageError, PredictionsError
 from kit.exchange.known_pixels import KnownPixels
-from kit.exchange.values import Heard, Meaning, Photos, few
+from kit.exchange.values import Photos, ReaderLog, ValueFormat, few
 from kit.imaging.images import IMAGE_SUFFIXES, load_image
 
 
-def picture_values(folder: Path, photos: Photos, meaning: Meaning, heard: Heard) -> Iterator[np.ndarray]:
+def picture_values(folder: Path, photos: Photos, value_format: ValueFormat, log: ReaderLog) -> Iterator[np.ndarray]:
     """For each photo the hidden pixels `(n, 3)` RGB in pixel space of its picture.
 
     Raises:
         PredictionsError: photos without a picture, a picture that could be of two photos, or of another photo.
         ImageError: a picture that is truncated or none.
     """
-    paths = find_pictures(folder, photos, heard)
-    heard.how = f"whole pictures, {meaning.channels.upper()}, {meaning.space} space"
-    known = KnownPixels(folder, photos, meaning, heard)
+    paths = find_pictures(folder, photos, log)
+    log.how = f"whole pictures, {value_format.channels.upper()}, {value_format.space} space"
+    known = KnownPixels(folder, photos, value_format, log)
     for position, path in enumerate(paths):
         try:
             picture = load_image(path)
@@ -40,7 +40,7 @@ def all_pictures(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
 
 
-def find_pictures(folder: Path, photos: Photos, heard: Heard) -> list[Path]:
+def find_pictures(folder: Path, photos: Photos, log: ReaderLog) -> list[Path]:
     """The picture of each photo: same name, or the name with another suffix; a class folder decides between namesakes.
 
     Raises:
@@ -68,9 +68,7 @@ def find_pictures(folder: Path, photos: Photos, heard: Heard) -> list[Path]:
         owners[path] = sample.id
     extra = sorted(str(path.relative_to(folder)) for path in set(pictures) - owners.keys())
     if extra:
-        heard.notes.append(
-            f"{folder}: {len(extra)} pictures are of no {photos.kind} photo and were left: {few(extra)}."
-        )
+        log.notes.append(f"{folder}: {len(extra)} pictures are of no {photos.kind} photo and were left: {few(extra)}.")
     return [path for path in found if path is not None]
 
 

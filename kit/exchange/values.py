@@ -24,7 +24,7 @@ MANY = 0.05  # and a photo with more than this share of such values was meant in
 
 
 @dataclass(frozen=True)
-class Meaning:
+class ValueFormat:
     """How the numbers of a file are to be read."""
 
     space: Space = "pixel"
@@ -43,7 +43,7 @@ class Meaning:
 
 
 @dataclass
-class Heard:
+class ReaderLog:
     """What a reader has to tell besides values."""
 
     how: str = ""
@@ -94,13 +94,13 @@ class Photos:
         return found
 
 
-def to_pixels(values: np.ndarray, photos: Photos, position: int, meaning: Meaning, label: str) -> np.ndarray:
+def to_pixels(values: np.ndarray, photos: Photos, position: int, value_format: ValueFormat, label: str) -> np.ndarray:
     """Numbers of a file, `(..., 3)` of any type, to RGB in pixel space, float64, not clipped.
 
     Raises:
         PredictionsError: values that are not finite, or too many far outside [0, 1]; `label` names the file.
     """
-    scale = meaning.scale_of(values.dtype)
+    scale = value_format.scale_of(values.dtype)
     numbers = values.astype(np.float64)
     if scale != 1.0:
         numbers /= scale
@@ -112,10 +112,10 @@ def to_pixels(values: np.ndarray, photos: Photos, position: int, meaning: Meanin
         )
     outside = np.abs(numbers - 0.5) > 0.5 + FAR
     if outside.mean() > MANY:
-        raise _out_of_range(numbers * scale, float(outside.mean()), photos.samples[position], meaning, label)
-    if meaning.channels == "bgr":
+        raise _out_of_range(numbers * scale, float(outside.mean()), photos.samples[position], value_format, label)
+    if value_format.channels == "bgr":
         numbers = numbers[..., ::-1]
-    return from_score_space(numbers, photos.estimated[position]) if meaning.space == "score" else numbers
+    return from_score_space(numbers, photos.estimated[position]) if value_format.space == "score" else numbers
 
 
 def from_score_space(values: np.ndarray, extremes: np.ndarray) -> np.ndarray:
@@ -124,9 +124,11 @@ def from_score_space(values: np.ndarray, extremes: np.ndarray) -> np.ndarray:
     return low + values * (high - low)
 
 
-def _out_of_range(numbers: np.ndarray, share: float, sample: Sample, meaning: Meaning, label: str) -> PredictionsError:
+def _out_of_range(
+    numbers: np.ndarray, share: float, sample: Sample, value_format: ValueFormat, label: str
+) -> PredictionsError:
     low, high = float(numbers.min()), float(numbers.max())
-    wanted = "0 to 1" if meaning.scale is None else f"0 to {meaning.scale:g}"
+    wanted = "0 to 1" if value_format.scale is None else f"0 to {value_format.scale:g}"
     if low >= -FAR and high <= 255:
         hint = "If they are 0 to 255, add: --scale 255"
     elif low >= -1.5 and high <= 1.5:

@@ -30,18 +30,18 @@ _BLOCK = 1 << 18
 
 
 @dataclass(frozen=True)
-class Blame:
+class ErrorContext:
     """Which error a file that cannot be read is, and what to do then."""
 
     error: type[KitError] = SubmissionError
     again: str = AGAIN
 
 
-SUBMISSION, SAMPLE = Blame(), Blame(TableError, FETCH)
+SUBMISSION, SAMPLE = ErrorContext(), ErrorContext(TableError, FETCH)
 
 
 @contextlib.contextmanager
-def _opened(path: Path, blame: Blame) -> Iterator[IO[bytes]]:
+def _opened(path: Path, context: ErrorContext) -> Iterator[IO[bytes]]:
     """The bytes of a `.csv`, a `.csv.gz`, or the one CSV inside a `.zip`."""
     try:
         if path.suffix.lower() == ".gz":
@@ -52,31 +52,31 @@ def _opened(path: Path, blame: Blame) -> Iterator[IO[bytes]]:
                 # a Mac packs a shadow of each file
                 names = [name for name in archive.namelist() if not name.endswith("/") and "__MACOSX/" not in name]
                 if len(names) != 1:
-                    raise blame.error(f"{path} holds {len(names)} files, expected one CSV. Zip the CSV alone.")
+                    raise context.error(f"{path} holds {len(names)} files, expected one CSV. Zip the CSV alone.")
                 with archive.open(names[0]) as file:
                     yield file
         else:
             with path.open("rb") as file:
                 yield file
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        raise blame.error(f"{path} is not a file. {blame.again}") from None
+        raise context.error(f"{path} is not a file. {context.again}") from None
     except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-        raise blame.error(f"{path} is damaged ({error}). {blame.again}") from None
+        raise context.error(f"{path} is damaged ({error}). {context.again}") from None
 
 
-class Rows:
+class CsvRows:
     """The rows of one two-column CSV, as many at a time as one asks for."""
 
-    def __init__(self, path: Path, file: IO[bytes], blame: Blame) -> None:
+    def __init__(self, path: Path, file: IO[bytes], context: ErrorContext) -> None:
         self.path = path
         line = file.readline(1 << 16)
         if b"\x00" in line:
-            raise blame.error(f"{path}, line 1: found zero bytes, as in UTF-16, expected UTF-8. {blame.again}")
+            raise context.error(f"{path}, line 1: found zero bytes, as in UTF-16, expected UTF-8. {context.again}")
         first = line.decode("utf-8", "replace").rstrip("\r\n")
         self.header: list[str] = next(csv.reader([first]), [])
         self.line = 2
         """Line in the file of the next row; the header is line 1."""
-        self._batches = batches(path, file, blame)
+        self._batches = batches(path, file, context)
         self._rest: pa.RecordBatch | None = None
 
     def take(self, count: int) -> tuple[pa.Array, pa.Array]:
@@ -105,12 +105,12 @@ class Rows:
 
 
 @contextlib.contextmanager
-def open_rows(path: Path, blame: Blame = SUBMISSION) -> Iterator[Rows]:
-    with _opened(path, blame) as file:
-        yield Rows(path, file, blame)
+def open_rows(path: Path, context: ErrorContext = SUBMISSION) -> Iterator[CsvRows]:
+    with _opened(path, context) as file:
+        yield CsvRows(path, file, context)
 
 
-def batches(path: Path, file: IO[bytes], blame: Blame) -> Iterator[pa.RecordBatch]:
+def batches(path: Path, file: IO[bytes], context: ErrorContext) -> Iterator[pa.RecordBatch]:
     try:
         reader = pyarrow.csv.open_csv(
             file,
@@ -123,25 +123,27 @@ def batches(path: Path, file: IO[bytes], blame: Blame) -> Iterator[pa.RecordBatc
     except pa.ArrowInvalid as error:
         if "Empty CSV" in str(error):
             return
-        raise _unreadable(path, error, blame) from None
+        raise _unreadable(path, error, context) from None
 
 
-def _unreadable(path: Path, error: Exception, blame: Blame) -> KitError:
+def _unreadable(path: Path, error: Exception, context: ErrorContext) -> KitError:
     """Name the first row that has not two columns; Arrow does not always say which it was."""
-    with contextlib.suppress(csv.Error), _opened(path, blame) as file:
+    with contextlib.suppress(csv.Error), _opened(path, context) as file:
         reader = csv.reader(io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline=""))
         for row in reader:
             if row and len(row) != 2:
                 found = ",".join(row)[:80]
-                return blame.error(
-                    f"{path}, line {reader.line_num}: found {len(row)} columns ({found!r}), expected 2. {blame.again}"
+                return context.error(
+                    f"{path}, line {reader.line_num}: found {len(row)} columns ({found!r}), expected 2. {context.again}"
                 )
             if any("\ufffd" in cell for cell in row):
-                return blame.error(f"{path}, line {reader.line_num}: found {row[0]!r}, expected UTF-8. {blame.again}")
-    return blame.error(f"{path} is not a CSV of two columns ({error}). {blame.again}")
+                return context.error(
+                    f"{path}, line {reader.line_num}: found {row[0]!r}, expected UTF-8. {context.again}"
+                )
+    return context.error(f"{path} is not a CSV of two columns ({error}). {context.again}")
 
 
-def numbers(rows: Rows, values: pa.Array) -> np.ndarray:
+def numbers(rows: CsvRows, values: pa.Array) -> np.ndarray:
     """The values just taken from `rows`, float64. Raises `SubmissionError` with the line of one that is not finite."""
     start = rows.line - len(values)
     try:

@@ -90,7 +90,7 @@ def test_test_predictions_of_the_folds_are_averaged(toy: Toy) -> None:
     write_toy_source(toy, "m", predict=noisy(0.05), by_fold=True)
     for fold in range(3):  # another value for each fold, all representable in float16
         values = [np.full((sample.scored, 3), [0.0, 0.25, 0.5][fold]) for sample in toy.index.test]
-        write(toy, values, "m", folds=toy.folds, fold=fold)
+        write(toy, values, "m", fold=fold)
     predictions = toy.project.predictions.read("m", "test")
     for photo in range(3):
         np.testing.assert_allclose(predictions.values(photo), 0.25, atol=1e-7)
