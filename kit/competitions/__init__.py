@@ -50,7 +50,7 @@ class Competition:
 
 
 def to_score_space(values: np.ndarray, extremes: np.ndarray) -> np.ndarray:
-    """RGB values `(..., 3)` in [0, 1] to score space, float64, not clipped.
+    """Stretch RGB values `(..., 3)` in [0, 1] to score space, float64, not clipped.
 
     A channel without contrast is 0 everywhere, as OpenCV's NORM_MINMAX has it.
     """
@@ -59,7 +59,7 @@ def to_score_space(values: np.ndarray, extremes: np.ndarray) -> np.ndarray:
 
 
 def score_scale(low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """By how much score space stretches channels with these extremes, any equal shape; 0 without contrast."""
+    """Return how much score space stretches channels with these extremes, any equal shape; 0 without contrast."""
     span = high - low
     return np.divide(1.0, span, out=np.zeros(span.shape), where=span > 0)
 

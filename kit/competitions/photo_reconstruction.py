@@ -47,7 +47,7 @@ def index(raw: Path) -> Layout:
 
 
 def _folder(raw: Path, name: str) -> Path:
-    """The folder `name`, wherever the archive nests it, but not inside another one of that name."""
+    """Return the folder `name`, wherever the archive nests it, but not inside another one of that name."""
     for depth in ("", "*/", "*/*/"):
         found = sorted(path for path in raw.glob(f"{depth}{name}") if path.is_dir())
         if found:
@@ -138,7 +138,7 @@ def _listed_here(table: pd.DataFrame, folder: Path, present: set[str]) -> pd.Dat
 
 
 def _in_sample_order(raw: Path, rows: list[dict[str, str]], notes: list[str]) -> list[dict[str, str]]:
-    """Test photos in the order in which the sample submission asks for them."""
+    """Return test photos in the order in which the sample submission asks for them."""
     try:
         asked = _sample_names(sample_path(raw, SAMPLE))
     except (ArchiveError, TableError):
@@ -213,7 +213,7 @@ def _names_of_any_table(path: Path) -> list[str]:
 
 
 def _masked_info(folder: Path, *, stop: Path) -> pd.DataFrame:
-    """The nearest masked_info.csv at or above `folder`, checked."""
+    """Return the nearest masked_info.csv at or above `folder`, checked."""
     for place in (folder, *folder.parents):
         path = place / "masked_info.csv"
         if path.is_file():
@@ -265,7 +265,7 @@ def _named_boxes(table: pd.DataFrame, folder: Path) -> list[tuple[str, str]]:
 
 
 def extremes(image: np.ndarray, hole: np.ndarray | None) -> np.ndarray:
-    """Low and high of each channel, `(2, 3)` float64 in [0, 1]; with a hole, of the known pixels alone.
+    """Return low and high of each channel, `(2, 3)` float64 in [0, 1]; with a hole, of the known pixels alone.
 
     With `hole=None` these are the true extremes of an original photo. The hidden pixels of a test photo take part in
     the true ones, so the estimate is off for some: EXPERIMENTS.md says by how much (`scripts/bench/extremes.py`).
@@ -276,7 +276,7 @@ def extremes(image: np.ndarray, hole: np.ndarray | None) -> np.ndarray:
 
 
 def header(raw: Path) -> bytes:
-    """The sample's first line. Raises `ArchiveError` or `TableError`."""
+    """Return the sample's first line. Raises `ArchiveError` or `TableError`."""
     path = sample_path(raw, SAMPLE)
     with path.open("rb") as file:
         line = file.readline(4096)
@@ -288,7 +288,7 @@ def header(raw: Path) -> bytes:
 
 
 def encode(name: str, boxes: Sequence[Box], values: np.ndarray) -> bytes:
-    """The CSV lines of one photo: box 1 row by row, then box 2, channels B, G, R innermost.
+    """Write the CSV lines of one photo: box 1 row by row, then box 2, channels B, G, R innermost.
 
     All rows are laid out at once in one `(rows, width)` byte matrix with zero bytes for absent leading digits, which
     are squeezed out at the end: several times faster than formatting row by row (`scripts/bench/submission.py`).
@@ -321,7 +321,7 @@ def encode(name: str, boxes: Sequence[Box], values: np.ndarray) -> bytes:
 
 
 def _cell(name: str) -> tuple[bytes, bytes]:
-    """How the id cell begins and ends: some letters put the cell in quotes, as CSV has it."""
+    """Return how the id cell begins and ends: some letters put the cell in quotes, as CSV has it."""
     if any(letter in name for letter in ',"\r\n'):
         return ('"' + name.replace('"', '""') + "_box").encode(), b'",'
     return f"{name}_box".encode(), b","
@@ -332,7 +332,7 @@ def _constant(text: bytes, count: int) -> np.ndarray:
 
 
 def _digits(numbers: np.ndarray) -> np.ndarray:
-    """Decimal digits `(count, width of the largest)`, leading zeros as zero bytes; looked up, not computed."""
+    """Return decimal digits `(count, width of the largest)`, leading zeros as zero bytes; looked up, not computed."""
     table = _digits_below(int(numbers.max()) + 1)
     every = np.arange(len(table))[:, None]
     powers = 10 ** np.arange(table.shape[1] - 1, -1, -1)
@@ -340,13 +340,13 @@ def _digits(numbers: np.ndarray) -> np.ndarray:
 
 
 def _digits_below(count: int) -> np.ndarray:
-    """ASCII digits of 0, 1, .. count - 1, with leading zeros, `(count, width)` uint8."""
+    """Return ASCII digits of 0, 1, .. count - 1, with leading zeros, `(count, width)` uint8."""
     powers = 10 ** np.arange(len(str(count - 1)) - 1, -1, -1)
     return ((np.arange(count)[:, None] // powers) % 10 + ord("0")).astype(np.uint8)
 
 
 def _decimal(values: np.ndarray) -> np.ndarray:
-    """`d.dddddd` of values in [0, 1]."""
+    """Return `d.dddddd` of values in [0, 1]."""
     scaled = np.rint(values * 10**DECIMALS).astype(np.int32)
     first, rest = np.divmod(scaled, 1000)  # 0..1000 thousandths, then three more digits
     before = _digits_below(1001)  # dddd
@@ -356,7 +356,7 @@ def _decimal(values: np.ndarray) -> np.ndarray:
 
 
 def decode(values: np.ndarray) -> np.ndarray:
-    """`(n * 3,)` values of one photo in file order to `(n, 3)` RGB in score space."""
+    """Turn `(n * 3,)` values of one photo in file order into `(n, 3)` RGB in score space."""
     return values.reshape(-1, 3)[:, ::-1]
 
 

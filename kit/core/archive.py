@@ -94,13 +94,13 @@ def verify(source: Path, *, progress: Report | None = None) -> None:
 
 
 def looks_like(path: Path) -> str:
-    """What the first bytes of a file that is not a whole zip say it is, in a few words."""
+    """Say in a few words what a file that is not a whole zip is, by its first bytes."""
     with path.open("rb") as file:
         return looks_like_bytes(file.read(512))
 
 
 def looks_like_bytes(head: bytes) -> str:
-    """`looks_like` for the first bytes themselves."""
+    """Say in a few words what these first bytes are the beginning of."""
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not head:
         return "an empty file"
@@ -254,7 +254,7 @@ def _is_bomb(infos: list[zipfile.ZipInfo], source: Path) -> bool:
 
 
 def _listing(source: Path) -> Iterator[tuple[str, int, bool, Path]]:
-    """Every file and folder below `source`, hidden ones left out. Raises `ArchiveError` for links."""
+    """Yield every file and folder below `source`, hidden ones left out. Raises `ArchiveError` for links."""
     for folder, folders, files in os.walk(source, onerror=_unreadable):
         folders[:] = sorted(name for name in folders if not _is_junk((name,)))
         for name in [*folders, *sorted(name for name in files if not _is_junk((name,)))]:

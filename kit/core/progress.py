@@ -87,7 +87,7 @@ def _rich_bar(description: str, total: int):  # type: ignore[no-untyped-def]  # 
 
 @contextlib.contextmanager
 def progress(description: str, total: int, unit: str = "") -> Iterator[Progress]:
-    """A `Progress` that is closed when the block ends."""
+    """Give a `Progress` that is closed when the block ends."""
     bar = Progress(description, total, unit)
     try:
         yield bar
@@ -105,7 +105,7 @@ def track(items: Iterable[T], description: str, total: int, unit: str = "") -> I
 
 @contextlib.contextmanager
 def byte_progress(description: str) -> Iterator[Callable[[int, int], None]]:
-    """A `(done, total)` callback in bytes, shown in MiB; the bar starts with the first call."""
+    """Give a `(done, total)` callback in bytes, shown in MiB; the bar starts with the first call."""
     bar: Progress | None = None
 
     def report(done: int, total: int) -> None:

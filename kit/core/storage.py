@@ -31,7 +31,7 @@ _TEMPORARY = ".partial-"
 
 
 def temporary_sibling(path: Path) -> Path:
-    """A name in the same folder that no reader looks at and `sweep` may delete."""
+    """Return a name in the same folder that no reader looks at and `sweep` may delete."""
     return path.with_name(f"{_TEMPORARY}{os.getpid()}-{uuid.uuid4().hex[:8]}-{path.name}"[:200])
 
 
@@ -186,7 +186,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def to_json(value: Any) -> str:
-    """The one JSON form of `value`: sorted keys, so that equal values give equal bytes."""
+    """Return the one JSON form of `value`: sorted keys, so that equal values give equal bytes."""
     return json.dumps(value, indent=2, sort_keys=True, default=_plain, ensure_ascii=False) + "\n"
 
 
@@ -226,18 +226,18 @@ def read_json(path: Path, *, made_by: str) -> dict[str, Any]:
 
 
 def digest_bytes(data: bytes | memoryview) -> str:
-    """SHA-256 in hexadecimal, shortened to 16 digits: names versions, guards no secret."""
+    """Return SHA-256 in hexadecimal, shortened to 16 digits: names versions, guards no secret."""
     return hashlib.sha256(data).hexdigest()[:16]
 
 
 def digest_file(path: Path) -> str:
-    """`digest_bytes` of a file's content, in bounded memory."""
+    """Return `digest_bytes` of a file's content, in bounded memory."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def digest_of(value: Any) -> str:
-    """`digest_bytes` of the one JSON form of `value`."""
+    """Return `digest_bytes` of the one JSON form of `value`."""
     return digest_bytes(to_json(value).encode())
 
 

@@ -79,7 +79,7 @@ class Workspace:
         return self.root / "runs"
 
     def run(self, experiment: str, fold: int) -> Path:
-        """Folder of one experiment's training on one fold."""
+        """Return the folder of one experiment's training on one fold."""
         return self.runs / checked_name("The experiment", experiment) / f"fold_{fold}"
 
     @property
@@ -87,7 +87,7 @@ class Workspace:
         return self.root / "predictions"
 
     def source(self, name: str, split: PredictionSplit) -> Path:
-        """Folder of one source's predictions on one split."""
+        """Return the folder of one source's predictions on one split."""
         return self.predictions / checked_name("The source", name) / split
 
     @property
@@ -95,7 +95,7 @@ class Workspace:
         return self.root / "blends"
 
     def blend(self, name: str) -> Path:
-        """The JSON of one blend."""
+        """Return the JSON of one blend."""
         return self.blends / f"{checked_name('The blend', name)}.json"
 
     @property
@@ -103,7 +103,7 @@ class Workspace:
         return self.root / "submissions"
 
     def submission(self, name: str) -> Path:
-        """The CSV of one submission."""
+        """Return the CSV of one submission."""
         return self.submissions / f"{checked_name('The submission', name)}.csv"
 
     @property

@@ -113,13 +113,13 @@ def _ready(workspace: Workspace) -> Index | None:
 
 
 def _keep_truth(staging: Workspace, workspace: Workspace) -> None:
-    """The sample's test photos, whole: what `kit grade --truth` wants."""
+    """Return the sample's test photos, whole: what `kit grade --truth` wants."""
     shutil.rmtree(truth_of(workspace), ignore_errors=True)
     (staging.downloads / TRUTH).replace(truth_of(workspace))
 
 
 def truth_of(workspace: Workspace) -> Path:
-    """Where `kit fetch --sample` keeps the original test photos."""
+    """Return where `kit fetch --sample` keeps the original test photos."""
     return workspace.data / TRUTH
 
 

@@ -40,15 +40,15 @@ class Folds:
     digest: str
 
     def train_positions(self, fold: int) -> np.ndarray:
-        """Photos that the model of `fold` may see."""
+        """Return photos that the model of `fold` may see."""
         return np.flatnonzero(self.fold != self.checked(fold))
 
     def valid_positions(self, fold: int) -> np.ndarray:
-        """Photos that the model of `fold` predicts."""
+        """Return photos that the model of `fold` predicts."""
         return np.flatnonzero(self.fold == self.checked(fold))
 
     def chosen(self, texts: Sequence[str]) -> list[int]:
-        """`--fold` texts to fold numbers: `all`, or numbers in the order given, each once.
+        """Turn `--fold` texts into fold numbers: `all`, or numbers in the order given, each once.
 
         Raises:
             UsageError: not a number, or there is no such fold.
@@ -61,7 +61,7 @@ class Folds:
         return list(dict.fromkeys(self.checked(int(text)) for text in texts))
 
     def checked(self, fold: int) -> int:
-        """`fold` if there is such a fold. Raises `UsageError`."""
+        """Return `fold` if there is such a fold. Raises `UsageError`."""
         if not 0 <= fold < self.k:
             raise UsageError(f"There is no fold {fold}: the folds are 0 to {self.k - 1}. Use --fold N or --fold all.")
         return fold
@@ -91,7 +91,7 @@ def duplicate_groups(hashes: np.ndarray, thumbnails: np.ndarray) -> np.ndarray:
 
 
 def _flip_patterns() -> dict[tuple[bool, bool], np.uint64]:
-    """Signs that change when a photo is mirrored (vertically, horizontally): those of odd frequency."""
+    """Return the signs that change when a photo is mirrored (vertically, horizontally): those of odd frequency."""
     odd = np.arange(HASH_SIZE) % 2 == 1
     patterns = {}
     for vertical in (False, True):
@@ -190,7 +190,7 @@ def read_folds(workspace: Workspace, index: Index) -> Folds:
 def ensure_folds(
     workspace: Workspace, index: Index, targets: np.ndarray, *, k: int = 5, seed: int = 0, force: bool = False
 ) -> tuple[bool, Folds]:
-    """The folds with this `k` and `seed`, made unless they are there; and whether they were made now.
+    """Return the folds with this `k` and `seed`, made unless they are there; and whether they were made now.
 
     Raises:
         Mismatch: other folds are there. Models and predictions hang on them, so only `force` replaces them.
@@ -213,7 +213,7 @@ def ensure_folds(
 
 
 def describe_folds(folds: Folds, index: Index) -> str:
-    """Photos a fold and class, and how many near duplicates were kept together."""
+    """Describe the photos by fold and class, and how many near duplicates were kept together."""
     classes = np.array([sample.klass for sample in index.train])
     lines = []
     for fold in range(folds.k):

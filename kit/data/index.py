@@ -44,12 +44,12 @@ class Sample:
 
     @property
     def hole(self) -> np.ndarray:
-        """Bool `(H, W)`, True = missing."""
+        """Return bool `(H, W)`, True = missing."""
         return hole_of(self.boxes, self.height, self.width)
 
     @property
     def scored(self) -> int:
-        """Number of scored pixels."""
+        """Return the number of scored pixels."""
         return scored_count(self.boxes)
 
 
@@ -62,17 +62,17 @@ class Index:
     digest: str
 
     def split(self, split: Split) -> tuple[Sample, ...]:
-        """The photos of one split."""
+        """Return the photos of one split."""
         return self.train if split == "train" else self.test
 
     @cached_property
     def classes(self) -> list[str]:
-        """Class names, sorted."""
+        """Return class names, sorted."""
         return sorted({sample.klass for sample in self.train})
 
     @cached_property
     def positions(self) -> dict[str, int]:
-        """Training photo id to its position."""
+        """Return the position of each training photo by its id."""
         return {sample.id: position for position, sample in enumerate(self.train)}
 
 
@@ -130,7 +130,7 @@ def read_index(workspace: Workspace) -> Index:
 
 
 def open_workspace(root: Path, slug: str | None) -> Workspace:
-    """The workspace at `root`; without a slug, that of the only competition fetched there, else the default.
+    """Return the workspace at `root`; without a slug, that of the only competition fetched there, else the default.
 
     Raises:
         UsageError: several competitions are there and none was named.

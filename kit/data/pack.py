@@ -45,16 +45,16 @@ class Pack:
     test_estimated: np.ndarray
 
     def image(self, split: Split) -> np.ndarray:
-        """The photos as given, holes zero, `(N, H, W, 3)` uint8."""
+        """Return the photos as given, holes zero, `(N, H, W, 3)` uint8."""
         return self.train_image if split == "train" else self.test_image
 
     def estimated(self, split: Split) -> np.ndarray:
-        """Extremes estimated from known pixels, `(N, 2, 3)` float64."""
+        """Return the extremes estimated from known pixels, `(N, 2, 3)` float64."""
         return self.train_estimated if split == "train" else self.test_estimated
 
 
 def perceptual_hash(image: np.ndarray) -> str:
-    """64 signs of the lowest DCT coefficients of the grey photo, as 16 hexadecimal digits.
+    """Return 64 signs of the lowest DCT coefficients of the grey photo, as 16 hexadecimal digits.
 
     Signs instead of comparisons with the median (Zauner 2010): then a mirrored photo's hash differs by a constant
     pattern, because DCT coefficients of odd frequency change sign, and all four mirrorings cost no pixel.

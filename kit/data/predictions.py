@@ -27,11 +27,11 @@ class Part:
     manifest: dict[str, Any]
 
     def mapped(self) -> np.ndarray:
-        """Its values, memory-mapped."""
+        """Return its values, memory-mapped."""
         return map_array(self.path, made_by=f"{self.manifest['made_by']} --force")
 
     def is_finite(self) -> bool:
-        """Whether all its values are finite: reads them all."""
+        """Return whether all its values are finite: reads them all."""
         values = self.mapped()
         return all(np.isfinite(values[start : start + 65536]).all() for start in range(0, len(values), 65536))
 
@@ -51,7 +51,7 @@ class Predictions:
 
     @cached_property
     def photos(self) -> np.ndarray:
-        """Positions of the photos that are predicted, ascending."""
+        """Return the positions of the photos that are predicted, ascending."""
         return np.flatnonzero(self.places[:, 0, 0] >= 0)
 
     @cached_property
@@ -59,17 +59,17 @@ class Predictions:
         return [Rows(part.mapped()) for part in self.parts]
 
     def opened(self) -> Predictions:
-        """Itself, its files open now and not with the first photo: for readers that share it between threads."""
+        """Open its files now and not with the first photo, for readers that share it between threads; return itself."""
         assert self._files is not None
         return self
 
     def raw(self, photo: int, copy: int, out: np.ndarray) -> np.ndarray:
-        """One copy of a photo's values as stored, float16 `(n, 3)`, into `out`; not checked."""
+        """Read one copy of a photo's values as stored, float16 `(n, 3)`, into `out`; not checked."""
         part, start = self.places[photo, copy]
         return self._files[part].read(int(start), out)
 
     def values(self, photo: int) -> np.ndarray:
-        """`(n, 3)` float32 RGB in [0, 1] of the photo at this position, the mean of its copies.
+        """Return `(n, 3)` float32 RGB in [0, 1] of the photo at this position, the mean of its copies.
 
         Raises:
             PredictionsError: a value is not finite.
@@ -86,7 +86,7 @@ class Predictions:
         return values
 
     def not_finite(self, photo: int) -> PredictionsError:
-        """The error for a photo with values that are not finite; names the part that has them."""
+        """Return the error for a photo with values that are not finite; names the part that has them."""
         parts = [self.parts[part] for part in self.places[photo, :, 0]]
         part = parts[0] if len(parts) == 1 else next((one for one in parts if not one.is_finite()), parts[0])
         return PredictionsError(
@@ -96,10 +96,10 @@ class Predictions:
 
     @property
     def digest(self) -> str:
-        """Names these very values."""
+        """Return what names these very values."""
         return digest_of([part.manifest["digest"] for part in self.parts])
 
     @property
     def seconds(self) -> float:
-        """Computing time noted in the manifests."""
+        """Return the computing time noted in the manifests."""
         return float(sum(part.manifest["seconds"] for part in self.parts))

@@ -22,27 +22,27 @@ class Project:
 
     @cached_property
     def layout(self) -> Competition:
-        """Raises `UnknownName` for a slug without a layout."""
+        """Return the layout. Raises `UnknownName` for a slug without one."""
         return competition(self.workspace.slug)
 
     @cached_property
     def index(self) -> Index:
-        """Raises `MissingStep` before `kit fetch`."""
+        """Open it. Raises `MissingStep` before `kit fetch`."""
         return read_index(self.workspace)
 
     @cached_property
     def pack(self) -> Pack:
-        """Raises `MissingStep` before `kit fetch`."""
+        """Open it. Raises `MissingStep` before `kit fetch`."""
         return read_pack(self.workspace, self.index)
 
     @cached_property
     def folds(self) -> Folds:
-        """Raises `MissingStep` before `kit folds`."""
+        """Return the folds. Raises `MissingStep` before `kit folds`."""
         return read_folds(self.workspace, self.index)
 
     @property
     def folds_if_any(self) -> Folds | None:
-        """The folds, or None before `kit folds`."""
+        """Return the folds, or None before `kit folds`."""
         try:
             return self.folds
         except MissingStep:
@@ -50,5 +50,5 @@ class Project:
 
     @cached_property
     def predictions(self) -> PredictionStore:
-        """Every source's predictions. Raises `MissingStep` before `kit fetch`."""
+        """Return every source's predictions. Raises `MissingStep` before `kit fetch`."""
         return PredictionStore(self.workspace, self.index, lambda: self.folds_if_any)

@@ -121,7 +121,7 @@ def make_demo_archive(folder: Path, *, seed: int = 0, train: int = TRAIN, test: 
 
 
 def source_path(source: _Source) -> Path:
-    """Where the photo lies on this machine. Raises `DataError`."""
+    """Return where the photo lies on this machine. Raises `DataError`."""
     package, _, below = source.package.partition("/")
     spec = importlib.util.find_spec(package)  # finds it without the second that importing scikit-learn takes
     if spec is None or not spec.submodule_search_locations:
@@ -133,7 +133,7 @@ def source_path(source: _Source) -> Path:
 
 
 def halves(source: _Source, height: int, width: int) -> tuple[Box, Box]:
-    """The regions of a source photo that training and test photos are cut from; they share no pixel."""
+    """Return the regions of a source photo that training and test photos are cut from; they share no pixel."""
     down = source.side in ("top", "bottom")
     length = height if down else width
     share = round(length * TEST_SHARE)
@@ -174,7 +174,7 @@ def choose_crops(rng: np.random.Generator, image: np.ndarray, region: Box, count
 
 
 def _overlap(first: Box, second: Box) -> float:
-    """Shared area as a part of the smaller box."""
+    """Return the shared area as a part of the smaller box."""
     rows = min(first.row + first.height, second.row + second.height) - max(first.row, second.row)
     columns = min(first.col + first.width, second.col + second.width) - max(first.col, second.col)
     return max(0, rows) * max(0, columns) / min(first.height * first.width, second.height * second.width)
@@ -185,7 +185,7 @@ def _cut(image: np.ndarray, box: Box) -> np.ndarray:
 
 
 def _photos(rng: np.random.Generator, train: int, test: int) -> Iterator[_Photo]:
-    """Training photos, then test photos, each dealt out over the sources in turn."""
+    """Yield training photos, then test photos, each dealt out over the sources in turn."""
     deal = {"train": train, "test": test}
     crops: dict[str, list[list[np.ndarray]]] = {"train": [], "test": []}
     for position, source in enumerate(SOURCES):
@@ -213,7 +213,7 @@ def _boxes(rng: np.random.Generator, *, overlapping: bool) -> tuple[Box, ...]:
 
 
 def _names(rng: np.random.Generator, train: int, test: int) -> dict[str, list[str]]:
-    """Names as in the real archive: `Cat-Train (24).jpeg`, now and then with a twin that ends in `.jpg`."""
+    """Return names as in the real archive: `Cat-Train (24).jpeg`, now and then with a twin that ends in `.jpg`."""
     names: dict[str, list[str]] = {}
     numbers = {klass: list(rng.permutation(np.arange(1, train + test + 1))) for klass in _classes()}
     for split, count in (("train", train), ("test", test)):
@@ -250,7 +250,7 @@ def _encoded(image: np.ndarray, suffix: str, quality: int) -> bytes:
 
 
 def _members(training: Sequence[_Photo], testing: Sequence[_Photo]) -> Iterator[tuple[str, bytes]]:
-    """Path and bytes of every file of the archive."""
+    """Yield the path and bytes of every file of the archive."""
     for klass in _classes():
         photos = [photo for photo in training if photo.klass == klass]
         below = f"Dataset/Training_Data/{klass}"

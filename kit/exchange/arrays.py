@@ -32,13 +32,13 @@ class Header:
 
 
 def npy_values(path: Path, photos: Photos, value_format: ValueFormat, log: ReaderLog) -> Iterator[np.ndarray]:
-    """For each photo `(n, 3)` RGB in pixel space, from one array of all photos. Raises `PredictionsError`."""
+    """Yield for each photo `(n, 3)` RGB in pixel space, from one array of all photos. Raises `PredictionsError`."""
     with path.open("rb") as file, _damage(path):
         yield from _of_all_photos(file, str(path), path, photos, value_format, log)
 
 
 def npz_values(path: Path, photos: Photos, value_format: ValueFormat, log: ReaderLog) -> Iterator[np.ndarray]:
-    """The same from a `.npz`: one array a photo, named by id or file name, or one array of all photos.
+    """Do the same from a `.npz`: one array a photo, named by id or file name, or one array of all photos.
 
     Raises:
         PredictionsError: damaged, a pickle, photos missing or named twice, arrays of other shapes.
@@ -58,7 +58,7 @@ def npz_values(path: Path, photos: Photos, value_format: ValueFormat, log: Reade
 
 @contextlib.contextmanager
 def _damage(path: Path) -> Iterator[None]:
-    """What a file that is not what its suffix says, or was cut, makes numpy and zipfile raise."""
+    """Translate errors of damaged files."""
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
@@ -124,7 +124,7 @@ def _of_all_photos(
 
 
 def _is_whole(header: Header, label: str, photos: Photos) -> bool:
-    """Whether the array holds whole pictures. Raises `PredictionsError` when it fits these photos in no way."""
+    """Return whether the array holds whole pictures. Raises `PredictionsError` when it fits these photos in no way."""
     shape, count, total = header.shape, len(photos.samples), int(photos.counts.sum())
     if shape == (total, 3) or (
         len(shape) == 3 and shape[0] == count and set(photos.counts) == {shape[1]} and shape[2] == 3
@@ -184,7 +184,7 @@ def _by_photo(
 
 
 def _names(path: Path, listed: set[str], photos: Photos) -> list[str]:
-    """The array of each photo: by its id, else by its file name where only one photo has it."""
+    """Return the array of each photo: by its id, else by its file name where only one photo has it."""
     names, missing = [], []
     for sample in photos.samples:
         if sample.id in listed:

@@ -43,7 +43,7 @@ class _Looks:
 
 
 def doubts_about(project: Project, name: str) -> list[str]:
-    """One line for each thing that looks wrong with an imported source.
+    """Return one line for each thing that looks wrong with an imported source.
 
     Raises:
         KitError: its predictions cannot be read.
@@ -187,7 +187,7 @@ class OwnScore:
 
 
 def own_score(project: Project, name: str) -> OwnScore | None:
-    """The CV RMSE of a source that has OOF predictions, else None.
+    """Return the CV RMSE of a source that has OOF predictions, else None.
 
     Raises:
         KitError: there are no folds, or some source cannot be read.
@@ -202,7 +202,7 @@ def own_score(project: Project, name: str) -> OwnScore | None:
 
 
 def doubts_about_score(name: str, score: OwnScore) -> list[str]:
-    """Whether OOF predictions are too good to be OOF."""
+    """Return whether OOF predictions are too good to be OOF."""
     cv = score.cv.value
     if cv < NEAR_TRUTH:
         return [f"{name}: a CV RMSE of {cv:.4f} is as good as the truth itself. Did its models see these photos?"]

@@ -29,7 +29,7 @@ _NONE = pa.array([], pa.string())
 def csv_values(
     path: Path, photos: Photos, value_format: ValueFormat, log: ReaderLog, waiting: Path
 ) -> Iterator[np.ndarray]:
-    """For each photo `(n, 3)` RGB in pixel space.
+    """Yield for each photo `(n, 3)` RGB in pixel space.
 
     Args:
         waiting: a temporary file beside this path holds photos that come before their turn.
@@ -118,11 +118,11 @@ class _Reader:
 
     @property
     def line(self) -> int:
-        """Line of the next row."""
+        """Return the line of the next row."""
         return self.rows.line - len(self._ids)
 
     def photos(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Position and values of each photo, in the order of the file."""
+        """Yield the position and values of each photo, in the order of the file."""
         while self._fill(1):
             first = str(self._ids[0])
             name = _name_of(first, self.all.named)
@@ -170,14 +170,14 @@ class _Reader:
         return ids, texts
 
     def _pass_over(self, first: str) -> None:
-        """Rows of a photo of the other split are left out whole, others one by one."""
+        """Leave out rows of a photo of the other split whole, others one by one."""
         self._first_extra = self._first_extra or first
         other = _name_of(first, self._others)
         ids, _ = self._take(3 * self._others[other].scored if other else 1)
         self._extra += len(ids)
 
     def check_whole(self) -> None:
-        """At the end of the file: every photo has been there. Raises `PredictionsError`."""
+        """Check at the end of the file that every photo has been there. Raises `PredictionsError`."""
         missing = [sample.id for place, sample in enumerate(self.all.samples) if place not in self._read]
         if missing:
             other = f"; {self._extra} rows are of other photos, first {self._first_extra!r}" if self._extra else ""
@@ -230,12 +230,12 @@ class _Reader:
 
 
 def _name_of(row: str, names: object) -> str | None:
-    """The longest of these names that a row's id begins with."""
+    """Return the longest of these names that a row's id begins with."""
     return next((row[:end] for end in range(len(row), 0, -1) if row[:end] in names), None)  # type: ignore[operator]
 
 
 def _order(ids: pa.Array, expected: pa.Array) -> np.ndarray | slice | None:
-    """Where each of these ids stands among the expected ones; None when they are not the same ids, each once."""
+    """Return where each of these ids stands among the expected ones; None when they are not the same ids, each once."""
     if len(ids) != len(expected):
         return None
     if ids.equals(expected):

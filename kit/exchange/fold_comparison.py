@@ -16,7 +16,7 @@ NAMES = ("id", "filename", "name")  # what the column of photos may be called
 
 
 def compare_folds(project: Project, path: Path) -> list[str]:
-    """What a person should know when OOF predictions were made by the folds in this CSV; one line a finding.
+    """Return what a person should know when OOF predictions were made by the folds in this CSV; one line a finding.
 
     Raises:
         TableError: no table of photos and folds, or not of these photos.
@@ -44,7 +44,7 @@ def compare_folds(project: Project, path: Path) -> list[str]:
 
 
 def _read(path: Path, index: Index) -> np.ndarray:
-    """The fold of each training photo in index order, as numbers that mean nothing."""
+    """Return the fold of each training photo in index order, as numbers that mean nothing."""
     again = "Give a CSV with the columns id and fold: --folds FILE"
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)

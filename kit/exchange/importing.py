@@ -107,7 +107,7 @@ def check_name(project: Project, name: str, reserved: frozenset[str] = frozenset
 
 
 def format_of(path: Path) -> Format:
-    """The format, by the suffix. Raises `UsageError` when there is no such file or no such format."""
+    """Return the format, by the suffix. Raises `UsageError` when there is no such file or no such format."""
     if path.is_dir():
         return "pictures"
     if not path.exists():
@@ -160,7 +160,7 @@ def _store(
 def _watched(
     values: Iterator[np.ndarray], path: Path, photos: Photos, log: ReaderLog
 ) -> Generator[np.ndarray, None, None]:
-    """The values as they are stored; what is cut off and what is nearly black is said."""
+    """Yield the values as they are stored, and note what is cut off and what is nearly black."""
     cut = total = 0
     highest = 0.0
     for photo in values:
@@ -189,7 +189,7 @@ def _recipe(path: Path, kind: Format, value_format: ValueFormat) -> dict[str, An
 
 
 def _digest(path: Path) -> str:
-    """Of a file's bytes, or of the names and bytes of a folder's pictures."""
+    """Digest a file's bytes, or the names and bytes of a folder's pictures."""
     paths = all_pictures(path) if path.is_dir() else [path]
     sha, total, done = hashlib.sha256(), sum(one.stat().st_size for one in paths), 0
     with byte_progress(f"Reading {path.name}") as report:
@@ -207,7 +207,7 @@ def _digest(path: Path) -> str:
 def _command(
     name: str, split: PredictionSplit, path: Path, space: str | None, channels: str | None, scale: float | None
 ) -> str:
-    """What to type to import this part again, from any folder."""
+    """Return what to type to import this part again, from any folder."""
     words = ["kit", "import", name, f"--{split}", str(path.absolute())]
     for flag, value in (("--space", space), ("--channels", channels), ("--scale", scale and f"{scale:g}")):
         words += [flag, value] if value else []

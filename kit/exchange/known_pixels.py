@@ -29,7 +29,7 @@ class KnownPixels:
         self._blank = 0
 
     def hidden(self, picture: np.ndarray, position: int, label: str) -> np.ndarray:
-        """The scored pixels `(n, 3)` RGB in pixel space of a whole picture `(h, w, 3)` of any type.
+        """Return the scored pixels `(n, 3)` RGB in pixel space of a whole picture `(h, w, 3)` of any type.
 
         Raises:
             PredictionsError: of another shape than the photo; see also `kit.exchange.values.to_pixels`; or nearly

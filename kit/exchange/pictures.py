@@ -15,7 +15,7 @@ from kit.imaging.images import IMAGE_SUFFIXES, load_image
 
 
 def picture_values(folder: Path, photos: Photos, value_format: ValueFormat, log: ReaderLog) -> Iterator[np.ndarray]:
-    """For each photo the hidden pixels `(n, 3)` RGB in pixel space of its picture.
+    """Yield for each photo the hidden pixels `(n, 3)` RGB in pixel space of its picture.
 
     Raises:
         PredictionsError: photos without a picture, a picture that could be of two photos, or of another photo.
@@ -36,7 +36,7 @@ def picture_values(folder: Path, photos: Photos, value_format: ValueFormat, log:
 
 
 def all_pictures(folder: Path) -> list[Path]:
-    """Every picture file at any depth, sorted."""
+    """Return every picture file at any depth, sorted."""
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
 
 

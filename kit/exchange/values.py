@@ -34,11 +34,11 @@ class ValueFormat:
     """What stands for 1; None: 255 for whole numbers, 1 for others."""
 
     def scale_of(self, dtype: np.dtype) -> float:
-        """What stands for 1 in values of this type."""
+        """Return what stands for 1 in values of this type."""
         return self.scale if self.scale is not None else 255.0 if dtype.kind in "ui" else 1.0
 
     def described(self, dtype: np.dtype) -> str:
-        """For a person: `uint8 taken as 0 to 255, RGB, pixel space`."""
+        """Describe it for a person: `uint8 taken as 0 to 255, RGB, pixel space`."""
         return f"{dtype} taken as 0 to {self.scale_of(dtype):g}, {self.channels.upper()}, {self.space} space"
 
 
@@ -68,7 +68,7 @@ class Photos:
 
     @classmethod
     def of(cls, project: Project, split: PredictionSplit) -> Photos:
-        """The photos that predictions of `split` are about."""
+        """Return the photos that predictions of `split` are about."""
         samples, others = (project.index.train, project.index.test)[:: 1 if split == "oof" else -1]
         pack = project.pack
         return cls(
@@ -77,17 +77,17 @@ class Photos:
 
     @property
     def kind(self) -> str:
-        """`training` or `test`."""
+        """Return `training` or `test`."""
         return "training" if self.split == "oof" else "test"
 
     @cached_property
     def counts(self) -> np.ndarray:
-        """`(N,)` int, scored pixels of each photo."""
+        """Return `(N,)` int, scored pixels of each photo."""
         return np.array([sample.scored for sample in self.samples], np.int64)
 
     @cached_property
     def named(self) -> dict[str, list[int]]:
-        """Positions of the photos with a file name; two classes may share one."""
+        """Return the positions of the photos with a file name; two classes may share one."""
         found: dict[str, list[int]] = {}
         for position, sample in enumerate(self.samples):
             found.setdefault(sample.name, []).append(position)
@@ -95,7 +95,7 @@ class Photos:
 
 
 def to_pixels(values: np.ndarray, photos: Photos, position: int, value_format: ValueFormat, label: str) -> np.ndarray:
-    """Numbers of a file, `(..., 3)` of any type, to RGB in pixel space, float64, not clipped.
+    """Turn numbers of a file, `(..., 3)` of any type, into RGB in pixel space, float64, not clipped.
 
     Raises:
         PredictionsError: values that are not finite, or too many far outside [0, 1]; `label` names the file.
@@ -142,6 +142,6 @@ def _out_of_range(
 
 
 def few(names: Sequence[str], most: int = 3) -> str:
-    """The first few of some names, quoted: `'a', 'b', 'c' and 4 more`."""
+    """Return the first few of some names, quoted: `'a', 'b', 'c' and 4 more`."""
     shown = ", ".join(repr(name) for name in names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -23,7 +23,7 @@ class Box:
     width: int = 75
 
     def fits(self, image_height: int, image_width: int) -> bool:
-        """Whether the box lies wholly inside the picture."""
+        """Return whether the box lies wholly inside the picture."""
         return (
             self.row >= 0
             and self.col >= 0
@@ -35,7 +35,7 @@ class Box:
 
 
 def hole_of(boxes: Sequence[Box], height: int, width: int) -> np.ndarray:
-    """Bool `(H, W)`, True = missing."""
+    """Return bool `(H, W)`, True = missing."""
     hole = np.zeros((height, width), bool)
     for box in boxes:
         hole[box.row : box.row + box.height, box.col : box.col + box.width] = True
@@ -43,7 +43,7 @@ def hole_of(boxes: Sequence[Box], height: int, width: int) -> np.ndarray:
 
 
 def scored_pixels(boxes: Sequence[Box]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns, each int `(n,)`, of the scored pixels in order.
+    """Return the rows and columns, each int `(n,)`, of the scored pixels in order.
 
     Box after box, each row-major. A pixel inside two boxes is there twice: the competition asks for it, and counts it,
     twice.
@@ -54,7 +54,7 @@ def scored_pixels(boxes: Sequence[Box]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cut_boxes(photo: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
-    """`photo[scored_pixels(boxes)]`, `(n, ...)`, by slices: a tenth of the time."""
+    """Return `photo[scored_pixels(boxes)]`, `(n, ...)`, by slices: a tenth of the time."""
     parts = [photo[box.row : box.row + box.height, box.col : box.col + box.width] for box in boxes]
     return np.concatenate([part.reshape(-1, *photo.shape[2:]) for part in parts])
 
@@ -72,7 +72,7 @@ def border_distances(boxes: Sequence[Box], height: int, width: int) -> np.ndarra
 
 
 def _is_alone(box: Box, boxes: Sequence[Box], height: int, width: int) -> bool:
-    """Whether all pixels around the box are known."""
+    """Return whether all pixels around the box are known."""
     inside = box.row > 0 and box.col > 0 and box.row + box.height < height and box.col + box.width < width
     return inside and not any(
         other is not box
@@ -94,7 +94,7 @@ def _distances_inside(height: int, width: int) -> np.ndarray:
 
 
 def rings_of(boxes: Sequence[Box], height: int, width: int) -> np.ndarray:
-    """The ring (`RINGS`) of each scored pixel in order, `(n,)` uint8."""
+    """Return the ring (`RINGS`) of each scored pixel in order, `(n,)` uint8."""
     return _RING_OF[border_distances(boxes, height, width)]
 
 
@@ -102,12 +102,12 @@ _RING_OF = (np.searchsorted(RINGS, np.arange(256), side="right") - 1).clip(0).as
 
 
 def scored_count(boxes: Sequence[Box]) -> int:
-    """How many pixels `scored_pixels` lists."""
+    """Return how many pixels `scored_pixels` lists."""
     return sum(box.height * box.width for box in boxes)
 
 
 def random_boxes(rng: np.random.Generator, like: Sequence[Box], height: int, width: int) -> list[Box]:
-    """Fresh boxes of the same sizes as `like`, each uniform over the places where it fits."""
+    """Return fresh boxes of the same sizes as `like`, each uniform over the places where it fits."""
     return [
         Box(
             int(rng.integers(0, height - box.height + 1)),
@@ -120,12 +120,12 @@ def random_boxes(rng: np.random.Generator, like: Sequence[Box], height: int, wid
 
 
 def boxes_to_text(boxes: Sequence[Box]) -> str:
-    """`row:col:height:width` for each box, blank between: the form in `index.csv`."""
+    """Return `row:col:height:width` for each box, blank between: the form in `index.csv`."""
     return " ".join(f"{box.row}:{box.col}:{box.height}:{box.width}" for box in boxes)
 
 
 def boxes_from_text(text: str) -> tuple[Box, ...]:
-    """The inverse of `boxes_to_text`. Raises ValueError on anything else."""
+    """Read what `boxes_to_text` wrote. Raises ValueError on anything else."""
     boxes = []
     for part in text.split():
         row, col, height, width = (int(number) for number in part.split(":"))

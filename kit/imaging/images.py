@@ -92,12 +92,12 @@ def channel_range(image: np.ndarray, hole: np.ndarray | None = None) -> np.ndarr
 
 
 def to_uint8(values: np.ndarray) -> np.ndarray:
-    """Float [0, 1] to uint8, rounded and clipped."""
+    """Turn float [0, 1] into uint8, rounded and clipped."""
     return np.clip(np.rint(values * 255.0), 0, 255).astype(np.uint8)
 
 
 def composite(predicted: np.ndarray, image: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    """`predicted` inside the hole, `image` elsewhere, bit for bit.
+    """Return `predicted` inside the hole, `image` elsewhere, bit for bit.
 
     Args:
         predicted: `(H, W, 3)`, any dtype that `image` has.

@@ -9,13 +9,13 @@ from scipy.special import ndtri, stdtrit
 
 
 def sse(predicted: np.ndarray, target: np.ndarray) -> float:
-    """Sum of squared errors, float64. Same shape, any float dtype."""
+    """Return the sum of squared errors, float64. Same shape, any float dtype."""
     difference = predicted.astype(np.float64) - target.astype(np.float64)
     return float(np.vdot(difference, difference))
 
 
 def rmse(predicted: np.ndarray, target: np.ndarray) -> float:
-    """Root of the mean squared error over all values."""
+    """Return the root of the mean squared error over all values."""
     return float(np.sqrt(sse(predicted, target) / predicted.size))
 
 
@@ -32,7 +32,7 @@ class Estimate:
 
 
 def resample_counts(groups: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """How often each photo is drawn, `(draws, N)` float64, when whole groups are drawn with replacement.
+    """Return how often each photo is drawn, `(draws, N)` float64, when whole groups are drawn with replacement.
 
     Args:
         groups: `(N,)` int, near duplicates share a number: they come and go together.
@@ -64,7 +64,7 @@ def interval(value: float | np.ndarray, drawn: np.ndarray, groups: int, *, least
 def rmse_by_photo(
     sse_per_photo: np.ndarray, count_per_photo: np.ndarray, groups: np.ndarray, *, draws: int = 1000, seed: int = 0
 ) -> Estimate:
-    """Pooled RMSE and its 95 % percentile bootstrap interval over photos.
+    """Return the pooled RMSE and its 95 % percentile bootstrap interval over photos.
 
     Args:
         sse_per_photo: `(N,)` float64.

@@ -45,7 +45,7 @@ class _ChangedError(Exception):
 
 
 def download(session: Session, folder: Path, progress: Report | None) -> Path:
-    """What `Remote.download` promises."""
+    """Download the archive as `Remote.download` promises."""
     target = folder / f"{session.slug}.zip"
     with storage.disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ class _Partial:
         self._state = target.with_name(f"{target.name}.download.json")
 
     def version(self) -> _Version:
-        """The version of the bytes so far; without a validator they cannot be continued."""
+        """Return the version of the bytes so far; without a validator they cannot be continued."""
         try:
             state = storage.read_json(self._state, made_by="kit fetch")
             return _Version(state["validator"], state["total"])
@@ -87,7 +87,7 @@ class _Partial:
         storage.write_json(self._state, version)
 
     def flaw(self) -> ArchiveError | None:
-        """What is wrong with the complete file, which is then forgotten; `None` if it is sound."""
+        """Return what is wrong with the complete file, which is then forgotten; `None` if it is sound."""
         try:
             archive.verify(self.path)
         except ArchiveError as error:
@@ -140,7 +140,7 @@ def _fetch_whole(session: Session, partial: _Partial, progress: Report | None) -
 
 
 def _fetch_rest(session: Session, partial: _Partial, progress: Report | None) -> None:
-    """One connection: from the last byte that we hold to the end."""
+    """Receive from the last byte that we hold to the end, over one connection."""
     version, size = partial.version(), partial.size()
     if size and version.total == size:
         return
@@ -170,7 +170,7 @@ def _append(path: Path, done: int, chunks: Iterator[bytes], total: int | None, p
 
 
 def _answer(session: Session, client: Any, offset: int, version: _Version) -> Any:
-    """The archive's bytes from `offset` on, or all of them; an error page is never taken for bytes."""
+    """Return the archive's bytes from `offset` on, or all of them; an error page is never taken for bytes."""
     import requests
 
     http = client.http_client()._session
@@ -206,7 +206,7 @@ def _received(session: Session, answer: Any) -> Iterator[bytes]:
 
 
 def _continued(answer: Any, offset: int, version: _Version) -> int:
-    """The length of the whole file, if this partial answer continues our bytes; else `_ChangedError`."""
+    """Return the length of the whole file, if this partial answer continues our bytes; else `_ChangedError`."""
     match = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range", ""))
     now = _version_of(answer).validator
     if match is None or int(match[1]) != offset or now not in (None, version.validator):
@@ -226,7 +226,7 @@ def _version_of(answer: Any) -> _Version:
 
 
 def _zip_bytes(chunks: Iterator[bytes], session: Session) -> Iterator[bytes]:
-    """`chunks`, if they begin a zip: a page under status 200 must not replace what we hold."""
+    """Return `chunks`, if they begin a zip: a page under status 200 must not replace what we hold."""
     first = next(chunks, b"")
     if not first.startswith(b"PK"):
         raise RemoteError(

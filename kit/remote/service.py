@@ -39,7 +39,7 @@ class Remote:
         return queries.competition(self._session)
 
     def download(self, folder: Path, *, progress: Report | None = None) -> Path:
-        """The competition's archive `<slug>.zip` in `folder`, complete and compared with its checksums.
+        """Return the competition's archive `<slug>.zip` in `folder`, complete and compared with its checksums.
 
         One that is there and whole is not downloaded again; one that was cut is resumed, by a later process too.
 

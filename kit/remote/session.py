@@ -59,7 +59,7 @@ class Session:
         self._api: Any = None
 
     def ask(self, method: str, **fields: Any) -> Any:
-        """One call without a retry, such as `ask("get_submission", ref=7)`.
+        """Make one call without a retry, such as `ask("get_submission", ref=7)`.
 
         Raises:
             RemoteError: or the member of its tree that says what was wrong.
@@ -68,7 +68,7 @@ class Session:
             return self.ask_with(client, method, **fields)
 
     def ask_with(self, client: Any, method: str, **fields: Any) -> Any:
-        """`ask` on a client that is already open, for an answer whose body is still to be read."""
+        """Return `ask` on a client that is already open, for an answer whose body is still to be read."""
         types = importlib.import_module("kagglesdk.competitions.types.competition_api_service")
         request = getattr(types, f"Api{method.title().replace('_', '')}Request")()
         for name, value in fields.items():
@@ -77,7 +77,7 @@ class Session:
             return getattr(client.competitions.competition_api_client, method)(request)
 
     def read(self, method: str, **fields: Any) -> Any:
-        """`ask` with retries, for calls that change nothing."""
+        """Return `ask` with retries, for calls that change nothing."""
         return self.patiently(lambda: self.ask(method, **fields))
 
     def patiently(self, call: Callable[[], T]) -> T:
@@ -91,7 +91,7 @@ class Session:
 
     @contextlib.contextmanager
     def client(self) -> Iterator[Any]:
-        """An authenticated client of the SDK, open until the block ends."""
+        """Give an authenticated client of the SDK, open until the block ends."""
         if self._api is None:
             self._api = self._authenticated()
         with quiet():
@@ -171,7 +171,7 @@ class Session:
         return RefusalError(f"Kaggle refused the request ({status}: {said}).")
 
     def plain(self) -> Any:
-        """A `requests` session without credentials, for addresses that carry their own signature."""
+        """Return a `requests` session without credentials, for addresses that carry their own signature."""
         import requests
 
         session = requests.Session()
@@ -206,7 +206,7 @@ def _network_hint() -> str:
 
 
 def _status_and_message(response: Any) -> tuple[int, str]:
-    """The status that counts and the service's sentence: a body may say 403 under HTTP 200."""
+    """Return the status that counts and the service's sentence: a body may say 403 under HTTP 200."""
     status, said = response.status_code, response.reason or ""
     with contextlib.suppress(Exception):  # whatever the body is, the status is enough
         body = response.json()
@@ -236,7 +236,7 @@ def quiet() -> contextlib.redirect_stdout[io.StringIO]:
 
 
 def _import_api(timeout: float) -> Any:
-    """An unauthenticated `KaggleApi` all of whose calls have a timeout."""
+    """Return an unauthenticated `KaggleApi` all of whose calls have a timeout."""
     try:
         with _harmless_import(), quiet():
             from kaggle.api.kaggle_api_extended import KaggleApi
@@ -311,7 +311,7 @@ def _can_have_config() -> bool:
 
 
 def _token() -> tuple[str | None, str]:
-    """The token that the client would send, and where it was found."""
+    """Return the token that the client would send, and where it was found."""
     from kagglesdk.kaggle_env import get_access_token_from_env
 
     token, source = get_access_token_from_env()

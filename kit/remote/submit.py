@@ -35,7 +35,7 @@ _LONGEST_MESSAGE = 400
 
 
 def submit(session: Session, csv: Path, message: str, progress: Report | None) -> int:
-    """What `Remote.submit` promises."""
+    """Submit a file as `Remote.submit` promises."""
     _check_file(csv)
     _check_competition(session)
     tag = f"[kit-{uuid.uuid4().hex[:12]}]"

@@ -18,7 +18,7 @@ _BEFORE_SLUG = ("competitions", "c")
 
 
 def slug_of(text: str) -> str:
-    """The slug in `text`: a slug, or any address of the competition at kaggle.com.
+    """Return the slug in `text`: a slug, or any address of the competition at kaggle.com.
 
     Raises:
         UsageError: it is neither.
@@ -82,7 +82,7 @@ class RemoteSubmission:
 
 
 def competition_from(answer: Any, slug: str) -> CompetitionInfo:
-    """The value for an `ApiCompetition` of the client."""
+    """Return the value for an `ApiCompetition` of the client."""
     return CompetitionInfo(
         slug=slug,
         title=answer.title or slug,
@@ -97,12 +97,12 @@ def competition_from(answer: Any, slug: str) -> CompetitionInfo:
 
 
 def limits_from(answer: Any) -> Limits:
-    """The value for an `ApiSubmissionLimits` of the client."""
+    """Return the value for an `ApiSubmissionLimits` of the client."""
     return Limits(int(answer.num_today or 0), int(answer.num_total or 0), int(answer.num_allowed_now or 0))
 
 
 def submission_from(answer: Any) -> RemoteSubmission:
-    """The value for an `ApiSubmission` of the client."""
+    """Return the value for an `ApiSubmission` of the client."""
     status: Status = {"COMPLETE": "complete", "ERROR": "error"}.get(answer.status.name, "pending")  # type: ignore[assignment]
     return RemoteSubmission(
         ref=int(answer.ref),

@@ -42,7 +42,7 @@ SUBMISSION, SAMPLE = ErrorContext(), ErrorContext(TableError, FETCH)
 
 @contextlib.contextmanager
 def _opened(path: Path, context: ErrorContext) -> Iterator[IO[bytes]]:
-    """The bytes of a `.csv`, a `.csv.gz`, or the one CSV inside a `.zip`."""
+    """Give the bytes of a `.csv`, a `.csv.gz`, or the one CSV inside a `.zip`."""
     try:
         if path.suffix.lower() == ".gz":
             with gzip.open(path) as file:
@@ -80,7 +80,7 @@ class CsvRows:
         self._rest: pa.RecordBatch | None = None
 
     def take(self, count: int) -> tuple[pa.Array, pa.Array]:
-        """Ids and values, as text, of the next `count` rows; fewer at the end of the file."""
+        """Return ids and values, as text, of the next `count` rows; fewer at the end of the file."""
         parts: list[pa.RecordBatch] = []
         missing = count
         while missing:
@@ -98,7 +98,7 @@ class CsvRows:
         )
 
     def take_block(self) -> tuple[pa.Array, pa.Array]:
-        """The next rows, as many as are at hand; none at the end of the file."""
+        """Return the next rows, as many as are at hand; none at the end of the file."""
         if self._rest is None:
             self._rest = next(self._batches, None)
         return self.take(len(self._rest) if self._rest is not None else 0)
@@ -168,7 +168,7 @@ def wrong_value(path: Path, line: int, found: str, expected: str) -> SubmissionE
 
 
 def first_difference(ids: pa.Array, expected: pa.Array) -> int | None:
-    """Place of the first id that differs, as far as there are ids."""
+    """Return the place of the first id that differs, as far as there are ids."""
     same = pc.equal(ids, expected.slice(0, len(ids)))
     place = pc.index(same, pa.scalar(False)).as_py()
     return None if place < 0 else place

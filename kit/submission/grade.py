@@ -91,7 +91,7 @@ def grade_submission(path: Path, truth: Path, index: Index, layout: Competition)
 
 
 def load_original(folder: Path, sample: Sample) -> np.ndarray:
-    """The original of one test photo, uint8 RGB. Raises `ImageError` when missing, cut or of another size."""
+    """Return the original of one test photo, uint8 RGB. Raises `ImageError` when missing, cut or of another size."""
     path = folder / sample.name
     try:
         photo = load_image(path)
@@ -107,7 +107,7 @@ def load_original(folder: Path, sample: Sample) -> np.ndarray:
 
 
 def _truth_rows(truth: Path, sample: Sample, layout: Competition) -> tuple[pa.Array, np.ndarray]:
-    """Ids and values of a photo's rows, as the layout writes the truth."""
+    """Return ids and values of a photo's rows, as the layout writes the truth."""
     photo = load_original(truth, sample)
     rows, columns = scored_pixels(sample.boxes)
     values = to_score_space(photo[rows, columns] / 255.0, layout.extremes(photo, None))

@@ -50,12 +50,12 @@ _LONGEST_WAIT = 30.0  # seconds for another process that writes its row
 
 
 def now() -> str:
-    """The current time as the ledger writes it."""
+    """Return the current time as the ledger writes it."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def read_ledger(workspace: Workspace) -> list[LedgerRow]:
-    """All submissions noted so far, oldest first; none when there is no ledger.
+    """Return all submissions noted so far, oldest first; none when there is no ledger.
 
     Raises:
         TableError: columns or numbers that `append_ledger` would not have written.

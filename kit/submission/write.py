@@ -169,7 +169,7 @@ def _line_progress(sample: Path) -> Iterator[Callable[[int], None]]:
 
 
 def _lines_of(path: Path, wanted: list[str], most: int = 2) -> dict[str, list[int]]:
-    """In which lines of a file these ids stand, at most `most` lines each; a second pass, made only for a message."""
+    """Find the lines of a file with these ids, at most `most` lines each; a second pass, made only for a message."""
     lines: dict[str, list[int]] = {one: [] for one in wanted}
     with contextlib.suppress(KitError), open_rows(path) as rows:
         while len(block := rows.take_block()[0]):
@@ -211,5 +211,5 @@ def _too_long(path: Path, line: int, found: str, total: int) -> SubmissionError:
 
 
 def sample_of(workspace: Workspace, layout: Competition) -> Path:
-    """The competition's sample submission. Raises `ArchiveError` when it has not been fetched."""
+    """Return the competition's sample submission. Raises `ArchiveError` when it has not been fetched."""
     return sample_path(workspace.raw, layout.sample)

@@ -51,7 +51,7 @@ _RGB_OF_YCC = np.linalg.inv(_YCC_OF_RGB)
 
 
 def harmonic_fill(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    """Laplace's equation, exactly: by sine transforms in rectangles, by a sparse factorisation in other shapes.
+    """Solve Laplace's equation exactly: by sine transforms in rectangles, by a sparse factorisation in other shapes.
 
     Args:
         image: uint8 RGB `(H, W, 3)`, zero under the hole.
@@ -242,7 +242,7 @@ def _recolour(planes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def preconditioner(hole: np.ndarray, power: float, aspect: float) -> Callable[[np.ndarray], np.ndarray]:
-    """An approximate inverse of `L^power` restricted to the hole, on float32 `(C, n)`.
+    """Return an approximate inverse of `L^power` restricted to the hole, on float32 `(C, n)`.
 
     In a rectangle: the inverse power of the rectangle's own Laplacian, with zeros around it. For powers below 3/2 the
     two are equivalent whatever the resolution (both norms are those of the fractional Sobolev space with zero boundary

@@ -34,13 +34,13 @@ def sum_of_neighbours(planes: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=8)  # the planes of a photo come one after the other
 def power_of_eigenvalues(height: int, width: int, power: float, aspect: float) -> np.ndarray:
-    """The eigenvalues of `L^power` in DCT-II order, float32 `(H, W)`; not to be written to."""
+    """Return the eigenvalues of `L^power` in DCT-II order, float32 `(H, W)`; not to be written to."""
     rows, columns = _line_eigenvalues(height, True, True), _line_eigenvalues(width, True, True)
     return ((aspect * rows[:, None] + columns / aspect) ** power).astype(np.float32)
 
 
 def inverse_power_in_rectangle(window: Window, edges: Edges, power: float = 1.0, aspect: float = 1.0) -> np.ndarray:
-    """`apply_in_rectangle` with this is `L^-power` in a rectangle with zeros around it; float64."""
+    """Return what makes `apply_in_rectangle` apply `L^-power` in a rectangle with zeros around it; float64."""
     sides = zip(window, edges, strict=True)
     rows, columns = (_line_eigenvalues(side.stop - side.start, *edge) for side, edge in sides)
     return (aspect * rows[:, None] + columns / aspect) ** -power
@@ -56,7 +56,7 @@ def _line_eigenvalues(size: int, low: bool, high: bool) -> np.ndarray:
 
 
 def edges_of(window: Window, height: int, width: int) -> Edges:
-    """For rows and for columns: does the window reach the photo's low edge, and its high edge?"""
+    """Return for rows and for columns whether the window reaches the photo's low edge, and its high edge."""
     rows, columns = window
     return (rows.start == 0, rows.stop == height), (columns.start == 0, columns.stop == width)
 
@@ -93,14 +93,14 @@ def _sine(block: np.ndarray, axis: int) -> np.ndarray:
 
 
 def components(hole: np.ndarray) -> list[tuple[Window, np.ndarray]]:
-    """The connected parts of a hole (4 neighbours): the bounding window, and bool of the window's shape."""
+    """Return the connected parts of a hole (4 neighbours): the bounding window, and bool of the window's shape."""
     labels, _ = scipy.ndimage.label(hole)
     windows = scipy.ndimage.find_objects(labels)
     return [(window, labels[window] == number) for number, window in enumerate(windows, 1)]
 
 
 def cover(hole: np.ndarray) -> list[Window] | None:
-    """A few rectangles, overlapping or not, whose union is the hole; None where it takes too many."""
+    """Return a few rectangles, overlapping or not, whose union is the hole; None where it takes too many."""
     left = hole.copy()
     rectangles: list[Window] = []
     while left.any():
@@ -113,7 +113,7 @@ def cover(hole: np.ndarray) -> list[Window] | None:
 
 
 def _largest_rectangle(hole: np.ndarray, row: int, column: int) -> Window:
-    """The largest rectangle inside the hole that holds the given pixel of it."""
+    """Return the largest rectangle inside the hole that holds the given pixel of it."""
     # how far each row of the hole reaches to either side of the column, and the least of it from the pixel's row on
     right = np.cumprod(hole[:, column:], axis=1).sum(axis=1)
     left = np.cumprod(hole[:, : column + 1][:, ::-1], axis=1).sum(axis=1)
@@ -131,7 +131,7 @@ def _largest_rectangle(hole: np.ndarray, row: int, column: int) -> Window:
 
 
 def matrix_in_hole(hole: np.ndarray) -> scipy.sparse.csc_array:
-    """`L` restricted to the hole's pixels in row-major order, sparse float64 `(n, n)`."""
+    """Return `L` restricted to the hole's pixels in row-major order, sparse float64 `(n, n)`."""
     count = np.count_nonzero(hole)
     number = np.zeros(hole.shape, np.int32)
     number[hole] = np.arange(count)
