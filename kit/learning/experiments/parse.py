@@ -93,7 +93,7 @@ def _free_name(name: str) -> str:
 def experiment_from(stamp: dict[str, Any]) -> Experiment:
     """Return the experiment in an `experiment.json`. KeyError, TypeError, ValueError or UsageError: it holds none."""
     own_names = stored_names()
-    settings: dict[str, Any] = {own_names.get(name, name): value for name, value in dict(stamp["experiment"]).items()}
+    settings: dict[str, Any] = {own_names.get(name) or name: value for name, value in dict(stamp["experiment"]).items()}
     settings["decoder_channels"] = tuple(settings["decoder_channels"])  # JSON has lists alone
     return Experiment(**settings)
 
