@@ -181,7 +181,7 @@ def neighbours(
 
 def _model(text: str, download: bool) -> ClipModel:
     from kit.pretrained.clip.model import find_model, is_repository
-    from kit.pretrained.hub import fetch
+    from kit.pretrained.clip.repository import fetch
 
     if is_repository(text):
         fetch(text, download=download, say=lambda line: print(line, file=sys.stderr))

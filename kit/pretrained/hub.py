@@ -1,114 +1,133 @@
-"""CLIP folders of the hub: what is here, and what a download would bring. Says licence and size before it starts."""
+"""The model hub, asked through huggingface_hub alone: look a repository up, download it. Knows no model."""
 
 from __future__ import annotations
 
-import contextlib
-import re
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from kit.errors import MissingStep, NotFound, RemoteUnavailable, RulesNotAccepted, UsageError
+from kit.errors import KitError, NotFound, RemoteUnavailable, RulesNotAccepted
 
-_SMALL = re.compile(
-    r"(config|preprocessor_config|tokenizer|tokenizer_config|special_tokens_map|vocab)\.json|merges\.txt"
-)
-_SAFE = re.compile(r"model(-\d+-of-\d+)?\.safetensors(\.index\.json)?")
-_PICKLED = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin(\.index\.json)?")
-_ELSEWHERE = "Without a network: copy its folder from a machine that has one, and give it: kit clip embed --model PATH"
 SECONDS = 10.0  # how long the hub may take to answer
 
-
-def weights_among(names: Iterable[str]) -> list[str]:
-    """The weights files of a folder, sorted: safetensors if there are any, else PyTorch's own."""
-    names = sorted(names)
-    return [name for name in names if _SAFE.fullmatch(name)] or [name for name in names if _PICKLED.fullmatch(name)]
+T = TypeVar("T")
 
 
-def on_this_machine(repository: str) -> Path:
-    """The folder to which a repository was downloaded. Raises `UsageError` when it was not, or not to the end."""
+@dataclass(frozen=True)
+class Repository:
+    """A model of the hub, as the hub describes it."""
+
+    name: str
+    revision: str
+    licence: str
+    sizes: dict[str, int]
+    """Bytes of each file."""
+
+
+def look_up(name: str, *, elsewhere: str, endpoint: str | None = None) -> Repository:
+    """Ask the hub for a repository; nothing is downloaded.
+
+    Args:
+        elsewhere: ends every message: how to go on without the hub.
+
+    Raises:
+        RemoteUnavailable: no network, or offline mode.
+        NotFound: there is no such repository.
+        RulesNotAccepted: its page asks for an agreement or an account first.
+    """
+    from huggingface_hub import HfApi, constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise RemoteUnavailable(f"{name} is not on this machine, and HF_HUB_OFFLINE forbids the hub. {elsewhere}")
+    at = endpoint or constants.ENDPOINT
+    silent = f"{name} is not on this machine, and {at} does not answer"
+    found: Any = _asked(
+        name, lambda: HfApi(at).model_info(name, files_metadata=True, timeout=SECONDS), silent, elsewhere
+    )
+    sizes = {file.rfilename: file.size or 0 for file in found.siblings or ()}
+    return Repository(name, str(found.sha), _licence(found), sizes)
+
+
+def download(
+    repository: Repository, files: Sequence[str], *, elsewhere: str, endpoint: str | None = None, pin: bool = False
+) -> Path:
+    """Download these files and return their folder; what is here already is not fetched again.
+
+    Args:
+        pin: take the revision that was looked up and not the newest: such a folder is not found by its name alone.
+
+    Raises:
+        RemoteUnavailable: the network broke off.
+    """
+    from huggingface_hub import snapshot_download
+
+    revision = repository.revision if pin else None
+    broke = f"Downloading {repository.name} broke off. Run the same command again to go on"
+    return _asked(
+        repository.name,
+        lambda: Path(
+            snapshot_download(repository.name, revision=revision, allow_patterns=list(files), endpoint=endpoint)
+        ),
+        broke,
+        elsewhere,
+    )
+
+
+def downloaded(name: str) -> Path | None:
+    """Return the folder of a repository that was downloaded by its name, or None; the hub is not asked."""
     from huggingface_hub import snapshot_download
 
     try:
-        folder = Path(snapshot_download(repository, local_files_only=True))
+        return Path(snapshot_download(name, local_files_only=True))
     except Exception:  # its errors are many, and all mean that it is not here
-        folder = Path()
-    if not (folder / "config.json").is_file() or not weights_among(path.name for path in folder.iterdir()):
-        raise UsageError(
-            f"{repository} is neither a folder nor a model that was downloaded. Run: kit clip embed --model {repository} "
-            f"--download. {_ELSEWHERE}"
-        )
-    return folder
+        return None
 
 
-def fetch(repository: str, *, download: bool, say: Callable[[str], None], endpoint: str | None = None) -> Path:
-    """The folder of a CLIP of the hub, fetched unless it is here; `say` hears licence and size before a byte moves.
+def prefer_cache(name: str) -> None:
+    """Before a library fetches a repository by itself: make it read what is here when the hub does not answer.
 
     Raises:
-        MissingStep: it is not here and `download` is not given; the message tells licence and size.
-        RemoteUnavailable: no network, or offline mode.
-        NotFound: there is no such repository, or no weights in it.
-        RulesNotAccepted: its page asks for an agreement or an account first.
+        RemoteUnavailable: the hub does not answer, and nothing of the repository is here.
     """
-    with contextlib.suppress(UsageError):
-        return on_this_machine(repository)
-    from huggingface_hub import HfApi, constants, snapshot_download
+    from huggingface_hub import constants, scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
 
     if constants.HF_HUB_OFFLINE:
-        raise RemoteUnavailable(
-            f"{repository} is not on this machine, and HF_HUB_OFFLINE forbids the hub. {_ELSEWHERE}"
-        )
-    _check_answers(repository, endpoint or constants.ENDPOINT)
-    found: Any = _asked(
-        repository, lambda: HfApi(endpoint).model_info(repository, files_metadata=True, timeout=SECONDS)
-    )
-    sizes = {file.rfilename: file.size or 0 for file in found.siblings or ()}
-    weights = weights_among(sizes)
-    if not weights or "config.json" not in sizes:
-        raise NotFound(f"{repository} on the hub holds no config.json with weights (model.safetensors). {_ELSEWHERE}")
-    wanted = [name for name in sizes if _SMALL.fullmatch(name)] + weights
-    size = sum(sizes[name] for name in wanted) / 1e6
-    text = f"{repository}: licence {_licence(found)}, {size:,.1f} MB to download"
-    if not download:
-        raise MissingStep(f"{text}, and not on this machine. Run the same command with --download. {_ELSEWHERE}")
-    say(text)
-    # of the newest revision by its name, not by its digest: only so it is found again without a network
-    _asked(repository, lambda: snapshot_download(repository, allow_patterns=wanted, endpoint=endpoint))
-    return on_this_machine(repository)
-
-
-def _check_answers(repository: str, endpoint: str) -> None:
-    """Raise `RemoteUnavailable` at once: the hub's client alone would try for a minute."""
+        return
     try:
-        urllib.request.urlopen(endpoint, timeout=SECONDS).close()
-    except urllib.error.HTTPError:
+        look_up(name, elsewhere="")
+    except RemoteUnavailable:
+        try:
+            cached = any(found.repo_id == name for found in scan_cache_dir().repos)
+        except CacheNotFound:
+            cached = False
+        if not cached:
+            raise
+        constants.HF_HUB_OFFLINE = True  # its client then reads what is here without trying for a minute
+    except KitError:
         return  # it answers
-    except OSError as error:
-        reason = " ".join(str(error).split())[:120]
-        raise RemoteUnavailable(
-            f"{repository} is not on this machine, and {endpoint} does not answer ({reason}). {_ELSEWHERE}"
-        ) from None
 
 
 def _licence(found: Any) -> str:
     card = getattr(found, "card_data", None)
+    named = getattr(card, "license_name", None) or getattr(card, "license", None)
     tags = [tag.partition(":")[2] for tag in found.tags or () if tag.startswith("license:")]
-    return str(getattr(card, "license", None) or (tags[0] if tags else "not stated"))
+    return str(named or (tags[0] if tags else "not stated"))
 
 
-def _asked(repository: str, question: Callable[[], Any]) -> Any:
+def _asked(name: str, question: Callable[[], T], silent: str, elsewhere: str) -> T:
+    """Ask the hub, and translate what its client raises; `silent` begins the message where no answer comes."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     try:
         return question()
     except GatedRepoError:
         raise RulesNotAccepted(
-            f"{repository} asks you to accept its terms on its page of the hub first. {_ELSEWHERE}"
+            f"{name} asks you to accept its terms on its page of the hub, and for a token in HF_TOKEN. {elsewhere}"
         ) from None
     except RepositoryNotFoundError:
-        raise NotFound(f"The hub has no model {repository} (or hides it from you). {_ELSEWHERE}") from None
+        raise NotFound(f"The hub has no model {name} (or hides it from you). {elsewhere}") from None
     except Exception as error:  # whatever its client and the network raise
         reason = " ".join(str(error).split())[:120].rstrip(".") or type(error).__name__
-        raise RemoteUnavailable(f"{repository} cannot be downloaded ({reason}). {_ELSEWHERE}") from None
+        raise RemoteUnavailable(f"{silent} ({reason}). {elsewhere}") from None

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from kit.errors import TrainingError, UsageError
-
-HUB_SECONDS = 5.0  # how long the hub may take to answer at all; its client alone would try for a minute
+from kit.errors import RemoteUnavailable, TrainingError, UsageError
+from kit.pretrained.hub import prefer_cache
 
 
 def load_encoder_weights(encoder: Any, name: str, weights: str) -> None:
@@ -90,29 +87,16 @@ def _donor(name: str, state: dict[str, torch.Tensor] | None, seed: int) -> dict[
 def _check_hub(name: str) -> None:
     """Raise `TrainingError` at once when the weights are neither on this machine nor to be had."""
     import timm
-    from huggingface_hub import constants, scan_cache_dir
-    from huggingface_hub.errors import CacheNotFound
 
     cfg = timm.get_pretrained_cfg(name.removeprefix("tu-"), allow_unregistered=True)
     repository = getattr(cfg, "hf_hub_id", None)
-    if not repository or constants.HF_HUB_OFFLINE:
+    if not repository:
         return
     try:
-        cached = any(found.repo_id == repository for found in scan_cache_dir().repos)
-    except CacheNotFound:
-        cached = False
-    try:
-        urllib.request.urlopen(constants.ENDPOINT, timeout=HUB_SECONDS).close()
-    except urllib.error.HTTPError:
-        return  # it answers
-    except OSError as error:
-        if cached:
-            constants.HF_HUB_OFFLINE = True  # its client then reads what is here without trying for a minute
-            return
-        raise TrainingError(
-            f"The weights of {name} cannot be downloaded: {constants.ENDPOINT} does not answer "
-            f"({_first_line(error)}). {_WAY_OUT}"
-        ) from None
+        prefer_cache(repository)
+    except RemoteUnavailable as error:
+        reason = str(error).rstrip(" .")
+        raise TrainingError(f"The weights of {name} cannot be downloaded: {reason}. {_WAY_OUT}") from None
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from support.tiny_clip import tiny_clip
 
-from kit.pretrained.hub import weights_among
+from kit.pretrained.clip.repository import weights_among
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 
@@ -81,7 +81,7 @@ def hub(clip: Path) -> Iterator[tuple[str, list[str]]]:
 def ask(home: Path, endpoint: str, repository: str, *, download: bool) -> list[str]:
     """In a process of its own: the client reads its settings when it is imported."""
     code = f"""
-from kit.pretrained.hub import fetch
+from kit.pretrained.clip.repository import fetch
 from kit.pretrained.clip.model import find_model
 from kit.errors import KitError
 try:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from kit.core.storage import digest_file, digest_of, read_json
 from kit.errors import Mismatch, UsageError
-from kit.pretrained.hub import on_this_machine, weights_among
+from kit.pretrained.clip.repository import on_this_machine, weights_among
 
 THUMBNAIL = "thumbnail"
 THUMBNAIL_VERSION = 1  # raised when its values change

@@ -17,12 +17,19 @@ from typing import Any
 from kit.core.progress import byte_progress
 from kit.core.storage import digest_bytes, digest_of, read_json, write_json
 from kit.core.workspace import Workspace
-from kit.errors import DamagedStore, MissingStep, RemoteError, StoreError, UsageError
+from kit.errors import DamagedStore, MissingStep, StoreError, UsageError
 from kit.pretrained.diffusion.settings import cache_root
+from kit.pretrained.hub import download as download_files
+from kit.pretrained.hub import look_up
 
 DEFAULT_MODEL = "stable-diffusion-v1-5/stable-diffusion-inpainting"
 LEFT_OUT = ("safety_checker", "feature_extractor", "image_encoder")
 """Parts of a pipeline that inpainting does without."""
+
+_ELSEWHERE = (
+    "Without a network: download its folder where there is one, copy it here, and give its path: kit sd run --model "
+    "FOLDER"
+)
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -61,7 +68,7 @@ def find_model(
     download: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> DiffusionModel:
-    """The model that `name` means: a folder, or an id of the hub whose files are here or, when asked for, are fetched.
+    """Find the model that `name` means: a folder, or an id of the hub whose files are here or, when asked, are fetched.
 
     Args:
         variant: of the weights' files, such as `fp16`.
@@ -70,7 +77,7 @@ def find_model(
     Raises:
         UsageError: `name` is neither, or its folder holds no pipeline.
         MissingStep: the hub has it and `download` is not given; the message tells licence and size.
-        RemoteError: the hub has it not, or cannot be reached.
+        RemoteError: the hub does not have it, or does not answer.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
@@ -96,49 +103,20 @@ def _cached(name: str, variant: str | None) -> Path | None:
 
 
 def _from_hub(name: str, variant: str | None, download: bool, say: Callable[[str], None]) -> Path:
-    from huggingface_hub import HfApi, constants, snapshot_download
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
-
-    elsewhere = "Download its folder where there is a network, copy it here, and give its path: --model FOLDER"
-    if constants.HF_HUB_OFFLINE:
-        raise RemoteError(f"{name} is not on this machine, and HF_HUB_OFFLINE forbids the hub. {elsewhere}")
-    try:
-        info = HfApi().model_info(name, files_metadata=True, timeout=20)
-    except GatedRepoError:
-        raise RemoteError(
-            f"{name} wants its licence accepted on its page and a token in HF_TOKEN. {elsewhere}"
-        ) from None
-    except RepositoryNotFoundError:
-        raise RemoteError(f"The hub has no model {name} (or hides it from you). {elsewhere}") from None
-    except Exception as error:  # whatever its HTTP library raises without a network
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
-        raise RemoteError(
-            f"{name} is not on this machine, and the hub cannot be reached ({reason}). {elsewhere}"
-        ) from None
-    sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
-    wanted = wanted_files(sizes, variant)
-    if "model_index.json" not in sizes or not wanted:
+    found = look_up(name, elsewhere=_ELSEWHERE)
+    wanted = wanted_files(found.sizes, variant)
+    if "model_index.json" not in found.sizes or not wanted:
         raise UsageError(f"{name} is no diffusers pipeline: it has no model_index.json. Name another --model.")
-    _check_safetensors(name, sizes, variant)
-    text = f"{name}: licence {_licence(info)}, {_gigabytes(sum(sizes[file] for file in wanted))} to download"
-    halves = sum(sizes[file] for file in wanted_files(sizes, "fp16")) if variant is None else 0
-    if halves and _has_variant(sizes, "fp16"):
+    _check_safetensors(name, found.sizes, variant)
+    size = sum(found.sizes[file] for file in wanted)
+    text = f"{name}: licence {found.licence}, {_gigabytes(size)} to download"
+    halves = sum(found.sizes[file] for file in wanted_files(found.sizes, "fp16")) if variant is None else 0
+    if halves and _has_variant(found.sizes, "fp16"):
         text += f" ({_gigabytes(halves)} with --variant fp16)"
     if not download:
-        raise MissingStep(f"{text}, and not on this machine. Run the same command with --download, or {elsewhere}")
+        raise MissingStep(f"{text}, and not on this machine. Run the same command with --download. {_ELSEWHERE}")
     say(text)
-    try:
-        return Path(snapshot_download(name, revision=info.sha, allow_patterns=wanted))
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
-        raise RemoteError(f"Downloading {name} broke off ({reason}). Run the same command again to go on.") from None
-
-
-def _licence(info: Any) -> str:
-    card = getattr(info, "card_data", None)
-    named = getattr(card, "license_name", None) or getattr(card, "license", None)
-    tags = [tag.partition(":")[2] for tag in info.tags or () if tag.startswith("license:")]
-    return str(named or (tags[0] if tags else "not stated"))
+    return download_files(found, wanted, elsewhere=_ELSEWHERE, pin=True)
 
 
 def _gigabytes(size: int) -> str:
