@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from kit.errors import KitError, NotFound, RemoteUnavailable, RulesNotAccepted
 
 SECONDS = 10.0  # how long the hub may take to answer
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelInfo
 
 T = TypeVar("T")
 
@@ -42,9 +45,7 @@ def look_up(name: str, *, elsewhere: str, endpoint: str | None = None) -> Reposi
         raise RemoteUnavailable(f"{name} is not on this machine, and HF_HUB_OFFLINE forbids the hub. {elsewhere}")
     at = endpoint or constants.ENDPOINT
     silent = f"{name} is not on this machine, and {at} does not answer"
-    found: Any = _asked(
-        name, lambda: HfApi(at).model_info(name, files_metadata=True, timeout=SECONDS), silent, elsewhere
-    )
+    found = _asked(name, lambda: HfApi(at).model_info(name, files_metadata=True, timeout=SECONDS), silent, elsewhere)
     sizes = {file.rfilename: file.size or 0 for file in found.siblings or ()}
     return Repository(name, str(found.sha), _licence(found), sizes)
 
@@ -109,7 +110,7 @@ def prefer_cache(name: str) -> None:
         return  # it answers
 
 
-def _licence(found: Any) -> str:
+def _licence(found: ModelInfo) -> str:
     card = getattr(found, "card_data", None)
     named = getattr(card, "license_name", None) or getattr(card, "license", None)
     tags = [tag.partition(":")[2] for tag in found.tags or () if tag.startswith("license:")]

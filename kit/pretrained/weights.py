@@ -1,11 +1,11 @@
-"""Pretrained encoder weights: from timm's hub or a local file, into an encoder with more input channels."""
+"""Load pretrained encoder weights, from timm's hub or a file, into an encoder with more input channels."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -14,7 +14,14 @@ from kit.errors import RemoteUnavailable, TrainingError, UsageError
 from kit.pretrained.hub import prefer_cache
 
 
-def load_encoder_weights(encoder: Any, name: str, weights: str) -> None:
+class SmpEncoder(Protocol):
+    """An encoder of segmentation-models-pytorch on timm."""
+
+    model: nn.Module
+    """timm's own."""
+
+
+def load_encoder_weights(encoder: SmpEncoder, name: str, weights: str) -> None:
     """Load weights into a 3-channel smp encoder.
 
     Args:
@@ -30,7 +37,7 @@ def load_encoder_weights(encoder: Any, name: str, weights: str) -> None:
     if state is None:
         _check_hub(name)
     try:
-        donor, other = (_donor(name, state, seed) for seed in (1, 2))
+        donor, other = (_load_reference_state(name, state, seed) for seed in (1, 2))
     except Exception as error:  # timm passes on whatever its hub client, torch or its key filters raise
         reason = " ".join(str(error).split())[:200].rstrip(".")
         where = "be downloaded" if state is None else f"be taken from {weights}"
@@ -46,7 +53,7 @@ def load_encoder_weights(encoder: Any, name: str, weights: str) -> None:
 
 
 def timm_encoder(name: str) -> Any:
-    """An encoder of segmentation-models-pytorch on timm, all five levels, three input channels, random weights.
+    """Build an encoder of segmentation-models-pytorch on timm: all five levels, three channels, random weights.
 
     Raises:
         UsageError: there is no such timm model.
@@ -62,8 +69,8 @@ def timm_encoder(name: str) -> Any:
         raise UsageError(f"encoder={name} cannot be built: {reason}. Try --set encoder=tu-resnet18.") from None
 
 
-def usual_photo(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of the photos that a timm model `tu-...` was trained with."""
+def pretrained_mean_std(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of the photos that a timm model `tu-...` was trained with."""
     import timm
 
     cfg = timm.get_pretrained_cfg(name.removeprefix("tu-"), allow_unregistered=True)
@@ -73,8 +80,8 @@ def usual_photo(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
 _WAY_OUT = "Give a file with --set encoder_weights=PATH, or train from random weights with --set encoder_weights=none."
 
 
-def _donor(name: str, state: dict[str, torch.Tensor] | None, seed: int) -> dict[str, torch.Tensor]:
-    """The tensors of timm's own model, loaded as timm does it; what it does not find is random by `seed`."""
+def _load_reference_state(name: str, state: dict[str, torch.Tensor] | None, seed: int) -> dict[str, torch.Tensor]:
+    """Return the tensors of timm's own model, loaded as timm does it; what it does not find is random by `seed`."""
     import timm
 
     logging.getLogger("timm").setLevel(logging.ERROR)  # its warnings on foreign keys; the caller raises an error
@@ -125,7 +132,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     state = state.get("state_dict", state) if isinstance(state, dict) else {}
     if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise TrainingError(f"{path} does not hold a dictionary of tensors.")
-    return state
+    return dict(state)
 
 
 def _first_line(error: Exception) -> str:

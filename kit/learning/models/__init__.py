@@ -25,7 +25,7 @@ from kit.learning.models.renet import ReNet
 from kit.learning.models.resnet import ResnetGenerator
 from kit.learning.models.semantic import SemanticInpainter
 from kit.learning.models.smp import ResidualGenerator
-from kit.pretrained.weights import load_encoder_weights, timm_encoder, usual_photo, widen_first_convolution
+from kit.pretrained.weights import load_encoder_weights, pretrained_mean_std, timm_encoder, widen_first_convolution
 
 
 def build_generator(experiment: Experiment, *, pretrained: bool = True) -> nn.Module:
@@ -81,7 +81,7 @@ def _light(one: Experiment, pretrained: bool) -> nn.Module:
     encoder = timm_encoder(one.encoder)
     if pretrained and one.encoder_weights != "none":
         load_encoder_weights(encoder, one.encoder, one.encoder_weights)
-    mean, std = usual_photo(one.encoder)
+    mean, std = pretrained_mean_std(one.encoder)
     return LightUNet(encoder.model, one.decoder_channels, frozen=one.frozen, dropout=one.dropout, mean=mean, std=std)
 
 

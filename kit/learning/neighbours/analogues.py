@@ -44,7 +44,7 @@ class Library:
 def unit_vectors(vectors: np.ndarray, centre: np.ndarray) -> np.ndarray:
     """Centre vectors and scale them to length one: what all photos have in common tells none from another."""
     moved = vectors - centre
-    return moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-12)
+    return np.asarray(moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-12))
 
 
 def align_neighbours(
@@ -136,4 +136,5 @@ class Ridge:
         """`(3, FEATURES)` float32; zero where nothing was seen."""
         size = self.gram.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
         eye = torch.eye(FEATURES, dtype=torch.float64)
-        return torch.linalg.solve(self.gram + (RIDGE * size + 1e-12) * eye, self.moment).float()
+        coefficients: torch.Tensor = torch.linalg.solve(self.gram + (RIDGE * size + 1e-12) * eye, self.moment)
+        return coefficients.float()

@@ -1,9 +1,10 @@
-"""Encoders: photos and texts to vectors. Knows tensors and model files; no competition and no cache."""
+"""Encoders: compute vectors of photos and texts. Knows tensors and model files; no competition and no cache."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,20 +14,20 @@ import torch.nn.functional as F
 from kit.errors import DamagedStore, KitError, UsageError
 from kit.pretrained.clip.model import ClipModel
 from kit.pretrained.clip.thumbnail import thumbnails
-from kit.pretrained.weights import read_weights, usual_photo
+from kit.pretrained.weights import pretrained_mean_std, read_weights
 
 _OF_CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 """Mean and deviation of the photos that OpenAI's CLIP was trained with: where a folder does not say."""
 
 
 class Encoder(Protocol):
-    """What gives vectors of length one."""
+    """A network that gives vectors of length one."""
 
     def images(self, photos: torch.Tensor) -> torch.Tensor:
-        """`(n, 3, H, W)` float32 in [0, 1] to `(n, D)` float32."""
+        """Encode `(n, 3, H, W)` float32 in [0, 1] to `(n, D)` float32."""
 
     def texts(self, texts: Sequence[str]) -> torch.Tensor:
-        """Texts to `(n, D)` float32 in the space of the photos. Raises `UsageError` when it reads no text."""
+        """Encode texts to `(n, D)` float32 in the space of the photos. Raises `UsageError` when it reads no text."""
 
 
 def open_encoder(model: ClipModel, device: torch.device) -> Encoder:
@@ -42,13 +43,13 @@ def open_encoder(model: ClipModel, device: torch.device) -> Encoder:
 
 
 def as_tensor(photos: np.ndarray) -> torch.Tensor:
-    """`(n, H, W, 3)` float in [0, 1] to `(n, 3, H, W)` float32."""
+    """Turn `(n, H, W, 3)` float in [0, 1] into `(n, 3, H, W)` float32."""
     return torch.from_numpy(np.ascontiguousarray(photos.transpose(0, 3, 1, 2), np.float32))
 
 
 @dataclass(frozen=True)
 class View:
-    """How a photo is shown to an encoder."""
+    """Size, mean and deviation with which a photo is shown to an encoder."""
 
     height: int
     width: int
@@ -56,7 +57,7 @@ class View:
     std: tuple[float, ...]
 
     def of(self, photos: torch.Tensor, device: torch.device) -> torch.Tensor:
-        """Resized whole, not cropped: what a centre crop would leave out is part of what is visible."""
+        """Resize whole photos, without a crop: what a centre crop would leave out is part of what is visible."""
         photos = photos.to(device)
         if photos.shape[2:] != (self.height, self.width):
             photos = F.interpolate(photos, size=(self.height, self.width), mode="bicubic", antialias=True).clamp(0, 1)
@@ -93,7 +94,7 @@ class _Timm:
                 f"{model.place} does not hold timm's weights of {model.architecture} ({reason})."
             ) from None
         _, height, width = (getattr(timm.get_pretrained_cfg(model.architecture), "input_size", None)) or (3, 224, 224)
-        self._view = View(height, width, *usual_photo(model.architecture))
+        self._view = View(height, width, *pretrained_mean_std(model.architecture))
         self._network, self._device, self._name = network.to(device).eval(), device, model.text
 
     @torch.no_grad()
@@ -125,7 +126,7 @@ class _Transformers:
         if self._vision is None:
             self._vision = _loaded("CLIPVisionModelWithProjection", self._model).to(self._device)
         side = self._vision.config.image_size
-        seen = View(side, side, *_photo_of(self._model)).of(photos, self._device)
+        seen = View(side, side, *_mean_std(self._model)).of(photos, self._device)
         return F.normalize(self._vision(pixel_values=seen).image_embeds.float(), dim=1).cpu()
 
     @torch.no_grad()
@@ -143,8 +144,8 @@ class _Transformers:
         return F.normalize(found.float(), dim=1).cpu()
 
 
-def _photo_of(model: ClipModel) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation of the photos that it was trained with."""
+def _mean_std(model: ClipModel) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and deviation of the photos that it was trained with."""
     found = _settings(model, "preprocessor_config.json") if (model.place / "preprocessor_config.json").is_file() else {}
     mean, std = found.get("image_mean") or _OF_CLIP[0], found.get("image_std") or _OF_CLIP[1]
     return tuple(map(float, mean)), tuple(map(float, std))
@@ -157,7 +158,7 @@ def _settings(model: ClipModel, file: str) -> dict[str, Any]:
 
 
 def _loaded(kind: str, model: ClipModel) -> Any:
-    """One tower in float32, every weight of it from the folder."""
+    """Load one tower in float32, every weight of it from the folder."""
     import transformers
 
     with _silent(transformers):
@@ -191,9 +192,9 @@ def _unreadable(model: ClipModel, error: Exception) -> KitError:
 
 
 class _silent:  # noqa: N801  # a context manager that reads like a function
-    """transformers tells of every weight of the other tower; nobody has asked."""
+    """Silence transformers, which tells of every weight of the other tower."""
 
-    def __init__(self, library: Any) -> None:
+    def __init__(self, library: ModuleType) -> None:
         self._log = library.utils.logging
 
     def __enter__(self) -> None:

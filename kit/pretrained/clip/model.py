@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from kit.core.storage import digest_file, digest_of, read_json
 from kit.errors import Mismatch, UsageError
@@ -99,7 +99,7 @@ def _find(text: str) -> ClipModel:
     raise UsageError(f"There is no encoder {text!r}: {_FORMS} is needed.")
 
 
-def _digest(content: Any) -> str:
+def _digest(content: object) -> str:
     return digest_of({"content": content, "preprocessing": PREPROCESSING})
 
 

@@ -185,7 +185,7 @@ def load_pipeline(
         nothing["requires_safety_checker"] = False
     dtype = getattr(torch, dtype_on(settings.dtype, device))
     try:
-        wrapped: DiffusersPipeline = AutoPipelineForInpainting.from_pretrained(
+        wrapped: DiffusersPipeline = AutoPipelineForInpainting.from_pretrained(  # type: ignore[no-untyped-call]
             model.folder, dtype=dtype, variant=model.variant, use_safetensors=True, local_files_only=True, **nothing
         )
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""From a photo to what a pipeline takes, and from what it paints to hidden pixels. Knows arrays; no model.
+"""Prepare a photo for a pipeline, and turn its output into hidden pixels. Knows arrays; no model.
 
 Pictures here are float32 RGB `(H, W, 3)` in [0, 1]; the pipeline's axes are its module's business.
 """
@@ -21,12 +21,12 @@ BLACK = 2 / 255
 
 
 def model_picture(image: np.ndarray, boxes: Sequence[Box], size: int, fill: str) -> np.ndarray:
-    """The photo with a classical fill in its holes, enlarged (bicubic) or reduced (by area) to `(size, size, 3)`.
+    """Return the photo with a fill in its holes, enlarged (bicubic) or reduced (by area) to `(size, size, 3)`.
 
     Without the fill the enlarging would draw the hole's black into known pixels.
     """
     filled = fill_photo(fill, image, hole_of(boxes, *image.shape[:2]))
-    return np.clip(resize(filled, size, size), 0.0, 1.0)
+    return np.asarray(np.clip(resize(filled, size, size), 0.0, 1.0))
 
 
 def model_mask(boxes: Sequence[Box], height: int, width: int, size: int, cell: int) -> np.ndarray:
@@ -50,7 +50,7 @@ def _covered(start: int, length: int, pixels: int, size: int, cell: int) -> tupl
 
 
 def hidden_values(painted: np.ndarray, boxes: Sequence[Box], height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """The scored pixels of a painted picture, reduced to the photo's size by area, and that whole picture.
+    """Return the scored pixels of a painted picture, reduced to the photo's size by area, and that whole picture.
 
     Returns:
         `(n, 3)` uint8, and `(H, W, 3)` float32.
@@ -60,7 +60,7 @@ def hidden_values(painted: np.ndarray, boxes: Sequence[Box], height: int, width:
 
 
 def ring_shifts(painted: np.ndarray, image: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
-    """Known minus painted, mean over the known pixels around each box: `(boxes, 3)` float32; 0 where none is known.
+    """Return known minus painted, mean over known pixels around each box: `(boxes, 3)` float32; 0 where none is.
 
     A VAE shifts colours; by how much shows where the truth is known. What lies under the holes is not looked at.
 
@@ -82,13 +82,13 @@ def ring_shifts(painted: np.ndarray, image: np.ndarray, boxes: Sequence[Box]) ->
 
 
 def shifted(values: np.ndarray, shifts: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
-    """`values` `(n, 3)` uint8 with each box's shift added: float32 in [0, 1]."""
+    """Add each box's shift to `values`, `(n, 3)` uint8: float32 in [0, 1]."""
     lengths = [box.height * box.width for box in boxes]
-    return np.clip(values / np.float32(255) + np.repeat(shifts, lengths, axis=0), 0.0, 1.0)
+    return np.asarray(np.clip(values / np.float32(255) + np.repeat(shifts, lengths, axis=0), 0.0, 1.0))
 
 
 def is_picture(painted: np.ndarray, image: np.ndarray) -> bool:
-    """Whether a model's output is a picture: finite, and not black where the photo is not.
+    """Return whether a model's output is a picture: finite, and not black where the photo is not.
 
     Half precision overflows to NaN, which some pipelines turn to black; safety checkers paint black too.
     """

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -258,6 +257,6 @@ class _Sampler:
             self.bar.update(number)
 
 
-def _stacked(pairs: Sequence[Future[Any]]) -> _Batch:
+def _stacked(pairs: Sequence[Future[tuple[np.ndarray, np.ndarray]]]) -> _Batch:
     found = [pair.result() for pair in pairs]
     return _Batch(np.stack([picture for picture, _ in found]), np.stack([mask for _, mask in found]))

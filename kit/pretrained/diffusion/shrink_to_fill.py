@@ -21,16 +21,16 @@ SIGMAS = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0)
 
 @dataclass(frozen=True)
 class ShrinkToFill:
-    """What was fitted."""
+    """A fitted fill, blur and weight."""
 
     fill: str
     sigma: float
     weight: float
 
     def __call__(self, mean: np.ndarray, fill: np.ndarray, boxes: Sequence[Box], height: int, width: int) -> np.ndarray:
-        """`(n, 3)` float32 from the samples' mean and the fill, both `(n, 3)` in the order of scored pixels."""
+        """Return `(n, 3)` float32 from the samples' mean and the fill, both `(n, 3)` in the order of scored pixels."""
         (smooth,) = blurred(mean - fill, boxes, height, width, (self.sigma,))
-        return fill + np.float32(self.weight) * smooth
+        return np.asarray(fill + np.float32(self.weight) * smooth)
 
 
 def blurred(
@@ -48,7 +48,7 @@ def blurred(
 
 @dataclass(frozen=True)
 class Sums:
-    """What a fit needs of one photo or of many: sums over values, in score space."""
+    """Sums over the values of one photo or of many, in score space: all that a fit needs."""
 
     smooth: np.ndarray
     """`(sigmas,)` sum of blurred difference squared."""
@@ -62,11 +62,11 @@ class Sums:
 
     def squared_errors(self, weights: np.ndarray) -> np.ndarray:
         """`(sigmas,)` squared error with a weight for each blur."""
-        return self.fill - 2 * weights * self.cross + weights**2 * self.smooth
+        return np.asarray(self.fill - 2 * weights * self.cross + weights**2 * self.smooth)
 
 
 def photo_sums(smooth: np.ndarray, missing: np.ndarray, scale: np.ndarray) -> Sums:
-    """The sums of one photo.
+    """Return the sums of one photo.
 
     Args:
         smooth: `(sigmas, n, 3)` blurred differences.
@@ -82,7 +82,7 @@ def photo_sums(smooth: np.ndarray, missing: np.ndarray, scale: np.ndarray) -> Su
 
 
 def best_shrink(fill: str, sums: Sums, sigmas: Sequence[float] = SIGMAS) -> ShrinkToFill:
-    """The blur and the weight of least squared error; a weight is at least 0."""
+    """Return the blur and the weight of least squared error; a weight is at least 0."""
     safe = np.where(sums.smooth > 0, sums.smooth, 1.0)
     weights = np.clip(np.where(sums.smooth > 0, sums.cross / safe, 0.0), 0.0, None)
     best = int(np.argmin(sums.squared_errors(weights)))
