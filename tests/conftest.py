@@ -46,6 +46,14 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
 
 
 @pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny CLIP with random weights, made once a session."""
+    from support.tiny_clip import tiny_clip
+
+    return tiny_clip(tmp_path_factory.mktemp("models") / "clip")
+
+
+@pytest.fixture(scope="session")
 def forks() -> Any:
     """A context whose processes begin with torch and the kit imported; see `support/trainings.py`."""
     from support.trainings import fork_server

@@ -28,11 +28,6 @@ from kit.learning.training.fit import fit_fold, predict_fold
 TOLD = ("unet", "unetplusplus", "fpn", "manet", "plain", "light")
 
 
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_clip(tmp_path_factory.mktemp("models") / "clip")
-
-
 def told(*settings: str, model: object = "thumbnail") -> Experiment:
     return tiny("regress", f"clip={model}", "epochs=2", *settings)
 

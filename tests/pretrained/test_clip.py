@@ -33,11 +33,6 @@ from kit.pretrained.clip.vector_store import VectorStore
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_clip(tmp_path_factory.mktemp("models") / "clip")
-
-
 @pytest.fixture
 def toy(tmp_path: Path) -> Toy:
     return make_toy_workspace(tmp_path / "toy", photos=12, test=4)

@@ -13,16 +13,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from support.tiny_clip import tiny_clip
 
 from kit.pretrained.clip.repository import weights_among
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_clip(tmp_path_factory.mktemp("models") / "clip")
 
 
 class _Hub(BaseHTTPRequestHandler):

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.command import kit, ok
-from support.tiny_clip import tiny_clip
 from support.toy import CLASSES, Toy, make_toy_workspace, write_toy_source
 
 from kit.data.project import Project
@@ -17,11 +16,6 @@ from kit.errors import UsageError
 from kit.pretrained.clip.embeddings import image_store, photo_embeddings, photo_key, text_embeddings
 from kit.pretrained.clip.model import ClipModel, find_model
 from kit.pretrained.clip.zero_shot import prompt_of, search_prompts, zero_shot, zero_shot_classes
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_clip(tmp_path_factory.mktemp("models") / "clip")
 
 
 @pytest.fixture
