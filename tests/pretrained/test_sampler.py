@@ -1,4 +1,4 @@
-"""Tiny but real diffusers pipelines, from `make_samples` to sources and the blend."""
+"""Tiny but real diffusers pipelines: what is drawn, killed and shared."""
 
 from __future__ import annotations
 
@@ -10,100 +10,29 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoPipelineForInpainting, UNet2DConditionModel
+from diffusers import AutoPipelineForInpainting
 from support.command import kit, ok
-from support.tiny_clip import tiny_clip
-from support.tiny_diffusion import save_tiny
-from support.toy import Toy, make_toy_workspace
+from support.sampling import CPU, LINE, QUICK, before_unet, copy, sample, values
+from support.toy import Toy
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from kit.core.storage import write_json
 from kit.core.workspace import Workspace
-from kit.data.folds import read_folds
-from kit.data.index import read_index, write_index
+from kit.data.index import read_index
 from kit.data.pack import read_pack
-from kit.data.project import Project
 from kit.errors import KitError, TrainingError, UsageError
 from kit.pretrained.diffusion.model import find_model
 from kit.pretrained.diffusion.pipeline import load_pipeline
 from kit.pretrained.diffusion.plan import PhotoSelection, Shard, sample_specs, seed_of
 from kit.pretrained.diffusion.preprocess import hidden_values, model_mask, model_picture
-from kit.pretrained.diffusion.sample_store import RETRIED, Cache, Record
-from kit.pretrained.diffusion.sampler import Outcome, SamplerOptions, make_samples
-from kit.pretrained.diffusion.settings import BASE_FILL, NEGATIVE, SamplingRecipe, SamplingSettings
-from kit.pretrained.prompts import PROMPTS, templates_of
-
-CPU = torch.device("cpu")
-QUICK = SamplingSettings(steps=2, size=32, dtype="float32")
-LINE = "--size 32 --steps 2"
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    for kind in ("inpaint", "plain", "xl", "other"):
-        save_tiny(folder / kind, kind)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def fetched(tmp_path_factory: pytest.TempPathFactory) -> Toy:
-    """Shared: work on a `copy`."""
-    return make_toy_workspace(tmp_path_factory.mktemp("fetched"), photos=8, test=4, size=32, k=2)
-
-
-def copy(toy: Toy, folder: Path) -> Toy:
-    shutil.copytree(toy.workspace.root, folder)
-    workspace = Workspace(folder, toy.workspace.slug)
-    index = read_index(workspace)
-    return Toy(workspace, toy.layout, index, read_pack(workspace, index), read_folds(workspace, index), toy.truth)
-
-
-def sample(
-    toy: Toy, model: Path, number: int = 1, settings: SamplingSettings = QUICK, limit: int | None = None, **options: Any
-) -> tuple[Outcome, dict[bytes, Record]]:
-    """Make `number` samples of the two prompts; what came of it, and all records of the recipe."""
-    found = find_model(toy.workspace, str(model))
-    recipe = SamplingRecipe(settings, found.digest, str(model))
-    photos = PhotoSelection(toy.index, ("oof", "test"), limit)
-    layers = sample_specs(templates_of([]), number)
-    options.setdefault("batch", 4)
-    outcome = make_samples(Project(toy.workspace), photos, layers, recipe, found, CPU, SamplerOptions(**options))
-    return outcome, records(toy, recipe)
-
-
-def records(toy: Toy, recipe: SamplingRecipe) -> dict[bytes, Record]:
-    cache = Cache(recipe.folder(toy.workspace) / "samples").refresh()
-    assert cache.check() == 0
-    return {key: cache.read(key) for key in cache.entries}
-
-
-def values(found: dict[bytes, Record]) -> dict[bytes, bytes]:
-    return {key: record.values.tobytes() + record.shifts.tobytes() for key, record in found.items()}
-
-
-@contextmanager
-def before_unet(do: Any) -> Iterator[None]:
-    """Call `do(batch, count)` before each pass of any UNet."""
-    count = iter(range(10**9))
-
-    def hook(module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
-        if isinstance(module, UNet2DConditionModel):
-            do(len(inputs[0]), next(count))
-
-    handle = register_module_forward_pre_hook(hook)
-    try:
-        yield
-    finally:
-        handle.remove()
+from kit.pretrained.diffusion.sample_store import RETRIED, Cache
+from kit.pretrained.diffusion.settings import BASE_FILL, NEGATIVE, SamplingSettings
+from kit.pretrained.prompts import templates_of
 
 
 @pytest.fixture(scope="module")
@@ -325,7 +254,7 @@ def test_ctrl_c_ends_in_one_line_and_keeps_what_was_made(fetched: Toy, models: P
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130 and out == "" and "Traceback" not in err, err
     assert err.strip().splitlines()[-1].startswith("Stopped. Run the same command again")
-    state = json.loads(ok(" ".join(words), "--status", "--json"))
+    state = json.loads(ok(" ".join(words).replace("sd run", "sd"), "--status", "--json"))
     assert state["hits"] >= 1 and state["missing"] >= 1 and state["seconds_left"] > 0 and not state["damaged"]
 
 
@@ -469,133 +398,3 @@ def test_a_full_disk_keeps_what_was_made(
         with pytest.raises(KitError, match="No room left on the disk"):
             sample(toy, models / "inpaint", batch=limit)
     assert sample(toy, models / "inpaint")[0].hits == 4
-
-
-# --- sources ------------------------------------------------------------------
-
-
-def test_from_the_command_to_the_blend(fetched: Toy, models: Path, tmp_path: Path) -> None:
-    toy = copy(fetched, tmp_path / "w")
-    line = f"-w {toy.workspace.root} sd run --model {models / 'inpaint'} {LINE}"
-    status = line.replace("sd run", "sd status")
-    assert "No sources" in kit(f"{line} --limit 2").err
-    assert "8 there" in ok(f"{status} --limit 2") and "16 missing" in ok(status)
-    text = ok(f"{line} --samples 2")
-    assert "Made: 40 samples" in text and "Written: sd-mean, test (4 samples a photo)" in text
-    again = ok(f"{line} --samples 2")
-    assert "Made" not in again and "Written" not in again and again.count("There already") == 1 + 4 + 2
-    oof = Project(toy.workspace).predictions.read("sd-mean", "oof")
-    _check_mean(toy, models / "inpaint", oof)
-    curve = json.loads(ok(f"{line.replace('run', 'curve')} --json"))
-    scores = {row["name"]: row["score"]["value"] for row in json.loads(ok(f"-w {toy.workspace.root} sources --json"))}
-    point = {row["m"]: row["rmse"]["value"] for row in curve["curve"]}
-    assert curve["samples"] == 4 and point[4] == pytest.approx(scores["sd-mean"], rel=1e-3)
-    assert point[1] > point[2] > point[4] > point[8] > curve["limit"]["value"]
-    assert set(curve["prompts"]) == set(PROMPTS.values())
-    assert curve["prompts"][PROMPTS["class"]]["value"] > curve["limit"]["value"]
-    assert scores["sd-shrunk"] < scores["sd-mean"] < scores["sd"]
-    assert "sd-mean" in ok(f"-w {toy.workspace.root} blend sd sd-mean sd-shrunk fractional")
-
-
-def _check_mean(toy: Toy, model: Path, oof: Any) -> None:
-    """Mean and spread beside it are those of the samples, colours matched by box."""
-    _, found = sample(toy, model, 2)
-    jobs = PhotoSelection(toy.index, ("oof",)).jobs(sample_specs(templates_of([]), 2))
-    layers = np.stack([_matched(found[job.key]) for job in jobs if job.position == 3])
-    assert np.abs(oof.values(3) - layers.mean(0)).max() < 1e-3
-    spread = np.load(toy.workspace.source("sd-mean", "oof") / "spread.npy")
-    assert spread.shape == (8 * 200, 3) and np.abs(spread[600:800] - layers.std(0, ddof=1)).max() < 1e-3
-
-
-def _matched(record: Record) -> np.ndarray:
-    return np.clip(record.values / 255 + np.repeat(record.shifts, 100, axis=0), 0, 1)
-
-
-def test_a_new_prompt_joins_the_mean_and_a_name_keeps_sources_apart(fetched: Toy, models: Path, tmp_path: Path) -> None:
-    toy = copy(fetched, tmp_path / "w")
-    line = f"-w {toy.workspace.root} sd run --model {models / 'plain'} {LINE}"
-    assert "(1 samples a photo)" in ok(f"{line} --prompt seamless")
-    first = Project(toy.workspace).predictions.read("sd", "oof").digest
-    text = ok(f"{line} --prompt", "a {animal}")
-    assert "Made: 12 samples" in text and "(2 samples a photo)" in text
-    assert Project(toy.workspace).predictions.read("sd", "oof").digest != first
-    assert "Written: other-mean" in ok(f"{line} --prompt seamless --as other --no-colour-match")
-    assert "There already: sd-mean" in ok(f"{line} --prompt", "a {animal}")
-    done = kit(f"{line} --as fractional")
-    assert done.code == 2 and "fractional is the name of a fill" in done.err
-
-
-def test_one_split_alone_gives_sources_of_that_split(fetched: Toy, models: Path, tmp_path: Path) -> None:
-    toy = copy(fetched, tmp_path / "w")
-    done = kit(f"-w {toy.workspace.root} sd run --model {models / 'inpaint'} {LINE} --split oof --prompt seamless")
-    assert done.code == 0 and "Written: sd-mean, oof" in done.out and "the other split lacks samples" in done.err
-    done = kit(f"-w {toy.workspace.root} sd run --model {models / 'inpaint'} {LINE} --split test --prompt seamless")
-    assert "Written: sd-mean, test" in done.out and "sd-shrunk, fold 1" in done.out
-
-
-def test_samples_serve_where_their_model_is_not(fetched: Toy, models: Path, tmp_path: Path) -> None:
-    toy, model = copy(fetched, tmp_path / "w"), tmp_path / "model"
-    shutil.copytree(models / "inpaint", model)
-    line = f"-w {toy.workspace.root} sd run --model {model} {LINE} --prompt seamless"
-    ok(f"{line} --limit 3")
-    ok(line)
-    shutil.rmtree(model)
-    assert "12 there" in ok(line.replace("sd run", "sd status")) and "There already: sd-mean, oof" in ok(line)
-    done = kit(f"{line} --samples 2")
-    assert done.is_one_error_line and "neither a folder nor an id" in done.err
-
-
-def test_a_clip_tells_the_classes_that_the_layout_lacks(models: Path, tmp_path: Path) -> None:
-    import pandas as pd
-
-    toy = make_toy_workspace(tmp_path / "w", photos=4, test=3, size=32, k=2)
-    rows = pd.read_csv(toy.workspace.index, dtype=str, keep_default_na=False)
-    rows.loc[rows["split"] == "test", "klass"] = ""
-    write_index(toy.workspace, rows)
-    digest = read_index(toy.workspace).digest
-    write_json(toy.workspace.pack / "manifest.json", {"index": digest, "version": 1, "height": 32, "width": 32})
-    line = f"-w {toy.workspace.root} sd run --model {models / 'inpaint'} {LINE} --prompt class --split test"
-    done = kit(line)
-    assert done.code == 0 and "3 photos have no class: their prompts say 'animal'" in done.err
-    told = kit(f"{line} --clip {tiny_clip(tmp_path / 'clip')}")
-    assert "Made: 3 samples" in told.out and "no class" not in told.err
-
-
-def test_processes_of_torchrun_each_take_their_share(
-    fetched: Toy, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    toy = copy(fetched, tmp_path / "w")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    for rank in ("0", "1"):
-        monkeypatch.setenv("RANK", rank)
-        text = ok(f"-w {toy.workspace.root} sd run --model {models / 'inpaint'} {LINE} --prompt seamless")
-        assert f"Made: 6 samples of shard {int(rank) + 1}/2" in text
-    assert "Written: sd-mean, oof" in text
-
-
-MISTAKES = [
-    ("--model {m}/other", "cannot inpaint"),
-    ("--model {m}/nothing", "is neither a folder nor an id of the hub"),
-    ("--model owner/name", "HF_HUB_OFFLINE"),
-    ("--model {m}", "no model_index.json"),
-    ("--model {m}/inpaint --variant fp16", "no weights of this variant"),
-    ("--model {m}/inpaint --size 30", "Use --size 32"),
-    ("--model {m}/inpaint --size 32 --scheduler nonsense", "There is no scheduler"),
-    ("--model {m}/inpaint --prompt {{dog}}", "there is no {dog}"),
-    ("--model {m}/inpaint --split train", "There is no split"),
-    ("--model {m}/inpaint --size 32 --device cuda:77", "--device cuda:77"),
-    ("--model {m}/inpaint --shard 3/2", "I/N is needed"),
-    ("curve --model {m}/inpaint", "A curve takes two samples"),
-    ("--model {m}/inpaint --steps 2 --strength 0.1", "no step"),
-    ("--model {m}/inpaint --as all", "all is the word"),
-]
-
-
-@pytest.mark.parametrize(("words", "said"), MISTAKES)
-def test_a_mistake_is_one_line(fetched: Toy, models: Path, tmp_path: Path, words: str, said: str) -> None:
-    root = tmp_path / "w"
-    shutil.copytree(fetched.workspace.root, root)
-    verb = "" if words.startswith("curve") else "run "
-    done = kit(f"-w {root} sd {verb}{words.format(m=models)}")
-    assert done.is_one_error_line and said in done.err, done
-    assert not list(root.glob("sd/*/samples/*")) and not list(root.glob("predictions/sd*"))
