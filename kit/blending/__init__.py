@@ -1,22 +1,22 @@
 """Blending: weights for sources, from their residuals alone. Knows predictions; knows no model and no torch.
 
-gram       residual Grams in score space by photo and region, one streaming pass
-kernel     its inner loops, compiled
-cache      Grams on disk, extended when a member comes
-solvers    Gram to weights: best single, mean, hill climb, simplex
-terms      what weights may depend on: depth, channel, class, contrast, region
-linear     weights linear in terms: shrunk least squares, nested cross-validation
-rungs      the ways of finding weights, from the simplest to the richest
-ladder     the gate: a rung is taken only if it is credibly better than the one below
-recipe     fitted weights as data, and how they mix a photo's members
-kernel_mix the inner loops of that, compiled
-crossfit   the blend's own error on photos that it was not fitted on, clipped
-estimate   intervals by photo, paired differences, the leaderboard's score
-fit        what a blend says of itself
-blend      `kit blend` in one function
-store      blends on disk
-values     what a blend predicts
-scores     single sources: which are complete, and how good they are
+grams/residual_gram     residual Grams in score space by photo and region, one streaming pass
+grams/kernel            its inner loops, compiled
+grams/cache             Grams on disk, extended when a member comes
+weights/solvers         Gram to weights: best single, mean, hill climb, simplex
+weights/features        terms that weights may depend on: depth, channel, class, contrast, region
+weights/linear          weights linear in terms: ridge, nested cross-validation
+weights/candidates      the ways of finding weights, from the simplest to the richest: the rungs
+weights/mixing          fitted weights as data, and how they mix a photo's members
+weights/kernel          the inner loops of that, compiled
+selection               the gate: a candidate is taken only if it is credibly better than the one below
+evaluation/crossfit     the blend's own error on photos that it was not fitted on, clipped
+evaluation/intervals    intervals by photo, paired differences, the leaderboard's score
+result                  a blend as data, and the tables in it
+blend                   `kit blend` in one function
+store                   blends on disk
+apply                   a blend's values
+scores                  single sources: which are complete, and how good they are
 """
 
 from kit.blending.apply import blend_test_values, blend_values

@@ -97,7 +97,7 @@ class Blend:
 
     @property
     def weights(self) -> dict[str, float]:
-        """Weight of each member, on average."""
+        """Return the weight of each member, on average."""
         return {member.name: member.weight for member in self.members}
 
 
@@ -140,19 +140,19 @@ def leave_one_out(
 
 
 def fitted_rung(selection: Selection) -> str:
-    """The chosen rung; for a single source, of which nothing can be left out, the next one."""
+    """Return the chosen rung; for a single source, of which nothing can be left out, the next one."""
     return "simplex" if selection.rung == "single" else selection.rung
 
 
 def trajectory(gram: ResidualGram) -> tuple[tuple[str, float], ...]:
-    """The hill climb's picks up to its best step, with the RMSE after each, in sample."""
+    """Return the hill climb's picks up to its best step, with the RMSE after each, in sample."""
     climbed = climb(pooled(gram))
     steps = zip(climbed.picks[: climbed.best], climbed.errors[: climbed.best], strict=True)
     return tuple((gram.members[pick], rmse_of(error, gram)) for pick, error in steps)
 
 
 def error_breakdown(found: Crossfit, features: PhotoFeatures, group: np.ndarray, seed: int) -> tuple[BreakdownRow, ...]:
-    """The blend's error by distance to the border, by channel, and by class."""
+    """Return the blend's error by distance to the border, by channel, and by class."""
     total = 3.0 * found.counts.sum()
     rows = []
 
@@ -183,10 +183,10 @@ def ring_names() -> list[str]:
 
 
 def rmse_of(squares: float, gram: ResidualGram) -> float:
-    """RMSE of a sum of squares over all of a Gram's values."""
+    """Return the RMSE of a sum of squares over all of a Gram's values."""
     return float(np.sqrt(max(squares, 0.0) / float(gram.counts.sum())))
 
 
 def best_member(gram: ResidualGram) -> str:
-    """The member with the least error on all photos."""
+    """Return the member with the least error on all photos."""
     return gram.members[int(np.argmax(best_single(pooled(gram))))]

@@ -19,12 +19,12 @@ from kit.imaging.metrics import Estimate
 
 
 def complete_sources(project: Project) -> list[str]:
-    """Sources of this index and these folds with all OOF and all test predictions, by name."""
+    """Return the sources of this index and these folds with all OOF and all test predictions, by name."""
     return [source for source in project.predictions.sources() if _why_incomplete(project, source) is None]
 
 
 def left_out_sources(project: Project) -> dict[str, str]:
-    """Every other source, and why it is not complete."""
+    """Return every other source, and why it is not complete."""
     reasons = {source: _why_incomplete(project, source) for source in project.predictions.sources()}
     return {source: reason for source, reason in reasons.items() if reason is not None}
 
@@ -39,7 +39,7 @@ def _why_incomplete(project: Project, source: str) -> str | None:
 
 
 def stack_recipe(project: Project, source: str) -> dict[str, Any] | None:
-    """What a stacked network was made from, None for any other source."""
+    """Return the recipe of a stacked network, None for any other source."""
     folder = project.workspace.source(source, "oof")
     for path in sorted(folder.glob("fold_*.json")):
         try:
@@ -53,7 +53,7 @@ def stack_recipe(project: Project, source: str) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class SourceScore:
-    """What there is to know of one source."""
+    """One source: its score, cost, digest, and what is missing."""
 
     name: str
     score: Estimate | None
@@ -144,7 +144,7 @@ def _missing(project: Project, source: str, split: PredictionSplit) -> tuple[int
 
 
 def _reference(project: Project, complete: ResidualGram | None, photos: np.ndarray) -> str:
-    """The best training-free member on these photos, "" when there is none."""
+    """Return the best training-free member on these photos, "" when there is none."""
     if complete is None:
         return ""
     free = [member for member in complete.members if project.predictions.manifest(member, "oof", None) is not None]

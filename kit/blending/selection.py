@@ -133,7 +133,7 @@ def _reason(rows: Sequence[CandidateRow], rung: str, best: str, members: int, gr
 
 
 def gain_text(gain: Estimate) -> str:
-    """`+0.00051 [+0.00039, +0.00062]`."""
+    """Return `+0.00051 [+0.00039, +0.00062]`."""
     return f"{gain.value:+.5f} [{gain.low:+.5f}, {gain.high:+.5f}]"
 
 

@@ -30,14 +30,14 @@ def interval(estimate: Estimate | None) -> str:
 
 
 def change(estimate: Estimate | None) -> str:
-    """A signed difference with its interval."""
+    """Return a signed difference with its interval."""
     if estimate is None:
         return "-"
     return f"{estimate.value:+.5f} [{estimate.low:+.5f}, {estimate.high:+.5f}]"
 
 
 def sources_table(scores: Sequence[SourceScore]) -> str:
-    """One row a source."""
+    """Return a table with one row a source."""
     if not scores:
         return typed("There are no sources yet. Run: kit fill all")
     rows = []
@@ -60,7 +60,7 @@ def sources_table(scores: Sequence[SourceScore]) -> str:
 
 
 def blend_report(blend: Blend, workspace: Workspace, pictures: Sequence[Path] = ()) -> str:
-    """Members, rungs, where the error lies, what to expect, and what was decided."""
+    """Return the report: members, rungs, where the error lies, what to expect, and what was decided."""
     rows = [
         [row.name, interval(row.cv), f"{row.weight:.3f}", change(row.without), f"{_nearest(blend, place):.3f}"]
         for place, row in enumerate(blend.members)
@@ -96,7 +96,7 @@ def blend_report(blend: Blend, workspace: Workspace, pictures: Sequence[Path] = 
 
 
 def _nearest(blend: Blend, place: int) -> float:
-    """The highest correlation of a member's residuals with another one's."""
+    """Return the highest correlation of a member's residuals with another one's."""
     return max((one for other, one in enumerate(blend.correlation[place]) if other != place), default=0.0)
 
 
@@ -117,7 +117,7 @@ def _expectation(blend: Blend) -> list[str]:
 
 
 def ledger_table(rows: Sequence[LedgerRow]) -> str:
-    """One row a submission, oldest first."""
+    """Return a table with one row a submission, oldest first."""
     if not rows:
         return typed("Nothing has been submitted from here yet. Run: kit upload")
     cells = [

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns padded to their widest cell; columns whose cells are all numbers are aligned right."""
+    """Return a table: columns padded to their widest cell; columns whose cells are all numbers are aligned right."""
     columns = list(zip(header, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
     right = [all(_numeric(cell) for cell in column[1:]) and len(column) > 1 for column in columns]

@@ -6,6 +6,7 @@ classes are spread evenly by scikit-learn's StratifiedGroupKFold.
 
 from __future__ import annotations
 
+import csv
 import io
 import warnings
 from collections.abc import Sequence
@@ -13,9 +14,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from kit.core.storage import digest_bytes, read_json, write_json, write_text
 from kit.core.workspace import Workspace
@@ -86,6 +84,9 @@ def duplicate_groups(hashes: np.ndarray, thumbnails: np.ndarray) -> np.ndarray:
                     pairs.append((int(first), int(second)))
     rows = [pair[0] for pair in pairs]
     columns = [pair[1] for pair in pairs]
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     graph = coo_array((np.ones(len(pairs)), (rows, columns)), shape=(count, count))
     return connected_components(graph, directed=False)[1].astype(np.int64)
 
@@ -146,6 +147,8 @@ def make_folds(workspace: Workspace, index: Index, targets: np.ndarray, *, k: in
 
 
 def _write_folds(workspace: Workspace, index: Index, fold: np.ndarray, group: np.ndarray, k: int, seed: int) -> Folds:
+    import pandas as pd
+
     table = pd.DataFrame({"id": [sample.id for sample in index.train], "fold": fold, "group": group})
     text = table.to_csv(index=False, lineterminator="\n")
     digest = digest_bytes(text.encode())
@@ -175,11 +178,12 @@ def read_folds(workspace: Workspace, index: Index) -> Folds:
     if recipe.get("digest") != digest:
         raise Mismatch(f"{path} was changed after kit wrote it. Bring it back from git, or make it again: {again}")
     try:
-        table = pd.read_csv(io.BytesIO(data), dtype={"id": str})
-        fold, group = table["fold"].to_numpy(np.int64), table["group"].to_numpy(np.int64)
-    except (KeyError, ValueError) as error:
+        rows = list(csv.DictReader(io.StringIO(data.decode(), newline="")))
+        fold, group = (np.array([int(row[column]) for row in rows], np.int64) for column in ("fold", "group"))
+        ids = [row["id"] for row in rows]
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise TableError(f"{path} is not a table of id,fold,group ({error}). Make it again: {again}") from None
-    if list(table["id"]) != [sample.id for sample in index.train]:
+    if ids != [sample.id for sample in index.train]:
         raise Mismatch(f"{path} does not list the photos of the index. Make it again: {again}")
     if set(fold.tolist()) != set(range(recipe["k"] if isinstance(recipe.get("k"), int) else 0)):
         again = f"kit folds --k {len(set(fold.tolist()))} --seed {recipe.get('seed', 0)} --force"

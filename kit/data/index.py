@@ -6,19 +6,23 @@ digest; another index means other photos, and what was made from the old one is 
 
 from __future__ import annotations
 
+import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from kit.core.storage import digest_bytes, read_json, write_json, write_text
 from kit.core.workspace import Split, Workspace
 from kit.errors import DamagedStore, MissingStep, UsageError
 from kit.imaging.holes import Box, boxes_from_text, hole_of, scored_count
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = ["id", "split", "klass", "name", "image", "target", "boxes", "height", "width", "digest", "phash"]
 
@@ -109,9 +113,8 @@ def read_index(workspace: Workspace) -> Index:
         raise MissingStep(f"{workspace.index} is missing. Run: {again}") from None
     if digest_bytes(data) != manifest.get("digest"):
         raise DamagedStore(f"{workspace.index} was changed after kit wrote it. Make it again: {again} --force")
-    table = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False)
     samples: dict[str, list[Sample]] = {"train": [], "test": []}
-    for row in table.to_dict("records"):
+    for row in csv.DictReader(io.StringIO(data.decode(), newline="")):
         samples[row["split"]].append(
             Sample(
                 id=row["id"],

@@ -14,10 +14,10 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import pandas as pd
 
 from kit.competitions import Competition
 from kit.core.parallel import map_in_order
@@ -28,6 +28,9 @@ from kit.data.index import COLUMNS, Index, read_index, write_index
 from kit.errors import DamagedStore, ImageError, Mismatch, TableError
 from kit.imaging.holes import Box, boxes_from_text, hole_of
 from kit.imaging.images import decode_image, resize
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PACK_VERSION = 1
 HASH_SIZE = 8

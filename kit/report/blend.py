@@ -242,7 +242,7 @@ def _clustered(matrix: np.ndarray, scores: Sequence[float]) -> np.ndarray:
     distance = np.maximum(1.0 - (matrix + matrix.T) / 2.0, 0.0)
     np.fill_diagonal(distance, 0.0)
     tree = linkage(squareform(distance, checks=False), "average", optimal_ordering=len(matrix) <= 100)
-    order = leaves_list(tree)
+    order = np.asarray(leaves_list(tree))
     return order if list(order).index(int(np.argmin(scores))) < len(order) / 2 else order[::-1]
 
 

@@ -97,7 +97,7 @@ def _column(project: Project, name: str, split: Split) -> Column:
 
 
 def pick_photos(index: Index, split: Split, count: int) -> list[int]:
-    """Positions of `count` photos, from the classes in turn."""
+    """Return positions of `count` photos, from the classes in turn."""
     samples = index.split(split)
     waiting: dict[str, list[int]] = {}
     for position, sample in enumerate(samples):
@@ -219,7 +219,7 @@ def _filled(image: np.ndarray, sample: Sample, values: np.ndarray) -> np.ndarray
 def photo_rmse(
     sample: Sample, values: np.ndarray, target: np.ndarray, estimated: np.ndarray, layout: Competition
 ) -> float:
-    """One photo's RMSE as the competition computes it, overlaps twice, clipped as a submission is.
+    """Return one photo's RMSE as the competition computes it, overlaps twice, clipped as a submission is.
 
     Args:
         values: `(n, 3)` RGB in [0, 1].
@@ -323,12 +323,13 @@ class _Type:
         font = FontProperties(size=size, weight="bold" if bold else "normal")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return float(self._canvas.get_renderer().get_text_width_height_descent(text, font, ismath=False)[0])
+            renderer = self._canvas.get_renderer()  # type: ignore[no-untyped-call]
+            return float(renderer.get_text_width_height_descent(text, font, ismath=False)[0])
 
     def pixels(self) -> np.ndarray:
-        """The sheet, uint8 RGB `(height, width, 3)`."""
+        """Return the sheet, uint8 RGB `(height, width, 3)`."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a name with letters that the font lacks is shown with boxes
-            self._canvas.draw()
-        sheet = np.asarray(self._canvas.buffer_rgba())[..., :3]
+            self._canvas.draw()  # type: ignore[no-untyped-call]
+        sheet = np.asarray(self._canvas.buffer_rgba())[..., :3]  # type: ignore[no-untyped-call]
         return sheet[: self.height, : self.width].copy()

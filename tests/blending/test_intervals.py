@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import stdtrit
 
 from kit.blending.evaluation.intervals import Bootstrap, resampled_totals, residual_correlation
 from kit.blending.grams.residual_gram import ResidualGram
-from kit.imaging.metrics import interval, resample_counts, rmse_by_photo
+from kit.imaging.metrics import interval, resample_counts, rmse_by_photo, student_quantile
 
 
 def gram_of(z: np.ndarray) -> ResidualGram:
@@ -21,6 +22,11 @@ def members(rng: np.random.Generator, P: int = 40, K: int = 4, n: int = 30) -> n
     """Residuals that share a part, and differ by photo and by value."""
     shared = rng.normal(0, 0.1, (P, 1, n))
     return shared + rng.normal(0, 0.05, (P, K, 1)) + rng.normal(0, 0.1, (P, K, n)) * np.linspace(0.8, 1.4, K)[:, None]
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 10, 57, 600, 2039, 100_000])
+def test_the_quantile_of_students_t_is_scipys(freedom: int) -> None:
+    assert student_quantile(freedom) == pytest.approx(stdtrit(freedom, 0.975), rel=1e-10)
 
 
 # --- intervals -------------------------------------------------------------------------------------------------------

@@ -122,11 +122,11 @@ def test_a_noisy_mean_is_drawn_toward_the_best_fill_and_beats_both(tmp_path: Pat
     toy = make_toy_workspace(tmp_path / "w", photos=24, test=3, size=32)
     write_toy_source(toy, "x-mean", noise=0.15)
     for name in ("mean", "harmonic"):
-        make_fill_source(toy.workspace, toy.index, toy.pack, name)
+        make_fill_source(toy.project, name)
     found = shrunk(toy)
     assert [fold for fold, _, _ in found] == [0, 1, 2] and all(fresh for _, _, fresh in found)
     assert all(shrink.fill == "harmonic" and 0 < shrink.weight < 1.5 for _, shrink, _ in found)
-    scores = {score.name: score.score for score in score_sources(*toy.parts)}
+    scores = {score.name: score.score for score in score_sources(toy.project)}
     assert scores["x-shrunk"].value < min(scores["x-mean"].value, scores["harmonic"].value)
     assert Project(toy.workspace).predictions.read("x-shrunk", "test").places.shape == (3, 3, 2)
     assert not any(fresh for _, _, fresh in shrunk(toy))
@@ -137,7 +137,7 @@ def test_a_noisy_mean_is_drawn_toward_the_best_fill_and_beats_both(tmp_path: Pat
 def test_what_is_fitted_for_a_fold_does_not_see_its_photos(tmp_path: Path) -> None:
     toy = make_toy_workspace(tmp_path / "w", photos=24, test=3, size=32)
     write_toy_source(toy, "x-mean", noise=0.15)
-    make_fill_source(toy.workspace, toy.index, toy.pack, "harmonic")
+    make_fill_source(toy.project, "harmonic")
     before = [shrink for _, shrink, _ in shrunk(toy)]
     path = toy.workspace.pack / "train_target.npy"
     targets = np.load(path)

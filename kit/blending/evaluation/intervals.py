@@ -1,4 +1,4 @@
-"""How sure a score is. Knows squared errors by photo, and groups of near duplicates; knows no weights.
+"""Intervals of scores. Knows squared errors by photo, and groups of near duplicates; knows no weights.
 
 The sample is photos, or groups of near duplicates, never pixels: intervals come from drawing whole groups with
 replacement.
@@ -18,8 +18,8 @@ _DRAWS_AT_ONCE = 50  # counts of so many draws are in memory: it must not grow w
 
 
 def pooled(gram: ResidualGram, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
-    """`(K, K)`, the Gram of these rows together."""
-    return gram.products[rows].sum(axis=0)
+    """Return `(K, K)`, the Gram of these rows together."""
+    return np.asarray(gram.products[rows].sum(axis=0))
 
 
 class Bootstrap:
@@ -47,11 +47,11 @@ class Bootstrap:
         self._groups = len(np.unique(groups))
 
     def estimate(self, name: str) -> Estimate:
-        """Pooled RMSE with its 95 % percentile interval."""
+        """Return the pooled RMSE with its 95 % percentile interval."""
         return interval(self._rmse(self._totals, name), self._rmse(self._drawn, name), self._groups, least=0.0)
 
     def difference(self, minuend: str, subtrahend: str) -> Estimate:
-        """RMSE of one less RMSE of the other, with the interval of the difference on the same draws."""
+        """Return RMSE of one less RMSE of the other, with the interval of the difference on the same draws."""
         value, drawn = (
             self._rmse(totals, minuend) - self._rmse(totals, subtrahend) for totals in (self._totals, self._drawn)
         )
@@ -62,7 +62,7 @@ class Bootstrap:
 
 
 def resampled_totals(statistics: np.ndarray, groups: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """`kit.imaging.metrics.resample_counts(groups, draws, seed) @ statistics`, without that matrix.
+    """Return `kit.imaging.metrics.resample_counts(groups, draws, seed) @ statistics`, without that matrix.
 
     Args:
         statistics: `(P, S)` float64.
@@ -80,7 +80,7 @@ def resampled_totals(statistics: np.ndarray, groups: np.ndarray, draws: int, see
 
 
 def residual_correlation(gram: ResidualGram) -> np.ndarray:
-    """`(K, K)`, correlation of the members' residuals about their means; 0 for a member whose residual is constant."""
+    """Return `(K, K)`, the correlation of the members' residuals about their means; 0 where one is constant."""
     n = float(gram.counts.sum())
     sums = gram.sums.sum(axis=0)
     covariance = pooled(gram) / n - np.outer(sums, sums) / n**2
@@ -89,12 +89,12 @@ def residual_correlation(gram: ResidualGram) -> np.ndarray:
     tiny = 1e-12 * float(np.trace(pooled(gram))) / n / len(sums)
     correlation = np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > tiny)
     np.fill_diagonal(correlation, 1.0)
-    return np.clip(correlation, -1.0, 1.0)
+    return np.asarray(np.clip(correlation, -1.0, 1.0))
 
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """What score to expect on the leaderboard, and what is uncertain about it."""
+    """The score to expect on the leaderboard, and its uncertainty."""
 
     photos: int
     """Test photos."""
@@ -150,7 +150,7 @@ def leaderboard(
 
 
 def _two_scores(totals: np.ndarray) -> np.ndarray:
-    return np.sqrt(totals[:2] / totals[2])
+    return np.asarray(np.sqrt(totals[:2] / totals[2]))
 
 
 def _half(drawn: np.ndarray) -> float:

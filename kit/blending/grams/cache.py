@@ -25,7 +25,7 @@ _ARRAYS = ("photos", "by_region", "region_sums", "region_counts")
 def cached_gram(
     project: Project, sources: Sequence[str], *, partial: bool = False, workers: int | None = None
 ) -> ResidualGram:
-    """The Gram of these sources' OOF predictions, from disk when this very one has been made before.
+    """Return the Gram of these sources' OOF predictions, from disk when this very one has been made before.
 
     When one of some of them is there, one pass makes only the products with the others.
 
@@ -61,13 +61,13 @@ def _base(project: Project) -> str:
 
 
 def _identity(one: Predictions) -> list[Any]:
-    """Names a member's very values; the files' times make a file changed by hand another one."""
+    """Name a member's very values; the files' times make a file changed by hand another one."""
     files = [(part.path.name, part.path.stat()) for part in one.parts]
     return [one.source, one.digest, [[name, stat.st_size, stat.st_mtime_ns] for name, stat in files]]
 
 
 def _read(path: Path, wanted: list[list[Any]]) -> ResidualGram | None:
-    """The cached Gram, or None when there is none or it is damaged: a cache is never worth an error."""
+    """Return the cached Gram, or None when there is none or it is damaged: a cache is never worth an error."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             if json.loads(str(stored["header"]))["members"] != wanted:
@@ -83,7 +83,7 @@ def _read(path: Path, wanted: list[list[Any]]) -> ResidualGram | None:
 
 
 def _best_part(folder: Path, base: str, wanted: list[list[Any]]) -> tuple[list[list[Any]], ResidualGram] | None:
-    """The Gram of as many of these members as there is one for; at least two, or no product is saved."""
+    """Return the Gram of as many of these members as there is one for; at least two, or no product is saved."""
     best: tuple[list[list[Any]], Path] | None = None
     for path in sorted(folder.glob("*.npz")):
         members = _members_of(path, base)

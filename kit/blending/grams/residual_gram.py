@@ -1,4 +1,4 @@
-"""Residual Grams: all that a squared-error blend needs to know of the pixels. Knows sources, photos and score space.
+"""Residual Grams: all that a squared-error blend needs of the pixels. Knows sources, photos and score space.
 
 For photo i, region r and members 1..K the residuals in score space are `z_k = s_i(p_k) - y_i`, where `s_i` scales by
 the extremes estimated from the known pixels, which is all that a test photo gives, and `y_i` is the truth by the true
@@ -62,7 +62,7 @@ class ResidualGram:
         sums: np.ndarray,
         counts: np.ndarray,
     ) -> ResidualGram:
-        """Of whole photos: `(P, K, K)`, `(P, K)`, `(P,)`."""
+        """Return a Gram of whole photos: `(P, K, K)`, `(P, K)`, `(P,)`."""
         return cls(members, digests, photos, products[:, None], sums[:, None], counts[:, None])
 
     def __len__(self) -> int:
@@ -71,17 +71,17 @@ class ResidualGram:
     @cached_property
     def products(self) -> np.ndarray:
         """`(P, K, K)` float64, of whole photos."""
-        return self.by_region.sum(axis=1)
+        return np.asarray(self.by_region.sum(axis=1))
 
     @cached_property
     def sums(self) -> np.ndarray:
         """`(P, K)` float64, of whole photos."""
-        return self.region_sums.sum(axis=1)
+        return np.asarray(self.region_sums.sum(axis=1))
 
     @cached_property
     def counts(self) -> np.ndarray:
         """`(P,)` int, values of each photo: three a scored pixel."""
-        return self.region_counts.sum(axis=1)
+        return np.asarray(self.region_counts.sum(axis=1))
 
     @property
     def sse(self) -> np.ndarray:
@@ -89,20 +89,20 @@ class ResidualGram:
         return np.ascontiguousarray(np.diagonal(self.products, axis1=1, axis2=2))
 
     def of(self, member: str) -> int:
-        """The member's column."""
+        """Return the member's column."""
         return self.members.index(member)
 
     def on(self, photos: np.ndarray) -> ResidualGram:
-        """The rows of these photos (positions in the index), which must be covered."""
+        """Return the rows of these photos (positions in the index), which must be covered."""
         return self.of_rows(np.searchsorted(self.photos, photos))
 
     def of_rows(self, rows: np.ndarray) -> ResidualGram:
-        """These rows, by number or by a bool for each."""
+        """Return these rows, by number or by a bool for each."""
         parts = (self.by_region[rows], self.region_sums[rows], self.region_counts[rows])
         return ResidualGram(self.members, self.digests, self.photos[rows], *parts)
 
     def of_members(self, members: Sequence[int]) -> ResidualGram:
-        """These columns, in this order."""
+        """Return these columns, in this order."""
         use = np.asarray(members)
         names = tuple(self.members[k] for k in members), tuple(self.digests[k] for k in members)
         # laid out like any other Gram: later sums go along memory, and their last bits with it

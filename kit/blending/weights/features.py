@@ -1,4 +1,4 @@
-"""What weights may depend on: functions of a photo and of a region of its hole. Knows no predictions.
+"""Terms that weights may depend on: functions of a photo and of a region of its hole. Knows no predictions.
 
 A weight is a sum over terms, `w_k(photo, region) = sum_j f_j(photo, region) v_jk` (feature-weighted linear stacking,
 Sill et al. 2009, arXiv:0911.0460). Every term is known for a test photo before anything is predicted.
@@ -38,7 +38,7 @@ class PhotoFeatures:
         return len(self.klass)
 
     def of(self, rows: np.ndarray) -> PhotoFeatures:
-        """Those of some photos."""
+        """Return those of some photos."""
         klass = tuple(self.klass[row] for row in rows)
         return PhotoFeatures(klass, self.scored[rows], self.contrast[rows])
 
@@ -83,17 +83,17 @@ class Term:
 
 
 def _raw(name: str, features: PhotoFeatures, regions: int) -> np.ndarray:
-    """A term before it is centred, to be broadcast to `(P, R)`."""
+    """Return a term before it is centred, to be broadcast to `(P, R)`."""
     kind, _, of = name.partition(":")
     region = np.arange(regions)
     if kind == ONE:
         return np.ones((1, 1))
     if kind == "region":
-        return (region == int(of)).astype(np.float64)[None]
+        return np.asarray(region == int(of), np.float64)[None]
     if kind == "channel":
-        return (region % 3 == CHANNELS.index(of)).astype(np.float64)[None]
+        return np.asarray(region % 3 == CHANNELS.index(of), np.float64)[None]
     if kind == "depth":
-        return np.log2(_middle_of_rings())[region // 3][None]
+        return np.asarray(np.log2(_middle_of_rings())[region // 3])[None]
     if kind == "class":
         # a photo of no known class is an average one
         known = np.array([klass != "" for klass in features.klass])
@@ -101,22 +101,22 @@ def _raw(name: str, features: PhotoFeatures, regions: int) -> np.ndarray:
     if kind == "size":
         return np.log2(features.scored.astype(np.float64))[:, None]
     if kind == "contrast":
-        return np.log(np.maximum(features.contrast, 1e-3))[:, None]
+        return np.asarray(np.log(np.maximum(features.contrast, 1e-3)))[:, None]
     raise ValueError(f"{name!r} is not a term")
 
 
 def _middle_of_rings() -> np.ndarray:
     last = 2 * RINGS[-1] - RINGS[-2]
-    return (np.array(RINGS) + np.array([*RINGS[1:], last]) - 1) / 2.0
+    return np.asarray((np.array(RINGS) + np.array([*RINGS[1:], last]) - 1) / 2.0)
 
 
 def region_terms(regions: int) -> tuple[Term, ...]:
-    """One weight for all, and for each region its own deviation."""
+    """Return one weight for all, and for each region its own deviation."""
     return (Term(ONE), *(Term(f"region:{region}") for region in range(regions if regions > 1 else 0)))
 
 
 def feature_terms(features: PhotoFeatures, counts: np.ndarray) -> tuple[Term, ...]:
-    """Depth in the hole, channel, class, size of the hole and contrast of the photo, each with mean 0 and deviation 1.
+    """Return depth, channel, class, size of the hole and contrast of the photo, each with mean 0 and deviation 1.
 
     Args:
         counts: `(P, R)` values behind each photo and region: the weights of the mean.
@@ -140,4 +140,4 @@ def feature_terms(features: PhotoFeatures, counts: np.ndarray) -> tuple[Term, ..
 
 def term_values(terms: Sequence[Term], features: PhotoFeatures, regions: int) -> np.ndarray:
     """`(P, R, J)` float64; 0, the average, where a term is not known."""
-    return np.nan_to_num(np.stack([term.values(features, regions) for term in terms], axis=2))
+    return np.asarray(np.nan_to_num(np.stack([term.values(features, regions) for term in terms], axis=2)))

@@ -45,10 +45,10 @@ def photo_errors(gram: ResidualGram, values: np.ndarray, coefficients: np.ndarra
     w, c = weights[..., :-1], weights[..., -1]
     if len(coefficients) == 1 and not coefficients[0, -1]:  # the same everywhere: no need of the regions
         w = np.ascontiguousarray(coefficients[0, :-1])
-        return np.maximum(np.einsum("pk,k->p", gram.products @ w, w), 0.0)
+        return np.asarray(np.maximum(np.einsum("pk,k->p", gram.products @ w, w), 0.0))
     squares = np.einsum("prk,prk->pr", np.einsum("prkl,prl->prk", gram.by_region, w), w)
     linear = np.einsum("prk,prk->pr", gram.region_sums, w)
-    return np.maximum((squares + 2.0 * c * linear + c**2 * gram.region_counts).sum(axis=1), 0.0)
+    return np.asarray(np.maximum((squares + 2.0 * c * linear + c**2 * gram.region_counts).sum(axis=1), 0.0))
 
 
 def unregularised(solver: Solver) -> Solve:

@@ -16,7 +16,7 @@ PIXELS = "pixels"
 
 @dataclass(frozen=True)
 class WeightModel:
-    """Weights linear in terms: everything that is needed to blend another photo."""
+    """Weights linear in terms: all that blending another photo takes."""
 
     domain: str
     """`pixels`: a region is a ring of distance and a channel. There is no other."""
@@ -27,25 +27,25 @@ class WeightModel:
 
     @property
     def array(self) -> np.ndarray:
-        """The coefficients, `(J, K + 1)` float64."""
+        """Return the coefficients, `(J, K + 1)` float64."""
         return np.array(self.coefficients, np.float64)
 
     @property
     def used(self) -> list[int]:
-        """Members with a weight somewhere."""
+        """Return the members with a weight somewhere."""
         return [int(k) for k in np.flatnonzero(np.abs(self.array[:, :-1]).max(axis=0))]
 
     @property
     def is_plain(self) -> bool:
-        """One weight a member and no intercept: the same everywhere."""
+        """Whether there is one weight a member and no intercept: the same everywhere."""
         return len(self.terms) == 1 and not self.coefficients[0][-1]
 
     def by_region(self, features: PhotoFeatures) -> np.ndarray:
-        """Weights and intercept of each photo and region, `(P, R, K + 1)`."""
+        """Return weights and intercept of each photo and region, `(P, R, K + 1)`."""
         return np.asarray(term_values(self.terms, features, self.regions) @ self.array)
 
     def mean_weights(self, features: PhotoFeatures, counts: np.ndarray) -> np.ndarray:
-        """`(K,)`, each member's weight on average over these photos' values; sums to one.
+        """Return `(K,)`, each member's weight on average over these photos' values; sums to one.
 
         Args:
             counts: `(P, R)` values.
@@ -57,7 +57,7 @@ class WeightModel:
 
 
 def plain_model(weights: Sequence[float] | np.ndarray) -> WeightModel:
-    """One weight a member."""
+    """Return a model with one weight a member."""
     return WeightModel(PIXELS, 1, (Term(ONE),), (tuple(float(weight) for weight in [*weights, 0.0]),))
 
 
@@ -93,7 +93,7 @@ def mix(
 
 
 def _by_level(model: WeightModel, coefficients: np.ndarray, features: PhotoFeatures) -> np.ndarray:
-    """One photo's weights and intercept, `(L, 3, K + 1)` by level and channel; one level where all are the same."""
+    """Return one photo's weights and intercept, `(L, 3, K + 1)` by level and channel; one level if all are the same."""
     weights = coefficients
     if len(coefficients) > 1:
         weights = (term_values(model.terms, features, model.regions) @ coefficients)[0]

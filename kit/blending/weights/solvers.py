@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import nnls
 
 Solver = Callable[[np.ndarray], np.ndarray]
 
@@ -35,10 +34,12 @@ def simplex(G: np.ndarray) -> np.ndarray:
     `t^2 w^T G w + (t - 1)^2`, so the best `w` is the same for every t. Columns are scaled to norm 1 before: a member
     a thousand times worse than the rest must not cost the rest their digits.
     """
+    from scipy.optimize import nnls  # takes a while to import
+
     diagonal = np.diagonal(G)
     if diagonal.min() <= 0.0:  # a perfect member, or several
         perfect = diagonal <= 0.0
-        return perfect / perfect.sum()
+        return np.asarray(perfect / perfect.sum())
     scale = 1.0 / np.sqrt(diagonal)
     values, vectors = np.linalg.eigh(G * np.outer(scale, scale))
     R = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
@@ -47,7 +48,7 @@ def simplex(G: np.ndarray) -> np.ndarray:
     b[-1] = 1.0
     v, _ = nnls(A, b, maxiter=100 * len(A))
     u = v * (scale / scale.max())
-    return u / u.sum()
+    return np.asarray(u / u.sum())
 
 
 def kkt_violation(G: np.ndarray, weights: np.ndarray) -> float:

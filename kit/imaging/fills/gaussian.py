@@ -20,8 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import scipy.fft
-import scipy.ndimage
+import scipy  # its parts are imported when they are first used
 
 from kit.imaging.fills.laplacian import (
     apply_in_rectangle,

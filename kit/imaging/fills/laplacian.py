@@ -11,10 +11,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-import scipy.fft
-import scipy.ndimage
-import scipy.sparse
-import scipy.sparse.linalg
+import scipy  # its parts are imported when they are first used
 
 Window = tuple[slice, slice]
 Edges = tuple[tuple[bool, bool], tuple[bool, bool]]
