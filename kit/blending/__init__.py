@@ -23,19 +23,17 @@ from kit.blending.apply import blend_test_values, blend_values
 from kit.blending.blend import chosen_members, make_blend, nested_weights
 from kit.blending.grams.cache import cached_gram
 from kit.blending.grams.residual_gram import ResidualGram, residual_gram
-from kit.blending.result import Blend, MemberRow
+from kit.blending.result import Blend
 from kit.blending.scores import SourceScore, complete_sources, left_out_sources, score_sources, stack_recipe
 from kit.blending.selection import CandidateRow
 from kit.blending.store import read_blend
-from kit.blending.weights.candidates import AUTO, CANDIDATES, STACK
+from kit.blending.weights.candidates import CANDIDATES, STACK
 
 __all__ = [
-    "AUTO",
     "CANDIDATES",
     "STACK",
     "Blend",
     "CandidateRow",
-    "MemberRow",
     "ResidualGram",
     "SourceScore",
     "blend_test_values",

@@ -15,7 +15,8 @@ def gram_of(z: np.ndarray) -> ResidualGram:
     """The Gram of residuals `(P, K, n)`."""
     P, K, n = z.shape
     names = tuple(f"m{k}" for k in range(K))
-    return ResidualGram.of_photos(names, names, np.arange(P), z @ z.transpose(0, 2, 1), z.sum(axis=2), np.full(P, n))
+    products, sums, counts = (z @ z.transpose(0, 2, 1))[:, None], z.sum(axis=2)[:, None], np.full((P, 1), n)
+    return ResidualGram(names, names, np.arange(P), products, sums, counts)
 
 
 def members(rng: np.random.Generator, P: int = 40, K: int = 4, n: int = 30) -> np.ndarray:

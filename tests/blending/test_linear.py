@@ -58,8 +58,8 @@ def test_weights_of_every_rung_sum_to_one_everywhere(rung: str, members: int) ->
         z * np.array([1e-3, *[1.0] * (members - 1)])[:, None],
     ):
         design = designs_of(gram_of(case), np.arange(40) % 3).of(CANDIDATES[rung])
-        recipe = design.model(design.regression.fit(CANDIDATES[rung].solve))
-        weights = recipe.by_region(features_of(25, seed=5))
+        model = design.model(design.regression.fit(CANDIDATES[rung].solve))
+        weights = model.by_region(features_of(25, seed=5))
         assert np.isfinite(weights).all()
         np.testing.assert_allclose(weights[..., :-1].sum(axis=2), 1.0, atol=1e-9)
 

@@ -92,7 +92,7 @@ def test_mixing_by_region_is_what_a_loop_would_do(toy: Toy) -> None:
     np.testing.assert_allclose(mix(recipe, coefficients, values, sample, features, span), expected, rtol=1e-6)
 
 
-def test_a_recipe_that_cannot_be_is_refused(toy: Toy) -> None:
+def test_a_model_that_cannot_be_is_refused(toy: Toy) -> None:
     good = plain_model([0.25, 0.75])
     assert checked_model(good, 2) is good
     for weights, members in (([0.5, 0.6], 2), ([1.0], 2), ([np.nan, 1.0], 2)):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.grams import slsqp_on_pixels
+from support.grams import kkt_violation, slsqp_on_pixels
 
-from kit.blending.weights.solvers import SOLVERS, best_single, climb, hill_climb, kkt_violation, mean, simplex
+from kit.blending.weights.solvers import SOLVERS, best_single, climb, hill_climb, mean, simplex
 
 
 @pytest.mark.parametrize("seed", range(20))

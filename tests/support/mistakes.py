@@ -270,7 +270,7 @@ BLEND = [
     Mistake("blend good good", "good is named twice"),
     Mistake("blend good part", "lacks the oof predictions of folds 1. Run: kit train part --fold 1"),
     Mistake("blend good --name a/b", "cannot be a file name"),
-    Mistake("blend good --name mean", "mean is the name of a source"),
+    Mistake("blend good --name mean", "mean is the name of a fill"),
     Mistake("blend good other", "kit fill good --force", nan_in_oof),
     Mistake("blend good other", "kit fill good --force", truncated_values),
     Mistake("blend good other", "Delete it, then run: kit import good --oof FILE", manifest_without_keys),

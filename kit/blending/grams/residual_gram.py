@@ -52,19 +52,6 @@ class ResidualGram:
     region_counts: np.ndarray
     """`(P, R)` int, values."""
 
-    @classmethod
-    def of_photos(
-        cls,
-        members: tuple[str, ...],
-        digests: tuple[str, ...],
-        photos: np.ndarray,
-        products: np.ndarray,
-        sums: np.ndarray,
-        counts: np.ndarray,
-    ) -> ResidualGram:
-        """Return a Gram of whole photos: `(P, K, K)`, `(P, K)`, `(P,)`."""
-        return cls(members, digests, photos, products[:, None], sums[:, None], counts[:, None])
-
     def __len__(self) -> int:
         return len(self.photos)
 

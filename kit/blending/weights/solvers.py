@@ -51,19 +51,6 @@ def simplex(G: np.ndarray) -> np.ndarray:
     return np.asarray(u / u.sum())
 
 
-def kkt_violation(G: np.ndarray, weights: np.ndarray) -> float:
-    """How far weights on the simplex are from optimal; 0 at a minimum of `w^T G w`, rounding errors elsewhere.
-
-    The conditions are `(G w)_k >= w^T G w` for all k. They imply equality where `w_k > 0`, because the left side's
-    average by `w` is the right side, and as the problem is convex they are sufficient. Returned is the largest
-    shortfall, in units of `sqrt(G_kk min G_jj)`, the size that rounding gives it.
-    """
-    gradient, diagonal = G @ weights, np.diagonal(G)
-    shortfall = np.maximum(float(weights @ gradient) - gradient, 0.0)
-    unit = np.sqrt(diagonal * diagonal.min())
-    return float(np.divide(shortfall, unit, out=shortfall, where=unit > 0).max())
-
-
 @dataclass(frozen=True)
 class HillClimb:
     """A greedy selection with replacement."""
