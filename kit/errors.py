@@ -2,7 +2,7 @@
 
     KitError
       UsageError               a flag, a name or a config value that cannot be
-        UnknownName            a name that is not registered; the message lists those that are
+        UnknownName            a name that is not registered; the message lists those that are, the nearest first
       DataError                the competition's own files
         ArchiveError           not a zip, a damaged member, an unsafe path, no room
         ImageError             a picture that is missing, truncated or of the wrong size
@@ -27,6 +27,7 @@ into that line on standard error and exit code 2.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 
 
@@ -44,8 +45,33 @@ class UsageError(KitError):
 class UnknownName(UsageError):
     """A name that is not registered."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        super().__init__(f"There is no {kind} {name!r}. Known: {', '.join(sorted(known)) or 'none yet'}.")
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        known: Iterable[str],
+        *,
+        suggestion: str | None = None,
+        listed_by: str | None = None,
+    ) -> None:
+        """
+        Args:
+            known: the names that there are; the nearest is suggested.
+            suggestion: what is suggested instead of the nearest.
+            listed_by: a command that lists the names, where they are too many for one line.
+        """
+        names = sorted(known)
+        nearest = suggestion or closest_name(name, names)
+        meant = f" Did you mean {nearest}?" if nearest else ""
+        listed = f"All of them: {listed_by}" if listed_by else f"Known: {', '.join(names) or 'none yet'}."
+        super().__init__(f"There is no {kind} {name!r}.{meant} {listed}")
+
+
+def closest_name(name: str, known: Iterable[str]) -> str | None:
+    """Return the name that was probably meant, or None."""
+    by_lower = {one.lower(): one for one in known}
+    nearest = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.7)
+    return by_lower[nearest[0]] if nearest else None
 
 
 class DataError(KitError):

@@ -5,20 +5,47 @@ from __future__ import annotations
 import math
 import os
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from kit.cli import app
-from kit.cli.options import DeviceOption, FoldOption, ForceOption, project_of
+from kit.cli.options import DeviceOption, FoldOption, ForceOption, project_of, workspace_of
 
 if TYPE_CHECKING:
     from kit.data.project import Project
     from kit.learning.experiments import Experiment
 
 
-@app.command()
+class _TrainCommand(TyperCommand):
+    """Says how a setting is given to who types it as an option: `--lr 1e-3`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        words = list(args)  # parsing consumes them
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:  # Typer may carry its own copy of click, and with it another NoSuchOption
+            option = getattr(error, "option_name", None)
+            if type(error).__name__ != "NoSuchOption" or option is None:
+                raise
+            raise _no_such_option(option, words) from None
+
+
+def _no_such_option(option: str, words: list[str]) -> Exception:
+    from kit.errors import UsageError
+    from kit.learning.experiments import suggested_setting
+
+    following = next((after for word, after in pairwise(words) if word == option), "VALUE")
+    given = next((word.partition("=")[2] for word in words if word.startswith(f"{option}=")), following)
+    setting = suggested_setting(option)
+    meant = f"{option} is a setting: --set {setting}={given}" if setting else "Settings are given by --set field=value"
+    return UsageError(f"There is no option {option}. {meant} (kit train --list shows all). See: kit train --help")
+
+
+@app.command(cls=_TrainCommand)
 def train(
     context: typer.Context,
     experiments: Annotated[list[str] | None, typer.Argument(help="Experiments. Default: pix2pix.")] = None,
@@ -55,7 +82,7 @@ def train(
       for k in 0 1 2 3 4; do kit train regress pix2pix --fold $k; done
     """
     from kit.errors import UsageError
-    from kit.learning.experiments import check_effect, chosen_experiment, describe_experiments
+    from kit.learning.experiments import check_conflicts, check_effect, chosen_experiment, describe_experiments
 
     names = list(dict.fromkeys(experiments or ["pix2pix"]))
     if list_all:
@@ -63,15 +90,21 @@ def train(
         return
     if not fold:
         raise UsageError(f"Which fold of {', '.join(names)}? Run the same command with --fold 0, or --fold all.")
+    _check_words(names, fold)
     if rename is not None and len(names) > 1:
         raise UsageError(f"--as {rename} names one source, but {len(names)} experiments are given.")
     settings = [*settings, *_as_settings(settings, epochs=epochs, seed=seed)]
-    project = project_of(context)
-    chosen = [chosen_experiment(project.workspace, name, settings, rename=rename, force=force) for name in names]
+    workspace = workspace_of(context)
+    chosen = [chosen_experiment(workspace, name, settings, rename=rename, force=force) for name in names]
     check_effect(chosen, settings)
     for one in chosen if not settings else []:
         _say_its_own(one)
+    _say_renamed(settings)
+    project = project_of(context)
     numbers = project.folds.chosen(fold)
+    for number in numbers:  # all of them before torch is imported: a conflict is told at once, not after hours
+        for one in chosen:
+            check_conflicts(project, one, number, replacing=numbers if force else [])
     for number in numbers:
         for one in chosen:
             options = {"max_minutes": max_minutes, "compiled": compiled, "board": board}
@@ -90,18 +123,35 @@ def _as_settings(settings: list[str], **flags: int | None) -> list[str]:
     return given
 
 
+def _check_words(names: list[str], folds: list[str]) -> None:
+    """Raise `UsageError` for numbers among the experiments: `--fold 0 1 2` gives --fold the first alone."""
+    from kit.errors import UsageError
+
+    if numbers := [name for name in names if name.isdecimal()]:
+        given = ",".join(dict.fromkeys([*folds, *numbers]))
+        raise UsageError(f"{' '.join(numbers)}: no experiment is named by a number. Several folds: --fold {given}")
+
+
+def _say_renamed(settings: list[str]) -> None:
+    from kit.learning.experiments import renamed_settings
+
+    for line in renamed_settings(settings) if is_main_process() else []:
+        print(line, file=sys.stderr)
+
+
 def _say_its_own(one: Experiment) -> None:
     """A source whose settings are not those of the catalog goes on with what it has, and says so."""
     from kit.learning.experiments import EXPERIMENTS, settings_of
 
-    if one.name not in EXPERIMENTS or not _speaks():
+    if one.name not in EXPERIMENTS or not is_main_process():
         return
     usual = settings_of(EXPERIMENTS[one.name]())
     if own := [setting for setting in settings_of(one) if setting not in usual]:
         print(f"{one.name} goes on with the settings it has: {' '.join(own)}", file=sys.stderr)
 
 
-def _speaks() -> bool:
+def is_main_process() -> bool:
+    """Whether this process is the one that prints."""
     return os.environ.get("RANK", "0") == "0"  # torchrun starts several, of which one speaks
 
 
@@ -110,7 +160,7 @@ def _train(
 ) -> None:
     from kit.learning.experiments import finished_fold
 
-    speaks, force = _speaks(), bool(replacing)
+    speaks, force = is_main_process(), bool(replacing)
     if not force and (done := finished_fold(project, one, fold)) is not None:
         if speaks:
             _say("There already", one, fold, done, project.workspace.run(one.name, fold))

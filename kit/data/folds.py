@@ -46,17 +46,18 @@ class Folds:
         return np.flatnonzero(self.fold == self.checked(fold))
 
     def chosen(self, texts: Sequence[str]) -> list[int]:
-        """Turn `--fold` texts into fold numbers: `all`, or numbers in the order given, each once.
+        """Read `--fold` texts: `all`, or numbers, also several with commas between, in the order given, each once.
 
         Raises:
             UsageError: not a number, or there is no such fold.
         """
-        if "all" in texts:
+        parts = [part for text in texts for part in text.split(",")]
+        if "all" in parts:
             return list(range(self.k))
         for text in texts:
-            if not text.isdecimal():
+            if not all(part.isdecimal() for part in text.split(",")):
                 raise UsageError(f"--fold {text}: a number from 0 to {self.k - 1}, or all, is needed.")
-        return list(dict.fromkeys(self.checked(int(text)) for text in texts))
+        return list(dict.fromkeys(self.checked(int(part)) for part in parts))
 
     def checked(self, fold: int) -> int:
         """Return `fold` if there is such a fold. Raises `UsageError`."""

@@ -52,6 +52,40 @@ def test_the_list_names_every_experiment_with_its_summary_and_every_setting() ->
     assert len(EXPERIMENTS) >= 7
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--lr 1e-3", "--lr is a setting: --set learning_rate=1e-3"),
+        ("--batch-size=8", "--batch-size is a setting: --set batch_size=8"),
+        ("--frobnicate", "Settings are given by --set field=value"),
+        ("1 2", "Several folds: --fold 0,1,2"),
+    ],
+)
+def test_what_people_type_is_answered_with_what_works(words: str, said: str) -> None:
+    done = kit(f"train regress --fold 0 {words}")
+    assert done.is_one_error_line and said in done.err
+
+
+def test_a_setting_by_its_old_name_works_and_says_its_new_one(trained: Project) -> None:
+    done = kit(f"-w {trained.workspace.root} train regress --fold 0,2 {REGRESS} --epochs 1 --set clip=1.0")
+    assert done.out.count("There already: regress") == 2
+    assert done.err == "--set clip=1.0 is now --set gradient_clip=1.0\n"
+
+
+def test_a_conflict_is_told_without_torch(trained: Project) -> None:
+    line = f"-w {trained.workspace.root} train partialconv --fold all {PARTIALCONV} --epochs 2"
+    code = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+from support.command import kit
+done = kit({line!r})
+assert done.is_one_error_line and "was trained with other epochs" in done.err, done
+assert "torch" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_finished_folds_are_told_without_torch(trained: Project) -> None:
     line = f"-w {trained.workspace.root} train {' '.join(NAMES)} --fold 0 --fold 2 {FLAGS} --epochs 1"
     code = f"""

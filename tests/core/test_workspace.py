@@ -65,3 +65,6 @@ def test_every_message_is_one_line() -> None:
     assert str(KitError("two\nlines  and\tblanks")) == "two lines and blanks"
     assert str(UnknownName("fill", "x", ["b", "a"])) == "There is no fill 'x'. Known: a, b."
     assert str(UnknownName("fill", "x", [])).endswith("Known: none yet.")
+    assert str(UnknownName("fill", "Harmonc", ["mean", "harmonic"])) == (
+        "There is no fill 'Harmonc'. Did you mean harmonic? Known: harmonic, mean."
+    )

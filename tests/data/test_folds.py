@@ -128,6 +128,9 @@ def test_a_fold_that_is_not_there_is_refused(toy: Toy, fold: int) -> None:
         (["0"], [0]),
         (["2", "0"], [2, 0]),
         (["1", "1", "01", "2"], [1, 2]),
+        (["2,0"], [2, 0]),
+        (["0,1", "2"], [0, 1, 2]),
+        (["1,all"], [0, 1, 2]),
         (["all"], [0, 1, 2]),
         (["2", "all", "7"], [0, 1, 2]),
         ([], []),
@@ -137,7 +140,7 @@ def test_folds_are_chosen_in_the_order_given_and_once(texts: list[str], folds: l
     assert Folds(np.zeros(3, int), np.zeros(3, int), 3, "").chosen(texts) == folds
 
 
-@pytest.mark.parametrize("text", ["", "-1", "1.0", "one", "ALL", " 1", "0,1", "\u00b2", "3", "99"])
+@pytest.mark.parametrize("text", ["", "-1", "1.0", "one", "ALL", " 1", "0,", "\u00b2", "3", "99"])
 def test_a_choice_that_is_no_fold_is_refused_and_says_which_there_are(text: str) -> None:
     with pytest.raises(UsageError, match=r"from 0 to 2, or all|the folds are 0 to 2") as caught:
         Folds(np.zeros(3, int), np.zeros(3, int), 3, "").chosen(["0", text])

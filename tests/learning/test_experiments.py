@@ -40,6 +40,7 @@ from kit.learning.experiments import (
     stored_experiment,
     with_settings,
 )
+from kit.learning.experiments.aliases import USUAL_NAMES
 from kit.learning.experiments.listing import explanations
 from kit.pretrained.clip.model import find_model
 
@@ -424,6 +425,34 @@ def test_default_widths_are_multiples_of_sixteen() -> None:
 def test_an_unknown_experiment_is_said_with_the_known_ones() -> None:
     with pytest.raises(UnknownName, match="pix2pix, pix2pix-paper, regress"):
         experiment("unet")
+
+
+@pytest.mark.parametrize(
+    ("setting", "meant"),
+    [
+        ("lr=1e-3", "--set learning_rate=1e-3"),
+        ("batch=8", "--set batch_size=8"),
+        ("wd=0", "--set weight_decay=0"),
+        ("batch-size=8", "--set batch_size=8"),
+        ("Epochs=3", "--set epochs=3"),
+        ("learningrate=0.1", "--set learning_rate=0.1"),
+        ("schedular=linear", "--set schedule=linear"),
+    ],
+)
+def test_an_unknown_setting_is_said_with_the_one_that_was_meant(setting: str, meant: str) -> None:
+    with pytest.raises(UnknownName) as caught:
+        experiment("regress", [setting])
+    assert f"Did you mean {meant}? All of them: kit train --list" in str(caught.value)
+
+
+def test_names_of_other_libraries_are_no_settings_and_mean_settings() -> None:
+    names = {field.name for field in dataclasses.fields(Experiment)} - {"name"}
+    assert not USUAL_NAMES.keys() & names and set(USUAL_NAMES.values()) <= names
+
+
+def test_an_unknown_experiment_is_said_with_the_nearest() -> None:
+    with pytest.raises(UnknownName, match=r"Did you mean regress\? Known: "):
+        experiment("regres")
 
 
 def test_experiments_import_no_torch() -> None:

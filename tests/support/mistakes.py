@@ -206,7 +206,7 @@ TRAIN = [
     Mistake("train regress --fold ''", "--fold"),
     Mistake("train regress --fold 0 --set size", "field=value"),
     Mistake("train regress --fold 0 --set size=12", "size=12: one of "),
-    Mistake("train regress --fold 0 --set sise=64", "There is no setting 'sise'. Known:"),
+    Mistake("train regress --fold 0 --set sise=64", "There is no setting 'sise'. Did you mean --set size=64?"),
     Mistake("train regress --fold 0 --set name=x", "There is no setting 'name'"),
     Mistake("train regress --fold 0 --set epochs=many", "a whole number is needed"),
     Mistake("train regress --fold 0 --set epochs=0", "epochs=0: 1 to"),

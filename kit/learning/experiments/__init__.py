@@ -1,10 +1,12 @@
 """Experiments: everything needed to train a source again, as plain data. Knows names and numbers, imports no torch.
 
 `groups.py` is what can be set, `settings.py` puts it together, `catalog.py` has the experiments, `parse.py` goes from
-text and JSON to an experiment, `listing.py` prints all of it, `stamp.py` tells which trainings are alike.
+text and JSON to an experiment, `listing.py` prints all of it, `stamp.py` and `conflicts.py` tell which
+trainings are alike and can be stored beside each other.
 """
 
 from kit.learning.experiments.catalog import EXPERIMENTS, demo_settings
+from kit.learning.experiments.conflicts import check_conflicts
 from kit.learning.experiments.groups import (
     ARCHITECTURES,
     BASES,
@@ -27,17 +29,19 @@ from kit.learning.experiments.parse import (
     renamed_settings,
     settings_of,
     stored_experiment,
+    suggested_setting,
     with_settings,
 )
 from kit.learning.experiments.settings import Experiment
 from kit.learning.experiments.stamp import (
+    changed_fields,
     differences,
     different_settings,
     digest_of_weights,
     finished_fold,
     other_weights,
-    outdated,
     recipe_of,
+    retrain_command,
     run_stamp,
     set_aside,
 )
@@ -56,6 +60,8 @@ __all__ = [
     "NetworkSettings",
     "OptimizerSettings",
     "ScheduleSettings",
+    "changed_fields",
+    "check_conflicts",
     "check_effect",
     "chosen_experiment",
     "demo_settings",
@@ -67,12 +73,13 @@ __all__ = [
     "experiment_from",
     "finished_fold",
     "other_weights",
-    "outdated",
     "recipe_of",
     "renamed_settings",
+    "retrain_command",
     "run_stamp",
     "set_aside",
     "settings_of",
     "stored_experiment",
+    "suggested_setting",
     "with_settings",
 ]

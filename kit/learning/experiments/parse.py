@@ -11,7 +11,8 @@ from typing import Any
 
 from kit.core.storage import read_json
 from kit.core.workspace import Workspace, checked_name
-from kit.errors import DamagedStore, KitError, StoreError, UnknownName, UsageError
+from kit.errors import DamagedStore, KitError, StoreError, UnknownName, UsageError, closest_name
+from kit.learning.experiments.aliases import USUAL_NAMES
 from kit.learning.experiments.catalog import EXPERIMENTS
 from kit.learning.experiments.limits import as_text, kind_of, wanted_kind
 from kit.learning.experiments.settings import Experiment, setting_fields, stored_names, without_effect
@@ -93,7 +94,8 @@ def _free_name(name: str) -> str:
 def experiment_from(stamp: dict[str, Any]) -> Experiment:
     """Return the experiment in an `experiment.json`. KeyError, TypeError, ValueError or UsageError: it holds none."""
     own_names = stored_names()
-    settings: dict[str, Any] = {own_names.get(name) or name: value for name, value in dict(stamp["experiment"]).items()}
+    stored: dict[str, Any] = dict(stamp["experiment"])
+    settings = {own_names.get(name, name): value for name, value in stored.items()}
     settings["decoder_channels"] = tuple(settings["decoder_channels"])  # JSON has lists alone
     return Experiment(**settings)
 
@@ -106,9 +108,24 @@ def with_settings(base: Experiment, settings: Sequence[str]) -> Experiment:
         if not equals:
             raise UsageError(f"--set {setting!r} is not of the form field=value, such as --set size=128.")
         if field not in setting_fields():
-            raise UnknownName("setting", field, setting_fields())
+            raise _unknown_setting(field, text)
         values[field] = _read_value(field, text)
     return dataclasses.replace(base, **values)
+
+
+def suggested_setting(name: str) -> str | None:
+    """Return the setting that is probably meant by a name or an option that there is none of."""
+    plain = name.strip("-").replace("-", "_").lower()
+    if plain in setting_fields():
+        return plain
+    nearest = plain if plain in USUAL_NAMES else closest_name(plain, [*setting_fields(), *USUAL_NAMES])
+    return USUAL_NAMES.get(nearest, nearest) if nearest else None
+
+
+def _unknown_setting(name: str, value: str) -> UnknownName:
+    meant = suggested_setting(name)
+    suggestion = f"--set {meant}={value}" if meant else None
+    return UnknownName("setting", name, setting_fields(), suggestion=suggestion, listed_by="kit train --list")
 
 
 def _drop_unused(base: Experiment, settings: Sequence[str]) -> Experiment:

@@ -1,4 +1,4 @@
-"""Whether a fold is done, told without torch: `kit train A B C --fold all` passes over what is there in a blink."""
+"""What a training depends on, and whether a fold is done: told without torch, so that finished folds cost nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ENGINE = 3  # raised when the same settings would train to other weights than be
 
 
 def run_stamp(index: Index, folds: Folds, experiment: Experiment) -> dict[str, Any]:
-    """What a training depends on; another stamp in the same folder is refused."""
+    """Return what a training depends on; another stamp in the same folder is refused."""
     return {
         "experiment": experiment.fields,
         "index": index.digest,
@@ -30,7 +30,7 @@ def run_stamp(index: Index, folds: Folds, experiment: Experiment) -> dict[str, A
 
 
 def differences(found: dict[str, Any], stamp: dict[str, Any]) -> list[str]:
-    """What of a folder's stamp is not as in this one; a weights file that has gone since is not missed."""
+    """Name what of a folder's stamp is not as in this one; a weights file that has gone since is not missed."""
     if stamp["encoder_weights"] is None:
         found = {**found, "encoder_weights": None}
     if digest_of(found) == digest_of(stamp):
@@ -42,7 +42,7 @@ def differences(found: dict[str, Any], stamp: dict[str, Any]) -> list[str]:
 
 
 def different_settings(found: Any, experiment: Experiment) -> list[str]:
-    """Which settings of a stored experiment are not those of this one."""
+    """Name the settings of a stored experiment that are not those of this one."""
     return _different(found, experiment.fields)
 
 
@@ -55,24 +55,24 @@ def _different(found: Any, wanted: dict[str, Any]) -> list[str]:
 
 
 def set_aside(folder: Path) -> Path:
-    """Where a run that is being replaced waits for the new one. While it is there, predictions are the old one's."""
+    """Return where a run that is replaced waits for the new one. While it is there, predictions are the old one's."""
     return folder.with_name(f".{folder.name}.replaced")
 
 
-def outdated(found: dict[str, Any], index: Index, folds: Folds, experiment: Experiment) -> list[str]:
-    """What of a finished training's stamp is not as it is now. Which version of kit trained it does not matter, and
-    encoder weights are in the model."""
+def changed_fields(found: dict[str, Any], index: Index, folds: Folds, experiment: Experiment) -> list[str]:
+    """Name what of a finished training's stamp has changed. Which version of kit trained it does not matter, and the
+    encoder's weights are in the model."""
     stamp = {**run_stamp(index, folds, experiment), "engine": found.get("engine"), "encoder_weights": None}
     return differences(found, stamp)
 
 
 def recipe_of(experiment: Experiment) -> dict[str, Any]:
-    """What makes a trained source's predictions; the same for all folds."""
+    """Return what makes a trained source's predictions; the same for all folds."""
     return {"kind": "experiment", "experiment": experiment.fields}
 
 
 def digest_of_weights(experiment: Experiment) -> str | None:
-    """Of the file from which the encoder starts; None where there is no file, or none any more."""
+    """Return the digest of the file from which the encoder starts; None where there is none, or none any more."""
     try:
         return digest_file(Path(experiment.encoder_weights))
     except (OSError, ValueError):
@@ -85,17 +85,17 @@ def other_weights(project: Project, experiment: Experiment, fold: int) -> bool:
     path = project.workspace.run(experiment.name, fold) / "experiment.json"
     if digest is None or not path.is_file():
         return False
-    return read_json(path, made_by=_again(experiment, fold)).get("encoder_weights") != digest
+    return read_json(path, made_by=retrain_command(experiment, fold)).get("encoder_weights") != digest
 
 
-def _again(experiment: Experiment, fold: int) -> str:
+def retrain_command(experiment: Experiment, fold: int) -> str:
+    """Return the command that trains a fold anew."""
     return f"kit train {experiment.name} --fold {fold} --force"
 
 
 def finished_fold(project: Project, experiment: Experiment, fold: int) -> dict[str, Any] | None:
-    """What `run.json` says of a fold whose training and predictions are there, or None."""
+    """Return what `run.json` says of a fold whose training and predictions are there, or None."""
     from kit.data.fill_sources import SPLITS
-    from kit.data.prediction_store import is_done
 
     folder = project.workspace.run(experiment.name, fold)
     path, recipe = folder / "run.json", recipe_of(experiment)
@@ -104,16 +104,14 @@ def finished_fold(project: Project, experiment: Experiment, fold: int) -> dict[s
     if set_aside(folder).is_dir():
         return None
     try:
-        stamp = read_json(folder / "experiment.json", made_by=_again(experiment, fold))
-        found = read_json(path, made_by=_again(experiment, fold))
+        stamp = read_json(folder / "experiment.json", made_by=retrain_command(experiment, fold))
+        found = read_json(path, made_by=retrain_command(experiment, fold))
     except StoreError:
         return None  # which is said where it is trained
-    if other_weights(project, experiment, fold) or outdated(stamp, project.index, project.folds, experiment):
+    if other_weights(project, experiment, fold) or changed_fields(stamp, project.index, project.folds, experiment):
         return None  # likewise
     for split in SPLITS:
-        if not is_done(
-            project.workspace, project.index, experiment.name, split, recipe, folds=project.folds, fold=fold
-        ):
+        if not project.predictions.is_done(experiment.name, split, recipe, fold=fold):
             return None
     numbers = [found.get(key) for key in ("fold_rmse", "epochs", "seconds")]
     return found if all(isinstance(number, int | float) and math.isfinite(number) for number in numbers) else None

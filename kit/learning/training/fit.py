@@ -13,16 +13,17 @@ import torch
 from torch import nn
 
 from kit.core.progress import track
-from kit.core.storage import digest_of, read_json
+from kit.core.storage import read_json
 from kit.core.workspace import PredictionSplit, checked_name
 from kit.data.fill_sources import SPLITS, make_fill_source
-from kit.data.prediction_store import fold_part, is_done, photo_split, read_manifest, read_predictions, write_part
+from kit.data.prediction_store import fold_part, is_done, photo_split, read_predictions, write_part
 from kit.data.predictions import Predictions
 from kit.data.project import Project
 from kit.errors import KitError, Mismatch, UnknownName, UsageError
 from kit.imaging.fills import FILLS
 from kit.learning.conditions import conditions_of
-from kit.learning.experiments import Experiment, different_settings, other_weights, outdated, recipe_of, set_aside
+from kit.learning.experiments import Experiment, changed_fields, recipe_of, set_aside
+from kit.learning.experiments.conflicts import check_name, check_same_recipe
 from kit.learning.inference import Inputs, predict, prepare_inputs
 from kit.learning.training import (
     Options,
@@ -60,8 +61,8 @@ def fit_fold(
         TrainingError: see `kit.learning.training.train_fold`.
     """
     processes = processes_on(device)
-    _check_name(project, experiment)
-    _check_same_recipe(project, experiment, [other for other in range(project.folds.k) if other != fold], replacing)
+    check_name(project, experiment)
+    check_same_recipe(project, experiment, [other for other in range(project.folds.k) if other != fold], replacing)
     folder = project.workspace.run(experiment.name, fold)
     if force or not ((folder / "run.json").is_file() or list_checkpoints(folder)):
         try_out(experiment, len(project.folds.train_positions(fold)))
@@ -158,7 +159,7 @@ def _write(
 def _check_trained_here(project: Project, experiment: Experiment, fold: int) -> None:
     again = f"kit train {experiment.name} --fold {fold} --force"
     found = read_json(project.workspace.run(experiment.name, fold) / "experiment.json", made_by=again)
-    if others := outdated(found, project.index, project.folds, experiment):
+    if others := changed_fields(found, project.index, project.folds, experiment):
         raise Mismatch(f"Fold {fold} of {experiment.name} was trained with other {', '.join(others)}. Run: {again}")
 
 
@@ -169,34 +170,6 @@ def _check_trained(project: Project, name: str) -> None:
     known = sorted(path.parent.parent.name for path in project.workspace.runs.glob("*/fold_*/experiment.json"))
     if name not in known:
         raise UnknownName("trained source", name, set(known))
-
-
-def _check_name(project: Project, experiment: Experiment) -> None:
-    if experiment.name in FILLS or read_manifest(project.workspace, experiment.name, "oof", None) is not None:
-        raise UsageError(
-            f"{experiment.name} is the name of a source that no fold was trained for. Store this one under another "
-            "name with --as NAME."
-        )
-    if project.workspace.blend(experiment.name).is_file():
-        raise UsageError(f"{experiment.name} is the name of a blend. Store this source under another name: --as NAME")
-
-
-def _check_same_recipe(
-    project: Project, experiment: Experiment, others: Collection[int], replacing: Collection[int]
-) -> None:
-    """Other folds of this source must have been made alike, or be about to be: they will be read as one."""
-    for other in others:
-        manifest = None if other in replacing else read_manifest(project.workspace, experiment.name, "oof", other)
-        if manifest is None or manifest["folds"] != project.folds.digest:
-            continue
-        alike = digest_of(manifest["recipe"]) == digest_of(recipe_of(experiment))
-        if not alike or other_weights(project, experiment, other):
-            names = [] if alike else different_settings(manifest["recipe"].get("experiment"), experiment)
-            raise Mismatch(
-                f"Fold {other} of {experiment.name} was trained with other {', '.join(names) or 'encoder weights'}. Go "
-                f"on with its own: kit train {experiment.name} --fold K; or store this one under another name with "
-                f"--as NAME, or train all alike: the same command with --fold all --force"
-            )
 
 
 def _set_aside(folder: Path) -> None:

@@ -13,8 +13,9 @@ from torch import nn
 
 from kit.core.storage import digest_file, read_json, write_json, write_text, writing
 from kit.core.workspace import Workspace
-from kit.errors import DamagedStore, KitError, Mismatch, MissingStep, UsageError
-from kit.learning.experiments import Experiment, differences, experiment_from
+from kit.errors import DamagedStore, KitError, MissingStep, UsageError
+from kit.learning.experiments import Experiment, experiment_from
+from kit.learning.experiments.conflicts import check_folder
 from kit.learning.models import build_generator
 from kit.learning.training.checkpoints import drop_checkpoints, list_checkpoints
 from kit.learning.training.distributed import Processes
@@ -43,23 +44,8 @@ def again(experiment: Experiment, fold: int) -> str:
 
 def claim(folder: Path, stamp: dict[str, Any], experiment: Experiment, fold: int) -> None:
     """Make the folder this training's. Raises `Mismatch` when it is another's."""
-    path = folder / "experiment.json"
-    if path.is_file():
-        found = read_json(path, made_by=again(experiment, fold))
-        if (folder / "run.json").is_file():  # which version of kit finished it does not matter
-            stamp = {**stamp, "engine": found.get("engine")}
-        if others := differences(found, stamp):
-            goes_on = (
-                f"Go on with its own: kit train {experiment.name} --fold {fold}; or store"
-                if (set(others) <= stamp["experiment"].keys())
-                else "Store"
-            )
-            raise Mismatch(
-                f"{folder} holds a training with other {', '.join(others)}. {goes_on} this one under another name "
-                f"with --as NAME, or replace it: the same command with --force"
-            )
-        return
-    write_json(path, stamp)
+    if not check_folder(folder, stamp, experiment, fold):
+        write_json(folder / "experiment.json", stamp)
 
 
 def unclaim(folder: Path) -> None:

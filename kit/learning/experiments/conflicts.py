@@ -1,0 +1,94 @@
+"""Trainings that cannot stand beside what is stored, told without torch: before anything is loaded or computed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kit.core.storage import digest_of, read_json
+from kit.errors import Mismatch, UsageError
+from kit.learning.experiments.settings import Experiment, setting_fields
+from kit.learning.experiments.stamp import (
+    differences,
+    different_settings,
+    other_weights,
+    recipe_of,
+    retrain_command,
+    run_stamp,
+)
+
+if TYPE_CHECKING:
+    from kit.data.project import Project
+
+
+def check_conflicts(project: Project, experiment: Experiment, fold: int, replacing: Collection[int] = ()) -> None:
+    """Check that a fold's training can be stored under the experiment's name.
+
+    Args:
+        replacing: folds that are about to be trained alike, one after the other: what is there of them may differ.
+
+    Raises:
+        UsageError: the name is that of a fill, an import or a blend.
+        Mismatch: this fold or another one was trained in another way.
+    """
+    check_name(project, experiment)
+    check_same_recipe(project, experiment, [other for other in range(project.folds.k) if other != fold], replacing)
+    if fold not in replacing:
+        folder = project.workspace.run(experiment.name, fold)
+        check_folder(folder, run_stamp(project.index, project.folds, experiment), experiment, fold)
+
+
+def check_name(project: Project, experiment: Experiment) -> None:
+    """Raise `UsageError` when the name is that of a source that is not trained, or of a blend."""
+    from kit.imaging.fills import FILLS
+
+    if experiment.name in FILLS or project.predictions.manifest(experiment.name, "oof", None) is not None:
+        raise UsageError(
+            f"{experiment.name} is the name of a source that no fold was trained for. Store this one under another "
+            "name with --as NAME."
+        )
+    if project.workspace.blend(experiment.name).is_file():
+        raise UsageError(f"{experiment.name} is the name of a blend. Store this source under another name: --as NAME")
+
+
+def check_same_recipe(
+    project: Project, experiment: Experiment, others: Collection[int], replacing: Collection[int] = ()
+) -> None:
+    """Raise `Mismatch` when another fold of this source was made in another way: they will be read as one."""
+    for other in others:
+        manifest = None if other in replacing else project.predictions.manifest(experiment.name, "oof", other)
+        if manifest is None or manifest["folds"] != project.folds.digest:
+            continue
+        alike = digest_of(manifest["recipe"]) == digest_of(recipe_of(experiment))
+        if not alike or other_weights(project, experiment, other):
+            names = [] if alike else different_settings(manifest["recipe"].get("experiment"), experiment)
+            raise Mismatch(
+                f"Fold {other} of {experiment.name} was trained with other {', '.join(names) or 'encoder weights'}. Go "
+                f"on with its own: kit train {experiment.name} --fold K; or store this one under another name with "
+                f"--as NAME, or train all alike: the same command with --fold all --force"
+            )
+
+
+def check_folder(folder: Path, stamp: dict[str, Any], experiment: Experiment, fold: int) -> bool:
+    """Return whether the fold's folder is this training's already. Raises `Mismatch` when it is another's.
+
+    Args:
+        stamp: what the training depends on, see `run_stamp`.
+    """
+    path = folder / "experiment.json"
+    if not path.is_file():
+        return False
+    stored = read_json(path, made_by=retrain_command(experiment, fold))
+    if (folder / "run.json").is_file():  # which version of kit finished it does not matter
+        stamp = {**stamp, "engine": stored.get("engine")}
+    if others := differences(stored, stamp):
+        only_settings = set(others) <= setting_fields().keys()
+        goes_on = (
+            f"Go on with its own: kit train {experiment.name} --fold {fold}; or store" if only_settings else "Store"
+        )
+        raise Mismatch(
+            f"{folder} holds a training with other {', '.join(others)}. {goes_on} this one under another name "
+            f"with --as NAME, or replace it: the same command with --force"
+        )
+    return True
