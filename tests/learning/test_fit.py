@@ -14,7 +14,7 @@ import torch
 from support.toy import SLUG, TOY
 from support.trainings import CPU, Stopped, log_of, project_at, stop_in_step, tiny, train_until
 
-import kit.data.predictions
+import kit.data.prediction_store
 import kit.learning.training.engine
 import kit.learning.training.fit
 from kit.blending import make_blend
@@ -267,7 +267,7 @@ def test_networks_that_cannot_be_built_or_do_not_fit_are_refused_before_anything
     name, settings, said = CANNOT_BE[architecture]
     one = short(name, f"architecture={architecture}", *settings, rename="fresh")
     if architecture == "dcgan":  # all that can be set works: a network of another size it is
-        monkeypatch.setattr(METHODS["dcgan"], "try_out", lambda *_: torch.Size([2, 3, 16, 16]))
+        monkeypatch.setattr(METHODS["dcgan"], "check_buildable", lambda *_: torch.Size([2, 3, 16, 16]))
     before = digests(copied.workspace.root)
     with pytest.raises(UsageError, match=said) as refused:
         fit_fold(copied, one, 0, device="cpu")
@@ -342,13 +342,13 @@ def test_the_base_fill_is_made_when_it_is_needed(base: str, copied: Project) -> 
 def test_a_fill_made_again_by_another_process_is_never_without_its_manifest(
     copied: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, seen = kit.data.predictions.write_json, []
+    original, seen = kit.data.prediction_store.write_json, []
 
     def watched(path: Path, value: object) -> None:
         seen.append(path.is_file())
         original(path, value)
 
-    monkeypatch.setattr(kit.data.predictions, "write_json", watched)
+    monkeypatch.setattr(kit.data.prediction_store, "write_json", watched)
     make_fill_source(copied, "mean", force=True)
     assert seen == [True, True]
 

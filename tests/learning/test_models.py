@@ -21,7 +21,7 @@ from kit.learning.models.layers.photo import PhotoGenerator
 from kit.learning.models.layers.standardised import Standardised
 from kit.learning.models.patchgan import PatchGAN, patch_candidate
 from kit.learning.models.semantic import SemanticInpainter
-from kit.learning.training import try_out
+from kit.learning.training import check_buildable
 from kit.pretrained.weights import read_weights, widen_first_convolution
 
 ENCODER = "test_efficientnet"
@@ -235,7 +235,7 @@ def test_the_discriminator_sees_condition_hole_and_candidate_about_zero() -> Non
 )
 def test_networks_that_cannot_be_are_one_line_that_names_the_setting(settings: list[str]) -> None:
     with pytest.raises(UsageError) as caught:
-        try_out(tiny(*settings), 8)
+        check_buildable(tiny(*settings), 8)
     assert "\n" not in str(caught.value)
     assert settings[0] in str(caught.value)
     assert len(str(caught.value)) < 600
@@ -243,8 +243,8 @@ def test_networks_that_cannot_be_are_one_line_that_names_the_setting(settings: l
 
 def test_a_picture_too_small_for_the_patchgan_is_said_before_training() -> None:
     with pytest.raises(UsageError, match=r"size=64 .*discriminator_layers=5.*Kernel size"):
-        try_out(tiny("discriminator_layers=5", name="pix2pix"), 8)
-    try_out(tiny("discriminator_layers=4", name="pix2pix"), 8)
+        check_buildable(tiny("discriminator_layers=5", name="pix2pix"), 8)
+    check_buildable(tiny("discriminator_layers=4", name="pix2pix"), 8)
 
 
 def test_a_batch_of_one_on_which_batch_norm_has_no_statistics_is_said_before_training(
@@ -257,13 +257,13 @@ def test_a_batch_of_one_on_which_batch_norm_has_no_statistics_is_said_before_tra
     )
     for one, photos in ((tiny("batch_size=1"), 8), (tiny(), 1)):
         with pytest.raises(UsageError, match=r"Expected more than 1 value per channel.*--set"):
-            try_out(one, photos)
-    try_out(tiny("batch_size=2"), 8)
+            check_buildable(one, photos)
+    check_buildable(tiny("batch_size=2"), 8)
     assert network.training
 
 
 def test_a_batch_of_one_trains_where_the_coarsest_level_is_two_pixels_wide() -> None:
-    assert try_out(tiny("batch_size=1", "decoder_channels=16,16,16,16,16"), 8) is None
+    assert check_buildable(tiny("batch_size=1", "decoder_channels=16,16,16,16,16"), 8) is None
 
 
 # encoder weights

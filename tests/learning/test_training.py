@@ -429,10 +429,10 @@ def test_a_shortened_plan_survives_an_interruption(tmp_path: Path, monkeypatch: 
 def test_a_stored_generator_predicts_as_the_trained_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = project_at(tmp_path)
     states = []
-    original = kit.learning.training.engine.finish
+    original = kit.learning.training.engine.save_result
     monkeypatch.setattr(
         kit.learning.training.engine,
-        "finish",
+        "save_result",
         lambda *arguments: (states.append(arguments[2]), original(*arguments))[1],
     )
     one = tiny("regress", "epochs=2")

@@ -42,7 +42,7 @@ from kit.learning.inference import fold_rmse, prepare_inputs
 from kit.learning.training import State, learning_rate, load_generator, new_state
 from kit.learning.training.checkpoints import list_checkpoints, load_checkpoint
 from kit.learning.training.fit import base_fills
-from kit.learning.training.guards import COLLAPSED, FIRST_STEPS, check_spread
+from kit.learning.training.guards import COLLAPSED, FIRST_STEPS, check_diversity
 from kit.learning.training.optim import update_average
 from kit.learning.training.trainer import SECOND_STREAM, Trainer
 
@@ -280,7 +280,7 @@ def test_patience_survives_an_interruption(epoch: int, tmp_path: Path, monkeypat
     with monkeypatch.context() as patch:
         measuring(patch, values)
         if epoch == 4:  # it had stopped, but its weights were not yet stored
-            patch.setattr(kit.learning.training.engine, "finish", _interrupted)
+            patch.setattr(kit.learning.training.engine, "save_result", _interrupted)
             with pytest.raises(KeyboardInterrupt):
                 train(cut, PATIENT)
         else:
@@ -316,10 +316,10 @@ def test_photos_that_hardly_differ_are_a_collapse_once_a_generator_had_time_to_b
     ):
         if collapsed:
             with pytest.raises(TrainingError, match=r"collapsed in epoch 7.*--as NAME --set learning_rate=5e-05"):
-                check_spread(one, 7, step, {"spread": spread, "real_spread": real})
+                check_diversity(one, 7, step, {"spread": spread, "real_spread": real})
         else:
-            check_spread(one, 7, step, {"spread": spread, "real_spread": real})
-    check_spread(one, 7, FIRST_STEPS, {"mse": 0.1})
+            check_diversity(one, 7, step, {"spread": spread, "real_spread": real})
+    check_diversity(one, 7, FIRST_STEPS, {"mse": 0.1})
 
 
 @pytest.mark.parametrize("name", ["cyclegan", "dcgan", "pix2pix-paper"])

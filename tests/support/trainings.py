@@ -73,8 +73,7 @@ def project_at(folder: Path) -> Project:
 def train(project: Project, one: Experiment, fold: int = 0, **options: Any) -> Run:
     """`train_fold` with the project's own parts."""
     fill = base_fills(project, one)["oof"]
-    parts = (project.workspace, project.index, project.pack, project.folds)
-    return train_fold(*parts, one, fold, fill, processes=HERE, options=Options(**options))
+    return train_fold(project, one, fold, fill, processes=HERE, options=Options(**options))
 
 
 def photos_of(project: Project, one: Experiment, fold: int = 0) -> TrainingPhotos:

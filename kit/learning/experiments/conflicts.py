@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.core.storage import digest_of, read_json
-from kit.errors import Mismatch, UsageError
+from kit.errors import Mismatch
 from kit.learning.experiments.settings import Experiment, setting_fields
 from kit.learning.experiments.stamp import (
     differences,
@@ -41,15 +41,10 @@ def check_conflicts(project: Project, experiment: Experiment, fold: int, replaci
 
 def check_name(project: Project, experiment: Experiment) -> None:
     """Raise `UsageError` when the name is that of a source that is not trained, or of a blend."""
-    from kit.imaging.fills import FILLS
+    from kit.data.prediction_store import SourceKind
 
-    if experiment.name in FILLS or project.predictions.manifest(experiment.name, "oof", None) is not None:
-        raise UsageError(
-            f"{experiment.name} is the name of a source that no fold was trained for. Store this one under another "
-            "name with --as NAME."
-        )
-    if project.workspace.blend(experiment.name).is_file():
-        raise UsageError(f"{experiment.name} is the name of a blend. Store this source under another name: --as NAME")
+    hint = "Store this one under another name: --as NAME"
+    project.predictions.claim_name(experiment.name, SourceKind.EXPERIMENT, hint=hint)
 
 
 def check_same_recipe(

@@ -1,20 +1,22 @@
 """Training: one experiment on one fold, resumed exactly.
 
-`engine.py` runs epochs, `trainer.py` steps, `methods/` teach; `state.py` is what changes, `runs.py` the folder it lives
-in, `processes.py` the device and fellow processes, `guards.py` says when it has gone wrong.
+`engine.py` runs epochs, `trainer.py` steps, `methods/` teach; `state.py` is what changes, `run_folder.py` the folder it
+lives in, `distributed.py` the device and fellow processes, `guards.py` says when it has gone wrong.
 """
 
-from kit.learning.training.distributed import Processes, device_named, processes_on, started_by_torchrun
-from kit.learning.training.engine import Options, train_fold, try_out
+from kit.learning.training.distributed import Processes, processes_on, started_by_torchrun
+from kit.learning.training.engine import Options, check_buildable, train_fold
 from kit.learning.training.optim import learning_rate
 from kit.learning.training.run_folder import Run, load_generator
 from kit.learning.training.state import State, new_state
+from kit.pretrained.devices import device_named
 
 __all__ = [
     "Options",
     "Processes",
     "Run",
     "State",
+    "check_buildable",
     "device_named",
     "learning_rate",
     "load_generator",
@@ -22,5 +24,4 @@ __all__ = [
     "processes_on",
     "started_by_torchrun",
     "train_fold",
-    "try_out",
 ]

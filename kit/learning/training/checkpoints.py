@@ -40,7 +40,8 @@ def load_checkpoint(folder: Path, device: torch.device) -> dict[str, Any] | None
     for before, path in reversed(list(zip([None, *found], found, strict=False))):
         try:
             _check_sums(path)
-            return torch.load(path, device, weights_only=True)
+            state: dict[str, Any] = torch.load(path, device, weights_only=True)
+            return state
         except FileNotFoundError:
             continue  # another process on this fold has finished, and dropped it
         except Exception as error:  # whatever a damaged zip or pickle makes torch raise

@@ -1,4 +1,4 @@
-"""One experiment on one fold: epochs, checkpoints, measurements. Knows no competition and no blend.
+"""Train one experiment on one fold: epochs, checkpoints, validation. Knows no competition and no blend.
 
 A run killed at any moment and started again ends with the same bytes (on the CPU with the same number of threads): all
 randomness is a function of (seed, epoch, step), and the checkpoint holds everything else. Nothing in a step waits for
@@ -11,27 +11,25 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import torch
 
 from kit.core.progress import progress
-from kit.core.workspace import Workspace
-from kit.data.folds import Folds
-from kit.data.index import Index
-from kit.data.pack import Pack
 from kit.data.predictions import Predictions
+from kit.data.project import Project
 from kit.errors import KitError, TrainingError, UsageError
 from kit.learning.conditions import Conditions, conditions_of
 from kit.learning.datasets import PartlyKnown, TrainingPhotos
 from kit.learning.experiments import Experiment, run_stamp, settings_of
-from kit.learning.inference import fill_rmse, fold_rmse, prepare_inputs
+from kit.learning.inference import Inputs, fill_rmse, fold_rmse, prepare_inputs
 from kit.learning.training.checkpoints import drop_checkpoints, load_checkpoint, save_checkpoint
 from kit.learning.training.distributed import Processes
-from kit.learning.training.guards import check_finite, check_spread
+from kit.learning.training.guards import check_diversity, check_finite
 from kit.learning.training.methods import METHODS
-from kit.learning.training.run_folder import Run, claim, finish, finished, unclaim, write_log
+from kit.learning.training.run_folder import Run, load_result, release_folder, reserve_folder, save_result, write_log
 from kit.learning.training.state import State, new_state
 from kit.learning.training.tensorboard import Board
 from kit.learning.training.trainer import SECOND_STREAM, Trainer
@@ -48,7 +46,7 @@ class Options:
     board: bool = False
 
 
-def try_out(experiment: Experiment, photos: int) -> None:
+def check_buildable(experiment: Experiment, photos: int) -> None:
     """Build the networks and pass a few pixels through: settings that do not fit fail before anything is written.
 
     Raises:
@@ -62,7 +60,7 @@ def try_out(experiment: Experiment, photos: int) -> None:
         for network in state.networks.values():
             network.train()
         with torch.no_grad():
-            shape = METHODS[experiment.method].try_out(experiment, state.networks, picture)
+            shape = METHODS[experiment.method].check_buildable(experiment, state.networks, picture)
     except (RuntimeError, ValueError, TypeError, AssertionError, LookupError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0][:150]
         raise _does_not_fit(experiment, reason.rstrip(".")) from None
@@ -80,10 +78,7 @@ def _does_not_fit(experiment: Experiment, reason: str) -> UsageError:
 
 
 def train_fold(
-    workspace: Workspace,
-    index: Index,
-    pack: Pack,
-    folds: Folds,
+    project: Project,
     experiment: Experiment,
     fold: int,
     fill: Predictions,
@@ -100,62 +95,64 @@ def train_fold(
         Mismatch: the folder holds a training with other settings or other folds.
         TrainingError: the loss is no longer finite, the generator has collapsed, or the device's memory is too small.
     """
-    folder = workspace.run(experiment.name, fold)
+    folder = project.workspace.run(experiment.name, fold)
     if processes.main:
-        claim(folder, run_stamp(index, folds, experiment), experiment, fold)
+        reserve_folder(folder, run_stamp(project.index, project.folds, experiment), experiment, fold)
     processes.wait()
-    if (done := finished(folder, experiment, fold)) is not None:
+    if (done := load_result(folder, experiment, fold)) is not None:
         if processes.main:
             drop_checkpoints(folder)  # they are still there after a kill in between
         return done
+    pack, device = project.pack, processes.device
     try:
-        told = conditions_of(workspace, index, pack, folds, experiment, fold, processes.device)
-        photos = _photos(index, pack, folds, experiment, fold, processes, told)
-        about = told.train if told else None
-        inputs = prepare_inputs(experiment, pack.train_image, index.train, folds.valid_positions(fold), fill, about)
+        conditions = conditions_of(project.workspace, project.index, pack, project.folds, experiment, fold, device)
+        photos = _photos(project, experiment, fold, processes, conditions)
+        inputs = _validation_inputs(project, experiment, fold, fill, conditions)
         state = _state(folder, experiment, processes)
         trainer = Trainer(experiment, state, processes, compiled=options.compiled)
-        device = processes.device
-        measure: Callable[[], float] = lambda: fold_rmse(state.average, experiment, inputs, pack, device)  # noqa: E731
-        _Fold(trainer, photos, measure, folder, fold, options).train()
+        validate = partial(fold_rmse, state.average, experiment, inputs, pack, device)
+        _Fold(trainer, photos, validate, folder, fold, options).train()
     except torch.OutOfMemoryError:
-        unclaim(folder)
-        raise _does_not_fit_into(processes.device, experiment) from None
+        release_folder(folder)
+        raise _does_not_fit_into(device, experiment) from None
     except KitError:
-        unclaim(folder)
+        release_folder(folder)
         raise
-    alone = processes.from_main(fill_rmse(inputs, pack) if processes.main else 0.0)
-    return finish(folder, experiment, state, processes, len(photos.photos) // len(photos), alone)
+    base_fill_rmse = processes.from_main(fill_rmse(inputs, pack) if processes.main else 0.0)
+    return save_result(folder, experiment, state, processes, len(photos.photos) // len(photos), base_fill_rmse)
+
+
+def _validation_inputs(
+    project: Project, experiment: Experiment, fold: int, fill: Predictions, conditions: Conditions | None
+) -> Inputs:
+    condition = conditions.train if conditions else None
+    positions = project.folds.valid_positions(fold)
+    return prepare_inputs(experiment, project.pack.train_image, project.index.train, positions, fill, condition)
 
 
 def _photos(
-    index: Index,
-    pack: Pack,
-    folds: Folds,
-    experiment: Experiment,
-    fold: int,
-    processes: Processes,
-    told: Conditions | None,
+    project: Project, experiment: Experiment, fold: int, processes: Processes, conditions: Conditions | None
 ) -> TrainingPhotos:
-    seen = folds.train_positions(fold)
-    about = (
-        None if told is None else torch.cat([told.train[seen], told.test[: len(index.test) * experiment.test_photos]])
-    )
+    index, pack, positions = project.index, project.pack, project.folds.train_positions(fold)
+    condition = None
+    if conditions is not None:
+        test_photos = len(index.test) * experiment.test_photos
+        condition = torch.cat([conditions.train[positions], conditions.test[:test_photos]])
     test = PartlyKnown(pack.test_image, [sample.boxes for sample in index.test])
     return TrainingPhotos(
         experiment,
         pack.train_target,
-        seen,
+        positions,
         index.train[0].boxes,
         partly=test if experiment.test_photos else None,
-        about=about,
+        about=condition,
         device=processes.device,
         process=processes.here,
     )
 
 
 def _state(folder: Path, experiment: Experiment, processes: Processes) -> State:
-    """As it was left, or new."""
+    """Load the state as it was left, or make a new one."""
     saved = load_checkpoint(folder, processes.device)
     state = new_state(experiment, processes.device, pretrained=saved is None)
     if saved is not None:
@@ -171,13 +168,22 @@ def _does_not_fit_into(device: torch.device, experiment: Experiment) -> Training
     )
 
 
+class _Bar(Protocol):
+    """Count steps and show a note."""
+
+    total: int
+
+    def update(self, advance: int = 1, note: str = "") -> None:
+        """Count `advance` more."""
+
+
 @dataclass
 class _Fold:
     """The epochs of one fold."""
 
     trainer: Trainer
     photos: TrainingPhotos
-    measure: Callable[[], float]
+    validate: Callable[[], float]
     folder: Path
     fold: int
     options: Options
@@ -189,7 +195,7 @@ class _Fold:
         return self.trainer.state
 
     def train(self) -> None:
-        """Until the plan is done or patience has run out."""
+        """Train until the plan is done or patience has run out."""
         experiment, state, main = self.trainer.experiment, self.state, self.trainer.processes.main
         title = f"Training {experiment.name}, fold {self.fold}" if main else ""
         with Board(self.folder, state.step, enabled=self.options.board and main) as board:
@@ -200,21 +206,21 @@ class _Fold:
                 bar.start_at(state.step)
                 self._epochs(board, bar)
 
-    def _epochs(self, board: Board, bar: Any) -> None:
+    def _epochs(self, board: Board, bar: _Bar) -> None:
         state, processes = self.state, self.trainer.processes
         while state.epoch < state.planned:
             started = time.monotonic()
             row = self._epoch(bar)
             state.epoch += 1
-            if self._measures_now():
-                self._measured(row, bar)
+            if self._should_validate():
+                self._validate(row, bar)
             state.log.append(row)
             board.write(state.step, row)
             state.seconds = processes.from_main(state.seconds + time.monotonic() - started)
             self._plan(bar)
             self._save()
 
-    def _epoch(self, bar: Any) -> dict[str, float]:
+    def _epoch(self, bar: _Bar) -> dict[str, float]:
         trainer, state, photos = self.trainer, self.state, self.photos
         experiment, steps = trainer.experiment, self.state.planned * len(photos)
         draws = [photos.begin_epoch(state.epoch + SECOND_STREAM * stream) for stream in range(trainer.method.streams)]
@@ -224,45 +230,48 @@ class _Fold:
             for name, loss in trainer.step(photos, draws, steps).items():
                 sums[name] = sums.get(name, 0.0) + loss
             speed = (state.step - first) * (len(photos.photos) // len(photos)) / max(1e-9, time.monotonic() - started)
-            bar.update(1, f"{speed:.0f} photos/s{self._last_measured()}")
+            bar.update(1, f"{speed:.0f} photos/s{self._last_rmse()}")
         names = sorted(sums)
         means = trainer.processes.mean(torch.stack([sums[name].float() for name in names]).cpu() / len(photos))
         losses = dict(zip(names, means.tolist(), strict=True))
         # the last step's loss was finite before the step: a checkpoint must not hold what it broke
         check_finite(experiment, state.epoch + 1, {**losses, "weights": _norm(state)})
-        check_spread(experiment, state.epoch + 1, state.step, losses)
+        check_diversity(experiment, state.epoch + 1, state.step, losses)
         rate = next(iter(state.optimizers.values())).param_groups[-1]["lr"]
         return {"epoch": state.epoch + 1, "learning_rate": rate, **losses}
 
-    def _last_measured(self) -> str:
+    def _last_rmse(self) -> str:
         measured = [row["fold_rmse"] for row in self.state.log if "fold_rmse" in row]
         return f", fold RMSE {measured[-1]:.4f}" if measured else ""
 
-    def _measures_now(self) -> bool:
+    def _should_validate(self) -> bool:
         state, every = self.state, max(1, self.state.planned // self.trainer.experiment.validations)
         planning = self.options.max_minutes is not None and state.epoch == 1
         return state.epoch >= state.planned or planning or state.epoch % every == 0
 
-    def _measured(self, row: dict[str, float], bar: Any) -> None:
+    def _validate(self, row: dict[str, float], bar: _Bar) -> None:
         experiment, state, processes = self.trainer.experiment, self.state, self.trainer.processes
-        rmse = row["fold_rmse"] = processes.from_main(self.measure() if processes.main else 0.0)
+        rmse = row["fold_rmse"] = processes.from_main(self.validate() if processes.main else 0.0)
         check_finite(experiment, state.epoch, row)
         bar.update(0, f"fold RMSE {rmse:.4f}")
         if not experiment.patience:
             return
         if state.best is None or rmse < state.best["rmse"]:
             weights = {name: value.detach().clone() for name, value in state.average.state_dict().items()}
-            state.best, state.stale = {"rmse": rmse, "epoch": state.epoch, "weights": weights}, 0
+            state.best, state.validations_without_improvement = (
+                {"rmse": rmse, "epoch": state.epoch, "weights": weights},
+                0,
+            )
         else:
-            state.stale += 1
+            state.validations_without_improvement += 1
 
-    def _plan(self, bar: Any) -> None:
+    def _plan(self, bar: _Bar) -> None:
         """Stretch the schedule over what the time allows, after the first epoch; stop when patience has run out."""
         state, patience = self.state, self.trainer.experiment.patience
         if self.options.max_minutes is not None and state.epoch == 1:
             allowed = int(self.options.max_minutes * 60 / state.seconds)
             state.planned = max(1, min(state.planned, allowed))
-        if patience and state.stale >= patience:
+        if patience and state.validations_without_improvement >= patience:
             state.planned = state.epoch
         bar.total = state.planned * len(self.photos)
 
@@ -276,12 +285,12 @@ class _Fold:
 
 
 class _Silent:
-    """The bar of processes that say nothing."""
+    """Stand in for the bar in processes that say nothing."""
 
-    total = 0
+    total: int = 0
 
     def update(self, advance: int = 1, note: str = "") -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def _norm(state: State) -> float:

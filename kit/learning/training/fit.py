@@ -16,12 +16,12 @@ from kit.core.progress import track
 from kit.core.storage import read_json
 from kit.core.workspace import PredictionSplit, checked_name
 from kit.data.fill_sources import SPLITS, make_fill_source
-from kit.data.prediction_store import fold_part, is_done, photo_split, read_predictions, write_part
+from kit.data.prediction_store import photo_split
 from kit.data.predictions import Predictions
 from kit.data.project import Project
 from kit.errors import KitError, Mismatch, UnknownName, UsageError
 from kit.imaging.fills import FILLS
-from kit.learning.conditions import conditions_of
+from kit.learning.conditions import Conditions, conditions_of
 from kit.learning.experiments import Experiment, changed_fields, recipe_of, set_aside
 from kit.learning.experiments.conflicts import check_name, check_same_recipe
 from kit.learning.inference import Inputs, predict, prepare_inputs
@@ -29,10 +29,10 @@ from kit.learning.training import (
     Options,
     Processes,
     Run,
+    check_buildable,
     load_generator,
     processes_on,
     train_fold,
-    try_out,
 )
 from kit.learning.training.checkpoints import drop_checkpoints, list_checkpoints
 
@@ -65,20 +65,19 @@ def fit_fold(
     check_same_recipe(project, experiment, [other for other in range(project.folds.k) if other != fold], replacing)
     folder = project.workspace.run(experiment.name, fold)
     if force or not ((folder / "run.json").is_file() or list_checkpoints(folder)):
-        try_out(experiment, len(project.folds.train_positions(fold)))
-    parts = (project.workspace, project.index, project.pack, project.folds)
+        check_buildable(experiment, len(project.folds.train_positions(fold)))
     if processes.main:
         base_fills(project, experiment)
-        conditions_of(*parts, experiment, fold, processes.device)
+        _conditions(project, experiment, fold, processes.device)
         if force:
-            _set_aside(folder)
+            _back_up(folder)
     processes.wait()
     try:
         fill = base_fills(project, experiment)["oof"]
-        run = train_fold(*parts, experiment, fold, fill, processes=processes, options=options)
+        run = train_fold(project, experiment, fold, fill, processes=processes, options=options)
     except KitError:
         if processes.main:
-            _bring_back(folder)
+            _restore_backup(folder)
         raise
     predicted = processes.main and _predict(project, experiment.name, fold, processes)
     processes.wait()
@@ -88,7 +87,11 @@ def fit_fold(
 def base_fills(project: Project, experiment: Experiment) -> dict[PredictionSplit, Predictions]:
     """The base fill's predictions of both splits, computed now if they are not there."""
     make_fill_source(project, experiment.base)
-    return {split: read_predictions(project.workspace, project.index, None, experiment.base, split) for split in SPLITS}
+    return {split: project.predictions.read(experiment.base, split) for split in SPLITS}
+
+
+def _conditions(project: Project, experiment: Experiment, fold: int, device: torch.device) -> Conditions | None:
+    return conditions_of(project.workspace, project.index, project.pack, project.folds, experiment, fold, device)
 
 
 def predict_fold(project: Project, name: str, fold: int, *, device: str = "auto", force: bool = False) -> bool:
@@ -103,16 +106,16 @@ def predict_fold(project: Project, name: str, fold: int, *, device: str = "auto"
 
 
 def _predict(project: Project, name: str, fold: int, processes: Processes, *, force: bool = False) -> bool:
-    place = processes.device
-    experiment, generator = load_generator(project.workspace, name, fold, place)
-    _settle(project, name, fold)
+    device = processes.device
+    experiment, generator = load_generator(project.workspace, name, fold, device)
+    _discard_backup(project, name, fold)
     _check_trained_here(project, experiment, fold)
     recipe = recipe_of(experiment)
     made = False
     for split in SPLITS:
-        if not force and is_done(project.workspace, project.index, name, split, recipe, folds=project.folds, fold=fold):
+        if not force and project.predictions.is_done(name, split, recipe, fold=fold):
             continue
-        _write(project, experiment, generator, fold, split, place)
+        _write(project, experiment, generator, fold, split, device)
         made = True
     return made
 
@@ -123,34 +126,30 @@ def _write(
     generator: nn.Module,
     fold: int,
     split: PredictionSplit,
-    place: torch.device,
+    device: torch.device,
 ) -> None:
     name = experiment.name
     samples = project.index.split(photo_split(split))
     positions = project.folds.valid_positions(fold) if split == "oof" else np.arange(len(samples))
     fill = base_fills(project, experiment)[split]
-    parts = (project.workspace, project.index, project.pack, project.folds)
-    told = conditions_of(*parts, experiment, fold, place)
-    about = None if told is None else told.train if split == "oof" else told.test
+    conditions = _conditions(project, experiment, fold, device)
+    condition = None if conditions is None else conditions.train if split == "oof" else conditions.test
     trained = read_json(project.workspace.run(name, fold) / "run.json", made_by=f"kit train {name} --fold {fold}")
     before = float(trained.get("seconds", 0.0)) if split == "oof" else 0.0  # the training's time is counted once
     started = time.perf_counter()
 
     def values() -> Iterator[np.ndarray]:
         images = project.pack.image(photo_split(split))
-        inputs: Inputs = prepare_inputs(experiment, images, samples, positions, fill, about)
+        inputs: Inputs = prepare_inputs(experiment, images, samples, positions, fill, condition)
         title = f"Predicting {name}, fold {fold} ({split})"
-        yield from track(predict(generator, experiment, inputs, place), title, len(positions), "photos")
+        yield from track(predict(generator, experiment, inputs, device), title, len(positions), "photos")
 
-    write_part(
-        project.workspace,
-        project.index,
+    project.predictions.write(
         name,
         split,
         values(),
         made_by=f"kit predict {name} --fold {fold}",
         recipe=recipe_of(experiment),
-        folds=project.folds,
         fold=fold,
         seconds=lambda: before + time.perf_counter() - started,
     )
@@ -172,8 +171,8 @@ def _check_trained(project: Project, name: str) -> None:
         raise UnknownName("trained source", name, set(known))
 
 
-def _set_aside(folder: Path) -> None:
-    """`--force`: what is there of a fold stays until the new training is done."""
+def _back_up(folder: Path) -> None:
+    """Keep what is there of a fold (`--force`) until the new training is done."""
     drop_checkpoints(folder)
     if (folder / "run.json").is_file():
         shutil.rmtree(set_aside(folder), ignore_errors=True)
@@ -182,19 +181,19 @@ def _set_aside(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _bring_back(folder: Path) -> None:
-    """A new training that has come to nothing leaves the old one in its place."""
+def _restore_backup(folder: Path) -> None:
+    """A new training that has come to nothing leaves the old one in its device."""
     if set_aside(folder).is_dir() and not list_checkpoints(folder) and not (folder / "run.json").is_file():
         shutil.rmtree(folder, ignore_errors=True)
         set_aside(folder).rename(folder)
 
 
-def _settle(project: Project, name: str, fold: int) -> None:
-    """Once a new training is done: its fold's predictions are the old one's, and both go, manifests first."""
+def _discard_backup(project: Project, name: str, fold: int) -> None:
+    """Delete the old training and its predictions, manifests first, once the new training is done."""
     folder = project.workspace.run(name, fold)
     if not set_aside(folder).is_dir():
         return
     for split in SPLITS:
         for suffix in (".json", ".npy"):
-            (project.workspace.source(name, split) / f"{fold_part(fold)}{suffix}").unlink(missing_ok=True)
+            project.predictions.path(name, split, fold).with_suffix(suffix).unlink(missing_ok=True)
     shutil.rmtree(set_aside(folder), ignore_errors=True)

@@ -21,7 +21,7 @@ def check_finite(experiment: Experiment, epoch: int, values: dict[str, float]) -
         )
 
 
-def check_spread(experiment: Experiment, epoch: int, step: int, values: dict[str, float]) -> None:
+def check_diversity(experiment: Experiment, epoch: int, step: int, values: dict[str, float]) -> None:
     """Raise `TrainingError` when generated photos have all become one.
 
     Args:

@@ -1,4 +1,4 @@
-"""The folder of one fold's training: who owns it, what it was, and the weights that came out."""
+"""The folder of one fold's training: reserved for one experiment, then filled with its weights and figures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from kit.learning.training.state import State
 
 @dataclass(frozen=True)
 class Run:
-    """Where one fold's training lives, and what it was."""
+    """The training of one fold: its folder and its figures."""
 
     folder: Path
     seconds: float
@@ -37,29 +37,29 @@ class Run:
     """Whether this process is the one that wrote it."""
 
 
-def again(experiment: Experiment, fold: int) -> str:
-    """The command that trains anew."""
+def retrain_command(experiment: Experiment, fold: int) -> str:
+    """Return the command that trains anew."""
     return f"kit train {experiment.name} --fold {fold} --force"
 
 
-def claim(folder: Path, stamp: dict[str, Any], experiment: Experiment, fold: int) -> None:
-    """Make the folder this training's. Raises `Mismatch` when it is another's."""
+def reserve_folder(folder: Path, stamp: dict[str, Any], experiment: Experiment, fold: int) -> None:
+    """Reserve the folder for this training. Raises `Mismatch` when it is another's."""
     if not check_folder(folder, stamp, experiment, fold):
         write_json(folder / "experiment.json", stamp)
 
 
-def unclaim(folder: Path) -> None:
+def release_folder(folder: Path) -> None:
     """Give up a folder in which nothing has been reached, so that other settings can have it."""
     if not list_checkpoints(folder):
         (folder / "experiment.json").unlink(missing_ok=True)
 
 
-def finished(folder: Path, experiment: Experiment, fold: int) -> Run | None:
-    """The run, if it came to its end."""
+def load_result(folder: Path, experiment: Experiment, fold: int) -> Run | None:
+    """Load the run; None if it did not come to its end."""
     path = folder / "run.json"
     if not (path.is_file() and (folder / "model.safetensors").is_file()):
         return None
-    done = read_json(path, made_by=again(experiment, fold))
+    done = read_json(path, made_by=retrain_command(experiment, fold))
     try:
         seconds, epochs, rmse = float(done["seconds"]), int(done["epochs"]), float(done["fold_rmse"])
         run = Run(folder, seconds, epochs, rmse, float(done.get("fill_rmse", math.nan)), skipped=True)
@@ -67,11 +67,11 @@ def finished(folder: Path, experiment: Experiment, fold: int) -> Run | None:
             raise ValueError("a number that is not finite")
         return run
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        text = f"{path} is not what kit wrote ({error!r}). Train again: {again(experiment, fold)}"
+        text = f"{path} is not what kit wrote ({error!r}). Train again: {retrain_command(experiment, fold)}"
         raise DamagedStore(text) from None
 
 
-def finish(
+def save_result(
     folder: Path, experiment: Experiment, state: State, processes: Processes, photos_per_step: int, fill_rmse: float
 ) -> Run:
     """Write the averaged weights, then `run.json` as the sign that they are whole, then drop the checkpoints."""
@@ -104,7 +104,7 @@ def finish(
 
 
 def write_log(folder: Path, log: list[dict[str, float]]) -> None:
-    """`log.csv`: one row an epoch."""
+    """Write `log.csv`: one row an epoch."""
     columns = list(dict.fromkeys(name for row in log for name in row))
     lines = [",".join(columns)]
     lines += [",".join(f"{row[name]:.8g}" if name in row else "" for name in columns) for row in log]
@@ -112,7 +112,7 @@ def write_log(folder: Path, log: list[dict[str, float]]) -> None:
 
 
 def load_generator(workspace: Workspace, name: str, fold: int, device: torch.device) -> tuple[Experiment, nn.Module]:
-    """The trained generator of one fold, for prediction.
+    """Load the trained generator of one fold, for prediction.
 
     Raises:
         MissingStep: it has not been trained to the end.
@@ -142,4 +142,5 @@ def load_generator(workspace: Workspace, name: str, fold: int, device: torch.dev
         reason = str(error).splitlines()[0][:120]
         raise DamagedStore(f"{path} cannot be loaded ({reason}). Train again: {command} --force") from None
     generator.requires_grad_(False)
-    return experiment, generator.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    generator.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return experiment, generator

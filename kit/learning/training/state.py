@@ -13,7 +13,8 @@ from kit.learning.experiments import Experiment
 from kit.learning.training.methods import METHODS
 from kit.learning.training.optim import make_optimizer
 
-_PLAIN = ("epoch", "step", "planned", "log", "seconds", "best", "stale")
+_PLAIN = {name: name for name in ("epoch", "step", "planned", "log", "seconds", "best")}
+_PLAIN["validations_without_improvement"] = "stale"  # as checkpoints call it
 
 
 @dataclass
@@ -39,8 +40,8 @@ class State:
     seconds: float = 0.0
     best: dict[str, Any] | None = None
     """With patience: rmse, epoch and weights of the best measurement."""
-    stale: int = 0
-    """Measurements since then."""
+    validations_without_improvement: int = 0
+    """So many validations since then."""
 
     def parts(self) -> dict[str, Any]:
         """What has a state_dict, by name."""
@@ -51,7 +52,7 @@ class State:
         """For a checkpoint."""
         return {
             **{name: part.state_dict() for name, part in self.parts().items()},
-            **{name: getattr(self, name) for name in _PLAIN},
+            **{key: getattr(self, name) for name, key in _PLAIN.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -59,8 +60,8 @@ class State:
         for name, part in self.parts().items():
             if name != "scaler" or state[name]:  # it is empty where float16 was not used
                 part.load_state_dict(state[name])
-        for name in _PLAIN:
-            setattr(self, name, state[name])
+        for name, key in _PLAIN.items():
+            setattr(self, name, state[key])
 
 
 def new_state(experiment: Experiment, device: torch.device, *, pretrained: bool = True) -> State:
@@ -89,7 +90,8 @@ def new_state(experiment: Experiment, device: torch.device, *, pretrained: bool 
 def precision_on(experiment: Experiment, device: torch.device) -> torch.dtype:
     """In which precision passes are computed on this device."""
     if experiment.precision != "auto":
-        return getattr(torch, experiment.precision)
+        chosen: torch.dtype = getattr(torch, experiment.precision)
+        return chosen
     if device.type != "cuda":
         return torch.float32
     return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16

@@ -62,7 +62,7 @@ class Trainer:
             for parameter in trained:
                 parameter.requires_grad_(True)
 
-    def descend(self, name: str, loss: torch.Tensor) -> None:
+    def backward_and_step(self, name: str, loss: torch.Tensor) -> None:
         """Add this pass's gradients; after the last pass of a step, clip them and let the optimizer step."""
         optimizer, scaler = self.state.optimizers[name], self.state.scaler
         scaler.scale(loss / self._passes).backward()  # type: ignore[no-untyped-call]
@@ -133,4 +133,4 @@ def _compiled(trainer: Trainer) -> Callable[..., Any]:
         quick = plain
     network.load_state_dict(before)
     network.zero_grad(set_to_none=True)
-    return quick
+    return quick  # type: ignore[no-any-return]

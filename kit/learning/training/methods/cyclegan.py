@@ -11,7 +11,8 @@ from kit.learning.datasets import Batch, network_input
 from kit.learning.experiments import Experiment
 from kit.learning.losses import discriminator_loss, generator_adversarial_loss
 from kit.learning.models import build_discriminator, build_generator
-from kit.learning.training.methods.diversity import spreads
+from kit.learning.training.methods.diversity import diversity
+from kit.learning.training.methods.stepper import Stepper
 
 
 class CycleGAN:
@@ -35,15 +36,17 @@ class CycleGAN:
         """Generated photos of both kinds, to be shown again."""
         return {"pool": Pool(experiment.pool), "back_pool": Pool(experiment.pool)}
 
-    def try_out(self, experiment: Experiment, networks: dict[str, nn.Module], photos: torch.Tensor) -> torch.Size:
+    def check_buildable(
+        self, experiment: Experiment, networks: dict[str, nn.Module], photos: torch.Tensor
+    ) -> torch.Size:
         """One pass of all four."""
         for name in ("discriminator", "back_discriminator"):
             networks[name](photos)
-        networks["back"](_seen(photos))
-        shape: torch.Size = networks["generator"](_seen(photos)).shape
+        networks["back"](_generator_input(photos))
+        shape: torch.Size = networks["generator"](_generator_input(photos)).shape
         return shape
 
-    def losses(self, trainer: Any, *batches: Batch) -> dict[str, torch.Tensor]:
+    def losses(self, trainer: Stepper, *batches: Batch) -> dict[str, torch.Tensor]:
         """The generators' step, then the discriminators'."""
         masked, whole = batches[0].filled, batches[1].target
         with trainer.autocast():
@@ -52,11 +55,11 @@ class CycleGAN:
         losses["adversarial"] = _adversarial(trainer, "discriminator", completed) + _adversarial(
             trainer, "back_discriminator", erased
         )
-        experiment: Experiment = trainer.experiment
+        experiment = trainer.experiment
         total = experiment.adversarial_weight * losses["adversarial"] + experiment.cycle_weight * losses["cycle"]
         if "identity" in losses:
             total = total + experiment.cycle_weight * experiment.identity_weight * losses["identity"]
-        trainer.descend("generator", total)
+        trainer.backward_and_step("generator", total)
         shown = (
             trainer.memory["pool"].exchange(completed.detach()),
             trainer.memory["back_pool"].exchange(erased.detach()),
@@ -64,24 +67,24 @@ class CycleGAN:
         losses["discriminator"] = _discriminate(trainer, "discriminator", whole, shown[0]) + _discriminate(
             trainer, "back_discriminator", masked, shown[1]
         )
-        trainer.descend("discriminator", losses["discriminator"])
-        return {**losses, **spreads(experiment, completed, whole)}
+        trainer.backward_and_step("discriminator", losses["discriminator"])
+        return {**losses, **diversity(experiment, completed, whole)}
 
 
-def _seen(photos: torch.Tensor) -> torch.Tensor:
+def _generator_input(photos: torch.Tensor) -> torch.Tensor:
     # these generators are not told where the hole is: there is none to tell of in a whole photo
     return network_input(photos, torch.zeros_like(photos[:, :1]))
 
 
-def _paint(trainer: Any, name: str, photos: torch.Tensor) -> torch.Tensor:
-    y: torch.Tensor = photos + trainer.run[name](_seen(photos)).float()
+def _paint(trainer: Stepper, name: str, photos: torch.Tensor) -> torch.Tensor:
+    y: torch.Tensor = photos + trainer.run[name](_generator_input(photos)).float()
     return y
 
 
 def _cycles(
-    trainer: Any, masked: torch.Tensor, whole: torch.Tensor, completed: torch.Tensor, erased: torch.Tensor
+    trainer: Stepper, masked: torch.Tensor, whole: torch.Tensor, completed: torch.Tensor, erased: torch.Tensor
 ) -> dict[str, torch.Tensor]:
-    """There and back again, in both directions; and what is as it should be stays as it is."""
+    """Return the cycle-consistency loss and the identity loss, each over both directions."""
     there = (_paint(trainer, "back", completed) - masked).abs().mean()
     losses = {"cycle": there + (_paint(trainer, "generator", erased) - whole).abs().mean()}
     if trainer.experiment.identity_weight:
@@ -90,13 +93,13 @@ def _cycles(
     return losses
 
 
-def _adversarial(trainer: Any, name: str, painted: torch.Tensor) -> torch.Tensor:
+def _adversarial(trainer: Stepper, name: str, painted: torch.Tensor) -> torch.Tensor:
     with trainer.frozen(name) as discriminator, trainer.autocast():
         verdict = discriminator(_for_discriminator(painted)).float()
     return generator_adversarial_loss(verdict, trainer.experiment.adversary)
 
 
-def _discriminate(trainer: Any, name: str, real: torch.Tensor, painted: torch.Tensor) -> torch.Tensor:
+def _discriminate(trainer: Stepper, name: str, real: torch.Tensor, painted: torch.Tensor) -> torch.Tensor:
     with trainer.autocast():
         on_real = trainer.run[name](_for_discriminator(real)).float()
         on_fake = trainer.run[name](_for_discriminator(painted)).float()

@@ -1,4 +1,4 @@
-"""A DCGAN on whole photos (Radford et al. 2016). What it knows becomes a fill in `kit.learning.models.semantic`."""
+"""Train a DCGAN on whole photos (Radford et al. 2016); `kit.learning.models.semantic` makes a fill of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from kit.learning.experiments import Experiment
 from kit.learning.losses import discriminator_loss, generator_adversarial_loss
 from kit.learning.models import build_generator
 from kit.learning.models.semantic import SemanticInpainter
-from kit.learning.training.methods.diversity import spreads
+from kit.learning.training.methods.diversity import diversity
+from kit.learning.training.methods.stepper import Stepper
 
 
 class DCGAN:
@@ -34,17 +35,19 @@ class DCGAN:
         """Nothing."""
         return {}
 
-    def try_out(self, experiment: Experiment, networks: dict[str, nn.Module], photos: torch.Tensor) -> torch.Size:
+    def check_buildable(
+        self, experiment: Experiment, networks: dict[str, nn.Module], photos: torch.Tensor
+    ) -> torch.Size:
         """One pass of both."""
         generated = networks["generator"](torch.zeros(len(photos), experiment.latent))
         networks["discriminator"](generated)
         shape: torch.Size = generated.shape
         return shape
 
-    def losses(self, trainer: Any, *batches: Batch) -> dict[str, torch.Tensor]:
+    def losses(self, trainer: Stepper, *batches: Batch) -> dict[str, torch.Tensor]:
         """The discriminator's step, then the generator's."""
         (batch,) = batches
-        experiment: Experiment = trainer.experiment
+        experiment = trainer.experiment
         real = batch.target * 2 - 1
         z = torch.randn(len(real), experiment.latent, device=real.device)
         with trainer.autocast():
@@ -52,9 +55,9 @@ class DCGAN:
             discriminator = trainer.run["discriminator"]
             on_real, on_fake = discriminator(real).float(), discriminator(generated.detach()).float()
         losses = {"discriminator": discriminator_loss(on_real, on_fake, experiment.adversary)}
-        trainer.descend("discriminator", losses["discriminator"])
+        trainer.backward_and_step("discriminator", losses["discriminator"])
         with trainer.frozen("discriminator") as frozen, trainer.autocast():
             verdict = frozen(generated).float()
         losses["adversarial"] = generator_adversarial_loss(verdict, experiment.adversary)
-        trainer.descend("generator", losses["adversarial"])
-        return {**losses, **spreads(experiment, generated, real)}
+        trainer.backward_and_step("generator", losses["adversarial"])
+        return {**losses, **diversity(experiment, generated, real)}

@@ -7,7 +7,7 @@ import torch
 from kit.learning.experiments import Experiment
 
 
-def spreads(experiment: Experiment, generated: torch.Tensor, real: torch.Tensor) -> dict[str, torch.Tensor]:
+def diversity(experiment: Experiment, generated: torch.Tensor, real: torch.Tensor) -> dict[str, torch.Tensor]:
     """`spread` and `real_spread`, the mean over pixels of the standard deviation over photos; for photo painters.
 
     Args:
@@ -15,10 +15,10 @@ def spreads(experiment: Experiment, generated: torch.Tensor, real: torch.Tensor)
     """
     if not (experiment.predicts_photo and experiment.adversarial_weight):
         return {}  # a residual over a fill cannot collapse: the fill is there still
-    return {"spread": _spread(generated.detach()), "real_spread": _spread(real)}
+    return {"spread": _deviation(generated.detach()), "real_spread": _deviation(real)}
 
 
-def _spread(photos: torch.Tensor) -> torch.Tensor:
+def _deviation(photos: torch.Tensor) -> torch.Tensor:
     if len(photos) == 1:
         return photos.float().flatten(2).std(dim=2).mean()
     return photos.float().std(dim=0).mean()

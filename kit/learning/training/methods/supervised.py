@@ -19,8 +19,9 @@ from kit.learning.losses import (
 from kit.learning.models import build_discriminator, build_generator
 from kit.learning.models.layers.film import CONDITION
 from kit.learning.models.layers.standardised import contrast
-from kit.learning.models.patchgan import patch_candidate
-from kit.learning.training.methods.diversity import spreads
+from kit.learning.models.patchgan import PatchGAN, patch_candidate
+from kit.learning.training.methods.diversity import diversity
+from kit.learning.training.methods.stepper import Stepper
 
 
 class Supervised:
@@ -43,19 +44,21 @@ class Supervised:
         """Nothing."""
         return {}
 
-    def try_out(self, experiment: Experiment, networks: dict[str, nn.Module], photos: torch.Tensor) -> torch.Size:
+    def check_buildable(
+        self, experiment: Experiment, networks: dict[str, nn.Module], photos: torch.Tensor
+    ) -> torch.Size:
         """One pass of both."""
-        told = (photos.new_zeros(len(photos), CONDITION),) if experiment.conditioned else ()
-        residual = networks["generator"](network_input(photos, photos[:, :1]), *told)
+        condition = (photos.new_zeros(len(photos), CONDITION),) if experiment.conditioned else ()
+        residual = networks["generator"](network_input(photos, photos[:, :1]), *condition)
         if "discriminator" in networks:
             networks["discriminator"](patch_candidate(photos, photos[:, :1], photos))
         shape: torch.Size = residual.shape
         return shape
 
-    def losses(self, trainer: Any, *batches: Batch) -> dict[str, torch.Tensor]:
+    def losses(self, trainer: Stepper, *batches: Batch) -> dict[str, torch.Tensor]:
         """The discriminator's step, then the generator's."""
         (batch,) = batches
-        experiment: Experiment = trainer.experiment
+        experiment = trainer.experiment
         with trainer.autocast():
             residual = trainer.run["generator"](network_input(batch.filled, batch.hole), *batch.told).float()
         predicted = batch.filled + residual
@@ -78,8 +81,8 @@ class Supervised:
             total = total + experiment.adversarial_weight * adversarial["adversarial"]
             total = total + experiment.feature_weight * adversarial.get("features", 0.0)
             losses.update(adversarial)
-        trainer.descend("generator", total)
-        return {**losses, **spreads(experiment, predicted, batch.target)}
+        trainer.backward_and_step("generator", total)
+        return {**losses, **diversity(experiment, predicted, batch.target)}
 
 
 def _by_contrast(batch: Batch, predicted: torch.Tensor) -> torch.Tensor:
@@ -88,24 +91,27 @@ def _by_contrast(batch: Batch, predicted: torch.Tensor) -> torch.Tensor:
     return hole_mse_loss(predicted / scale, batch.target / scale, batch.weight)
 
 
-def _discriminator_step(trainer: Any, batch: Batch, real: torch.Tensor, candidate: torch.Tensor) -> torch.Tensor:
+def _discriminator_step(trainer: Stepper, batch: Batch, real: torch.Tensor, candidate: torch.Tensor) -> torch.Tensor:
     discriminator = trainer.run["discriminator"]
     with trainer.autocast():
         on_real = discriminator(patch_candidate(batch.filled, batch.hole, real)).float()
         on_fake = discriminator(patch_candidate(batch.filled, batch.hole, candidate)).float()
     loss = discriminator_loss(on_real, on_fake, trainer.experiment.adversary)
-    trainer.descend("discriminator", loss)
+    trainer.backward_and_step("discriminator", loss)
     return loss
 
 
-def _adversarial(trainer: Any, batch: Batch, real: torch.Tensor, candidate: torch.Tensor) -> dict[str, torch.Tensor]:
+def _adversarial(
+    trainer: Stepper, batch: Batch, real: torch.Tensor, candidate: torch.Tensor
+) -> dict[str, torch.Tensor]:
     """The generator's side; the discriminator's own gradients are not computed."""
-    experiment: Experiment = trainer.experiment
+    experiment = trainer.experiment
     with trainer.frozen("discriminator") as discriminator, trainer.autocast():
         condition = (batch.filled, batch.hole)
         if not experiment.feature_weight:
             verdict = discriminator(patch_candidate(*condition, candidate)).float()
             return {"adversarial": generator_adversarial_loss(verdict, experiment.adversary)}
+        assert isinstance(discriminator, PatchGAN)
         fake = discriminator.features(patch_candidate(*condition, candidate))
         with torch.no_grad():
             true = discriminator.features(patch_candidate(*condition, real))
