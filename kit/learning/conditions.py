@@ -1,4 +1,4 @@
-"""What a network is told of each photo: its vector, in the directions in which the photos of a training differ most.
+"""Each photo's vector as a network's condition, in the directions in which the photos of a training differ most.
 
 One vector a photo, that of the photo with its own holes: an encoder in every step would cost more than the training.
 So while training, a vector has seen what the step's fresh boxes hide, and in prediction it has not. Few numbers that
@@ -13,12 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from kit.core.workspace import Workspace
-from kit.data.folds import Folds
-from kit.data.index import Index
-from kit.data.pack import Pack
 from kit.data.project import Project
-from kit.learning.experiments import Experiment
+from kit.learning.experiments import NetworkSettings
 from kit.learning.models.layers.film import CONDITION
 from kit.pretrained.clip.embeddings import photo_embeddings
 
@@ -27,7 +23,7 @@ WEAKEST = 0.01  # of the strongest direction's variance: weaker ones are not blo
 
 @dataclass(frozen=True)
 class Conditions:
-    """What is told of each photo, in index order."""
+    """Conditions of all photos, in index order."""
 
     train: torch.Tensor
     """`(N, CONDITION)` float32."""
@@ -36,15 +32,9 @@ class Conditions:
 
 
 def conditions_of(
-    workspace: Workspace,
-    index: Index,
-    pack: Pack,
-    folds: Folds,
-    experiment: Experiment,
-    fold: int,
-    device: torch.device = torch.device("cpu"),
+    project: Project, network: NetworkSettings, fold: int, device: torch.device = torch.device("cpu")
 ) -> Conditions | None:
-    """What the model of a fold is told; None without `clip_model`. Vectors not yet stored are computed now.
+    """Return the conditions of a fold's model; None without `clip_model`. Vectors not yet stored are computed now.
 
     Args:
         device: for the encoder, should it be needed.
@@ -52,21 +42,20 @@ def conditions_of(
     Raises:
         KitError: see `kit.pretrained.clip.embeddings.photo_embeddings`.
     """
-    if not experiment.conditioned:
+    if not network.conditioned:
         return None
-    project = Project(workspace)
-    train = photo_embeddings(project, experiment.clip_model, "train", device=device)
-    test = photo_embeddings(project, experiment.clip_model, "test", device=device)
-    centre, directions = principal(train[folds.train_positions(fold)])
-    return Conditions(_told(train, centre, directions), _told(test, centre, directions))
+    train = photo_embeddings(project, network.clip_model, "train", device=device)
+    test = photo_embeddings(project, network.clip_model, "test", device=device)
+    centre, directions = principal(train[project.folds.train_positions(fold)])
+    return Conditions(_projected(train, centre, directions), _projected(test, centre, directions))
 
 
-def _told(vectors: np.ndarray, centre: np.ndarray, directions: np.ndarray) -> torch.Tensor:
+def _projected(vectors: np.ndarray, centre: np.ndarray, directions: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(((vectors - centre) @ directions).astype(np.float32))
 
 
 def principal(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean `(D,)` and directions `(D, CONDITION)` of the largest variance, scaled to about one, float64.
+    """Return the mean `(D,)` and directions `(D, CONDITION)` of the largest variance, scaled to about one, float64.
 
     Directions in which the vectors do not differ, and those that D has not, are zero: another photo's part along them
     would mean nothing. Signs are fixed, so that equal vectors give equal directions.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,10 +16,11 @@ from torch import nn
 
 from kit.competitions import to_score_space
 from kit.data.index import Sample
+from kit.data.pack import Pack
 from kit.data.predictions import Predictions
 from kit.imaging.holes import scored_pixels
 from kit.learning.datasets import coverage, network_input
-from kit.learning.experiments import Experiment
+from kit.learning.experiments import DataSettings
 
 CHUNK = 32  # photos predicted at once
 
@@ -37,17 +37,17 @@ class Inputs:
     hole: torch.Tensor
     """`(n, 1, S, S)` float32, the share of each pixel that is hidden."""
     fill: Predictions
-    about: torch.Tensor | None = None
-    """`(n, D)` float32: what the network is told of each photo, if anything."""
+    condition: torch.Tensor | None = None
+    """`(n, D)` float32: each photo's vector, where the network takes one."""
 
 
 def prepare_inputs(
-    experiment: Experiment,
+    settings: DataSettings,
     images: np.ndarray,
     samples: Sequence[Sample],
     positions: np.ndarray,
     fill: Predictions,
-    about: torch.Tensor | None = None,
+    condition: torch.Tensor | None = None,
 ) -> Inputs:
     """Bring photos with their base fill to the network's size.
 
@@ -56,9 +56,9 @@ def prepare_inputs(
         samples: all photos of the split.
         positions: which of them.
         fill: the base fill's predictions of this split.
-        about: `(N, D)`, what is told of each photo of the split (`kit.learning.conditions`).
+        condition: `(N, D)`, each photo's vector, of the whole split (`kit.learning.conditions`).
     """
-    size = experiment.size
+    size = settings.size
     filled = torch.empty(len(positions), 3, size, size)
     holes = torch.empty(len(positions), 1, size, size)
     for place, position in enumerate(positions):
@@ -68,35 +68,35 @@ def prepare_inputs(
         tensor = torch.from_numpy(photo.transpose(2, 0, 1))[None]
         filled[place] = F.interpolate(tensor, size=(size, size), mode="area")[0]
         holes[place] = coverage(sample.boxes, (sample.height, sample.width), size)[0]
-    chosen = None if about is None else about[positions]
+    chosen = None if condition is None else condition[positions]
     return Inputs([samples[position] for position in positions], positions, filled, holes, fill, chosen)
 
 
 @torch.no_grad()
 def residuals(
     generator: nn.Module,
-    experiment: Experiment,
+    settings: DataSettings,
     filled: torch.Tensor,
     hole: torch.Tensor,
-    about: torch.Tensor | None = None,
+    condition: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """The network's residual `(n, 3, S, S)`, averaged over the mirrored view if it was trained with mirrored photos."""
-    told = () if about is None else (about,)
+    """Return the residual `(n, 3, S, S)`, averaged over the mirrored view if it was trained with mirrored photos."""
+    extra = () if condition is None else (condition,)
     generator.eval()
-    residual = generator(network_input(filled, hole), *told)
-    if experiment.mirrored:
-        residual = residual + generator(network_input(filled.flip(3), hole.flip(3)), *told).flip(3)
+    residual = generator(network_input(filled, hole), *extra)
+    if settings.mirrored:
+        residual = residual + generator(network_input(filled.flip(3), hole.flip(3)), *extra).flip(3)
         residual = residual / 2
     return residual.float()
 
 
-def predict(generator: nn.Module, experiment: Experiment, inputs: Inputs, device: torch.device) -> Iterator[np.ndarray]:
-    """The hidden pixels of each photo in order, `(n, 3)` float32 RGB in [0, 1]."""
+def predict(generator: nn.Module, settings: DataSettings, inputs: Inputs, device: torch.device) -> Iterator[np.ndarray]:
+    """Yield the hidden pixels of each photo in order, `(n, 3)` float32 RGB in [0, 1]."""
     for start in range(0, len(inputs.samples), CHUNK):
         piece = slice(start, start + CHUNK)
         seen = [inputs.filled[piece].to(device), inputs.hole[piece].to(device)]
-        seen += [] if inputs.about is None else [inputs.about[piece].to(device)]
-        residual = residuals(generator, experiment, *seen).cpu()
+        seen += [] if inputs.condition is None else [inputs.condition[piece].to(device)]
+        residual = residuals(generator, settings, *seen).cpu()
         for offset, sample in enumerate(inputs.samples[piece]):
             full = F.interpolate(residual[offset : offset + 1], size=(sample.height, sample.width), mode="bilinear")[0]
             rows, columns = scored_pixels(sample.boxes)
@@ -104,17 +104,17 @@ def predict(generator: nn.Module, experiment: Experiment, inputs: Inputs, device
             yield np.clip(values, 0.0, 1.0)
 
 
-def fold_rmse(generator: nn.Module, experiment: Experiment, inputs: Inputs, pack: Any, device: torch.device) -> float:
-    """RMSE in score space over these training photos, the photos' extremes estimated as they are in the test split."""
-    return _rmse(predict(generator, experiment, inputs, device), inputs, pack)
+def fold_rmse(generator: nn.Module, settings: DataSettings, inputs: Inputs, pack: Pack, device: torch.device) -> float:
+    """Return the RMSE in score space over training photos, their extremes estimated as they are in the test split."""
+    return _rmse(predict(generator, settings, inputs, device), inputs, pack)
 
 
-def fill_rmse(inputs: Inputs, pack: Any) -> float:
-    """`fold_rmse` of the base fill alone."""
+def fill_rmse(inputs: Inputs, pack: Pack) -> float:
+    """Return the `fold_rmse` of the base fill alone."""
     return _rmse((inputs.fill.values(int(position)) for position in inputs.positions), inputs, pack)
 
 
-def _rmse(predicted: Iterable[np.ndarray], inputs: Inputs, pack: Any) -> float:
+def _rmse(predicted: Iterable[np.ndarray], inputs: Inputs, pack: Pack) -> float:
     total, count = 0.0, 0
     for position, sample, values in zip(inputs.positions, inputs.samples, predicted, strict=True):
         truth = np.asarray(pack.train_target[position])[scored_pixels(sample.boxes)] / 255.0

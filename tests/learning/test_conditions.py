@@ -106,14 +106,13 @@ def test_directions_are_white_and_say_nothing_where_photos_do_not_differ() -> No
 
 def test_what_is_told_is_fitted_on_the_folds_own_training_photos(tmp_path: Path, clip: Path) -> None:
     project = project_at(tmp_path)
-    parts = (project.workspace, project.index, project.pack, project.folds)
-    conditions = conditions_of(*parts, told(model=clip), 1)
+    conditions = conditions_of(project, told(model=clip), 1)
     assert (
         conditions is not None and conditions.train.shape == (24, CONDITION) and conditions.test.shape == (4, CONDITION)
     )
     seen = conditions.train[project.folds.train_positions(1)]
     np.testing.assert_allclose(seen.mean(0), 0, atol=1e-5)
-    assert conditions_of(*parts, tiny(), 1) is None
+    assert conditions_of(project, tiny(), 1) is None
 
 
 def test_a_photo_keeps_what_is_told_of_it_through_crops_and_mirrors(tmp_path: Path) -> None:
@@ -155,7 +154,7 @@ def _says_other_things(project: Project, one: Experiment) -> None:
 
     cpu = torch.device("cpu")
     _, generator = load_generator(project.workspace, "regress", 0, cpu)
-    conditions = conditions_of(project.workspace, project.index, project.pack, project.folds, one, 0)
+    conditions = conditions_of(project, one, 0)
     assert conditions is not None
     positions, fill = project.folds.valid_positions(0), base_fills(project, one)["oof"]
     parts = (one, project.pack.train_image, project.index.train, positions, fill)

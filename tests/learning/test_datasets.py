@@ -100,7 +100,7 @@ def test_a_photo_is_augmented_alike_whatever_the_other_photos_of_the_fold_are(ta
         for photos in (first, second):
             places = np.searchsorted(photos.positions, [3, 8])
             drawn = torch.from_numpy(photos.begin_epoch(epoch)[0][places])
-            seen.append(augment(photos.photos[places].float() / 255, drawn, photos.experiment))
+            seen.append(augment(photos.photos[places].float() / 255, drawn, photos.settings))
         assert torch.equal(*seen)
 
 

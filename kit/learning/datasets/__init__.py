@@ -1,6 +1,6 @@
-"""From the pack to what a network sees, by tensor operations alone. Knows no network.
+"""Training batches, from the pack to a network's input by tensor operations alone. Knows no network.
 
-`photos.py` makes a training's batches, `augment.py` and `boxes.py` change and hide, `inputs.py` stacks the channels.
+`batches.py` makes a training's batches, `augment.py` and `boxes.py` change and hide, `inputs.py` stacks the channels.
 """
 
 from kit.learning.datasets.batches import Batch, PartlyKnown, Process, TrainingPhotos

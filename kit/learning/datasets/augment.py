@@ -7,12 +7,12 @@ import math
 import torch
 import torch.nn.functional as F
 
-from kit.learning.experiments import Experiment
+from kit.learning.experiments import DataSettings
 
 DRAWS = 8  # uniforms a photo and epoch: mirror, scale, row, column, brightness, contrast, saturation, rotation
 
 
-def augment(photos: torch.Tensor, draws: torch.Tensor, experiment: Experiment) -> torch.Tensor:
+def augment(photos: torch.Tensor, draws: torch.Tensor, settings: DataSettings) -> torch.Tensor:
     """Crop, rotate, resize, mirror and jitter a batch.
 
     Args:
@@ -22,21 +22,21 @@ def augment(photos: torch.Tensor, draws: torch.Tensor, experiment: Experiment) -
     Returns:
         `(n, C, S, S)`, the photo in [0, 1].
     """
-    scale = experiment.crop + (1 - experiment.crop) * draws[:, 1]
-    angle = math.radians(experiment.rotate) * (2 * draws[:, 7] - 1)
-    mirror = torch.where((draws[:, 0] < 0.5) & experiment.flip, -1.0, 1.0)
+    scale = settings.crop + (1 - settings.crop) * draws[:, 1]
+    angle = math.radians(settings.rotate) * (2 * draws[:, 7] - 1)
+    mirror = torch.where((draws[:, 0] < 0.5) & settings.flip, -1.0, 1.0)
     row, column = ((1 - scale) * (2 * draws[:, axis] - 1) for axis in (3, 2))
     across, down = scale * angle.cos() * mirror, scale * angle.sin()
     grid = _grid(
-        experiment.size,
+        settings.size,
         torch.stack([across, -down, column], 1),
         torch.stack([down * mirror, scale * angle.cos(), row], 1),
     )
     # what a rotation brings in from outside is the photo mirrored at its edge
     x = F.grid_sample(photos, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-    if not experiment.jitter:
+    if not settings.jitter:
         return x
-    return torch.cat([jitter_colours(x[:, :3], draws[:, 4:7], experiment.jitter), x[:, 3:]], 1)
+    return torch.cat([jitter_colours(x[:, :3], draws[:, 4:7], settings.jitter), x[:, 3:]], 1)
 
 
 def _grid(size: int, across: torch.Tensor, down: torch.Tensor) -> torch.Tensor:

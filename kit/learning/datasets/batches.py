@@ -18,12 +18,12 @@ from kit.imaging.images import resize
 from kit.learning.datasets.augment import DRAWS, augment
 from kit.learning.datasets.base_fill import SpectralFill
 from kit.learning.datasets.boxes import as_tensor, bleed, coverage, coverage_of, windows_of
-from kit.learning.experiments import Experiment
+from kit.learning.experiments import DataSettings
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a training step sees, at working size S."""
+    """One pass of a training step, at working size S."""
 
     filled: torch.Tensor
     """`(N, 3, S, S)` float32 in [0, 1]: the photo, the base fill inside the holes."""
@@ -39,20 +39,20 @@ class Batch:
 
     @property
     def told(self) -> tuple[torch.Tensor, ...]:
-        """What a network gets besides pixels."""
+        """The inputs of a network besides pixels."""
         return (self.about,) if self.about.shape[1] else ()
 
 
 @dataclass(frozen=True)
 class Process:
-    """Which of how many training processes this one is."""
+    """The number of this training process, and how many there are."""
 
     rank: int = 0
     count: int = 1
 
 
 def uniforms(seed: int, epoch: int, stream: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Uniform numbers in [0, 1) that depend on the arguments alone (Philox: Salmon et al. 2011)."""
+    """Return uniform numbers in [0, 1) that depend on the arguments alone (Philox: Salmon et al. 2011)."""
     return _generator(seed, (epoch << 8) | stream).random(shape, np.float32)
 
 
@@ -62,12 +62,12 @@ def _generator(*key: int) -> np.random.Generator:
 
 
 def order_of_epoch(seed: int, epoch: int, count: int) -> np.ndarray:
-    """The order in which an epoch visits `count` photos."""
+    """Return the order in which an epoch visits `count` photos."""
     return np.argsort(uniforms(seed, epoch, 1, (count,)), kind="stable")
 
 
 def load_photos(targets: np.ndarray, positions: np.ndarray, side: int) -> torch.Tensor:
-    """The photos at these positions, `(n, 3, side, side)` uint8, by area."""
+    """Load the photos at these positions, `(n, 3, side, side)` uint8, by area."""
     photos = np.empty((len(positions), 3, side, side), np.uint8)
     for place, position in enumerate(positions):
         photos[place] = resize(np.asarray(targets[position]), side, side).transpose(2, 0, 1)
@@ -88,7 +88,7 @@ class TrainingPhotos:
 
     def __init__(
         self,
-        experiment: Experiment,
+        settings: DataSettings,
         targets: np.ndarray,
         positions: np.ndarray,
         boxes: tuple[Box, ...],
@@ -112,13 +112,13 @@ class TrainingPhotos:
         Raises:
             UsageError: fewer photos than processes.
         """
-        self.experiment = experiment
+        self.settings = settings
         self.positions = positions
-        self.boxes = boxes * experiment.box_copies
+        self.boxes = boxes * settings.box_copies
         self.full: tuple[int, int] = targets.shape[1:3]
         self.process = process
         # twice the size, so that a crop of half the side still has a pixel for every pixel
-        side = min(2 * experiment.size, min(self.full))
+        side = min(2 * settings.size, min(self.full))
         photos = load_photos(targets, positions, side)
         self.whole = len(photos)
         self.hidden: torch.Tensor | None = None
@@ -130,8 +130,7 @@ class TrainingPhotos:
             raise UsageError(f"{len(photos)} training photos are too few for {process.count} processes.")
         self.photos = photos.to(device)
         self.about = (torch.zeros(len(photos), 0) if about is None else about).to(device)
-        # a DCGAN looks at whole photos alone: the cheapest fill will do
-        self.base = SpectralFill("mean" if experiment.method == "dcgan" else experiment.base)
+        self.base = SpectralFill(settings.training_base)
 
     def __len__(self) -> int:
         """Steps in an epoch; the last, smaller one is left out unless it is the only one."""
@@ -140,65 +139,65 @@ class TrainingPhotos:
     @property
     def passes(self) -> int:
         """Batches of this process in a step."""
-        return max(1, min(self.experiment.accumulate, len(self.photos) // self.process.count))
+        return max(1, min(self.settings.accumulate, len(self.photos) // self.process.count))
 
     @property
     def _in_a_step(self) -> int:
-        return self.experiment.batch_size * self.experiment.accumulate * self.process.count
+        return self.settings.batch_size * self.settings.accumulate * self.process.count
 
     def begin_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Draws by photo and the order of an epoch."""
-        seed = self.experiment.seed
+        """Return draws by photo, and the order of an epoch."""
+        seed = self.settings.seed
         draws = uniforms(seed, epoch, 0, (int(self.positions.max()) + 1, DRAWS))[self.positions]
         if self.hidden is not None:
             draws = np.concatenate([draws, uniforms(seed, epoch, 2, (len(self.photos) - self.whole, DRAWS))])
         return draws, order_of_epoch(seed, epoch, len(self.photos))
 
     def batch(self, epoch: int, step: int, draws: np.ndarray, order: np.ndarray, number: int = 0) -> Batch:
-        """A batch of one step; `draws` and `order` are the epoch's (`begin_epoch`), `number` is that of the pass."""
+        """Return a batch of one step; `draws` and `order` are from `begin_epoch`, `number` is the pass."""
         places = self._places(step, number)
         chosen, device = order[places], self.photos.device
         drawn = torch.from_numpy(draws[chosen]).to(device, non_blocking=True)
         number_of = torch.from_numpy(chosen).to(device)
         target, hidden = self._augmented(number_of, drawn)
-        layouts = [place // self.experiment.photos_per_layout for place in range(places.start, places.stop)]
+        layouts = [place // self.settings.photos_per_layout for place in range(places.start, places.stop)]
         fresh = {layout: self._boxes(epoch, layout) for layout in dict.fromkeys(layouts)}
         boxes = [fresh[layout] for layout in layouts]
         numbers = as_tensor(boxes, device)
-        hole = weight = coverage_of(numbers, self.full, self.experiment.size)
+        hole = weight = coverage_of(numbers, self.full, self.settings.size)
         groups = [layouts.count(layout) for layout in fresh]
         if hidden is not None:
             unknown = hidden > 0
             hole, weight = torch.where(unknown, 1.0, hole), torch.where(unknown, 0.0, weight)
             groups = [1] * len(layouts)
-        windows = windows_of(boxes, self.full, self.experiment.size, device)._replace(complete=hidden is None)
+        windows = windows_of(boxes, self.full, self.settings.size, device)._replace(complete=hidden is None)
         filled = self.base(target, hole, groups=groups, windows=windows)
-        if self.experiment.bleed:
-            filled = bleed(filled, numbers, self.full, self.experiment.bleed)
+        if self.settings.bleed:
+            filled = bleed(filled, numbers, self.full, self.settings.bleed)
         return Batch(filled, hole, target, weight, self.about[number_of])
 
     def _places(self, step: int, number: int) -> slice:
-        """Which places in the epoch's order this pass of this process takes."""
+        """Return the places in the epoch's order that this pass of this process takes."""
         parts = self.passes * self.process.count
-        size = min(self.experiment.batch_size, len(self.photos) // parts)
+        size = min(self.settings.batch_size, len(self.photos) // parts)
         first = step * self._in_a_step + (number * self.process.count + self.process.rank) * size
         return slice(first, first + size)
 
     def _augmented(self, index: torch.Tensor, draws: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         photos = self.photos[index].float().div_(255)
         if self.hidden is None:
-            return augment(photos, draws, self.experiment), None
-        both = augment(torch.cat([photos, self.hidden[index]], 1), draws, self.experiment)
+            return augment(photos, draws, self.settings), None
+        both = augment(torch.cat([photos, self.hidden[index]], 1), draws, self.settings)
         return both[:, :3], both[:, 3:]
 
     def _boxes(self, epoch: int, layout: int) -> list[Box]:
-        """Fresh boxes of one layout, a function of (seed, epoch, place in the epoch)."""
-        rng = _generator(self.experiment.seed, (1 << 63) | (epoch << 32) | layout)
+        """Return fresh boxes of one layout, a function of (seed, epoch, place in the epoch)."""
+        rng = _generator(self.settings.seed, (1 << 63) | (epoch << 32) | layout)
         return random_boxes(rng, self.boxes, *self.full)
 
 
 def _greyed(partly: PartlyKnown) -> np.ndarray:
-    """Photos with grey in the holes: what was painted there shall not come out of a resize."""
+    """Return photos with grey in the holes: what was painted there shall not come out of a resize."""
     images = np.array(partly.images)
     for image, boxes in zip(images, partly.boxes, strict=True):
         image[hole_of(boxes, *image.shape[:2])] = 128

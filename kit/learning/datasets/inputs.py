@@ -1,4 +1,4 @@
-"""What a network sees."""
+"""The channels of a network's input."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ INPUT_CHANNELS = 6
 
 
 def network_input(filled: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
-    """`(N, 6, S, S)`: filled photo about zero, hole, row and column coordinates in [-1, 1]."""
+    """Return `(N, 6, S, S)`: filled photo about zero, hole, row and column coordinates in [-1, 1]."""
     count, _, height, width = filled.shape
     rows = torch.linspace(-1, 1, height, device=filled.device)[:, None].expand(height, width)
     columns = torch.linspace(-1, 1, width, device=filled.device)[None, :].expand(height, width)

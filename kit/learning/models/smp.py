@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -50,6 +49,8 @@ class ResidualGenerator(nn.Module):
 
 
 def _smp_network(architecture: str, encoder: str, decoder_channels: tuple[int, ...], in_channels: int) -> Any:
+    import segmentation_models_pytorch as smp  # brings timm and torchvision: seconds that other networks need not wait
+
     options: dict[str, object] = {"encoder_depth": len(decoder_channels), "decoder_channels": decoder_channels}
     if architecture == "fpn":  # has one width, not one a level
         options = {"encoder_depth": 5, "decoder_segmentation_channels": decoder_channels[0]}

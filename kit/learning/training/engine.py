@@ -105,7 +105,7 @@ def train_fold(
         return done
     pack, device = project.pack, processes.device
     try:
-        conditions = conditions_of(project.workspace, project.index, pack, project.folds, experiment, fold, device)
+        conditions = conditions_of(project, experiment, fold, device)
         photos = _photos(project, experiment, fold, processes, conditions)
         inputs = _validation_inputs(project, experiment, fold, fill, conditions)
         state = _state(folder, experiment, processes)

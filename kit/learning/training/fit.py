@@ -21,7 +21,7 @@ from kit.data.predictions import Predictions
 from kit.data.project import Project
 from kit.errors import KitError, Mismatch, UnknownName, UsageError
 from kit.imaging.fills import FILLS
-from kit.learning.conditions import Conditions, conditions_of
+from kit.learning.conditions import conditions_of
 from kit.learning.experiments import Experiment, changed_fields, recipe_of, set_aside
 from kit.learning.experiments.conflicts import check_name, check_same_recipe
 from kit.learning.inference import Inputs, predict, prepare_inputs
@@ -68,7 +68,7 @@ def fit_fold(
         check_buildable(experiment, len(project.folds.train_positions(fold)))
     if processes.main:
         base_fills(project, experiment)
-        _conditions(project, experiment, fold, processes.device)
+        conditions_of(project, experiment, fold, processes.device)
         if force:
             _back_up(folder)
     processes.wait()
@@ -88,10 +88,6 @@ def base_fills(project: Project, experiment: Experiment) -> dict[PredictionSplit
     """The base fill's predictions of both splits, computed now if they are not there."""
     make_fill_source(project, experiment.base)
     return {split: project.predictions.read(experiment.base, split) for split in SPLITS}
-
-
-def _conditions(project: Project, experiment: Experiment, fold: int, device: torch.device) -> Conditions | None:
-    return conditions_of(project.workspace, project.index, project.pack, project.folds, experiment, fold, device)
 
 
 def predict_fold(project: Project, name: str, fold: int, *, device: str = "auto", force: bool = False) -> bool:
@@ -132,7 +128,7 @@ def _write(
     samples = project.index.split(photo_split(split))
     positions = project.folds.valid_positions(fold) if split == "oof" else np.arange(len(samples))
     fill = base_fills(project, experiment)[split]
-    conditions = _conditions(project, experiment, fold, device)
+    conditions = conditions_of(project, experiment, fold, device)
     condition = None if conditions is None else conditions.train if split == "oof" else conditions.test
     trained = read_json(project.workspace.run(name, fold) / "run.json", made_by=f"kit train {name} --fold {fold}")
     before = float(trained.get("seconds", 0.0)) if split == "oof" else 0.0  # the training's time is counted once
