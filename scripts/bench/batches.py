@@ -29,7 +29,6 @@ from kit.data.project import Project
 from kit.imaging.holes import Box, random_boxes
 from kit.learning.datasets import TrainingPhotos
 from kit.learning.experiments import Experiment, experiment
-from kit.learning.training.memory import keep_freed_memory
 
 # the loader's workers fill their queues after a round, and must not do so in the next one's time
 PREFETCH_SECONDS = 1.0
@@ -102,7 +101,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batches", type=int, default=100, help="in a round")
     arguments = parser.parse_args()
-    keep_freed_memory()  # as in a training
     project = Project(Workspace(arguments.workspace))
     cores = len(os.sched_getaffinity(0))
     one = experiment("regress", [f"size={arguments.size}", f"batch_size={arguments.batch}", "base=mean", "rotate=0"])

@@ -19,7 +19,6 @@ from support.trainings import (
     SMALL,
     STEPS,
     finish,
-    flags,
     log_of,
     plain_descent,
     project_at,
@@ -39,6 +38,9 @@ from kit.learning.training.fit import fit_fold
 
 EXACT = ["dropout=0", "pool=0", "epochs=2"]
 """What draws dropout or shown photos would draw them in another order."""
+
+NO_BATCH_NORM = ["architecture=plain", "discriminator_norm=instance"]
+"""On CPUs each process normalises its own batch: two processes equal one only where no batch is normalised."""
 
 
 def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -60,8 +62,8 @@ def start_of(one: Experiment) -> dict[str, torch.Tensor]:
 # with squared errors: an absolute one has a kink where a residual begins, and rounding decides on which side; the two
 # generators of a CycleGAN make differences a hundred times larger with each step
 TOGETHER = {
-    "regress": ["learning_rate=0.05"],
-    "pix2pix": ["learning_rate=0.01", "l1_weight=0", "mse_weight=10"],
+    "regress": ["learning_rate=0.05", *NO_BATCH_NORM],
+    "pix2pix": ["learning_rate=0.01", "l1_weight=0", "mse_weight=10", *NO_BATCH_NORM],
     "cyclegan": ["learning_rate=0.001", "epochs=1"],
 }
 
@@ -107,10 +109,12 @@ def test_torchrun_trains_with_the_real_command_and_one_process_speaks(tmp_path: 
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     # --standalone takes a free port; --master-port 0 would wait for ever
     command += ["-m", "kit", "-w", str(project.workspace.root), "train", "regress", "pix2pix", "--fold", "0"]
-    settings = [*SMALL, *EXACT, "batch_size=4"]
-    exact = [word for setting in ("dropout=0", "epochs=2") for word in ("--set", setting)]
+    settings = [*SMALL, *EXACT, *NO_BATCH_NORM, "batch_size=4"]
+    small = [setting for setting in SMALL if setting.partition("=")[0] in ("base", "size", "width", "blocks")]
+    small += [setting for setting in SMALL if setting.startswith("discriminator_")]
+    chosen = [*small, "dropout=0", "epochs=2", *NO_BATCH_NORM, "batch_size=4"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command += [*flags("regress", "pix2pix").split(), *exact, "--device", "cpu"]
+    command += [*(word for setting in chosen for word in ("--set", setting)), "--device", "cpu"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -127,6 +131,22 @@ def test_torchrun_trains_with_the_real_command_and_one_process_speaks(tmp_path: 
         run = fit_fold(project, experiment(name, [*settings, "batch_size=8"]), 0, device="cpu", force=True)
         for row, other in zip(log_of(tmp_path / name), log_of(run.folder), strict=True):
             assert row == pytest.approx(other, rel=1e-3)
+
+
+@pytest.mark.parametrize("encoder", ["tu-test_efficientnet", "tu-test_resnet"])
+def test_batch_norms_see_all_processes_on_cuda_and_keep_to_themselves_on_a_cpu(encoder: str) -> None:
+    network = build_generator(tiny("regress", f"encoder={encoder}"))
+    norms = [name for name, layer in network.named_modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    before, weights, x = network.state_dict(), list(network.parameters()), torch.randn(2, 6, 32, 32)
+    expected = network.eval()(x)
+    assert Processes(CPU, 0, 2).prepare(network) is network and Processes(torch.device("cuda")).prepare(network)
+    assert [name for name, layer in network.named_modules() if isinstance(layer, torch.nn.BatchNorm2d)] == norms
+    assert torch.equal(network(x), expected)
+    prepared = Processes(torch.device("cuda"), 0, 2).prepare(network)
+    found = {name for name, layer in prepared.named_modules() if isinstance(layer, torch.nn.SyncBatchNorm)}
+    assert found == set(norms) and len(found) > 3
+    assert prepared.state_dict().keys() == before.keys()
+    assert all(one is other for one, other in zip(prepared.parameters(), weights, strict=True))  # the optimizer's own
 
 
 def test_a_step_needs_a_photo_for_each_process(tmp_path: Path) -> None:

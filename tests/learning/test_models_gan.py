@@ -13,8 +13,6 @@ from torch import nn
 from kit.errors import UsageError
 from kit.learning.losses import feature_matching_loss
 from kit.learning.models.dcgan import DCGANDiscriminator, DCGANGenerator
-from kit.learning.models.layers import strided
-from kit.learning.models.layers.strided import DownConv, UpConv
 from kit.learning.models.paper_unet import PaperUNet
 from kit.learning.models.patchgan import NORMS, PatchGAN
 from kit.learning.models.resnet import ResidualBlock, ResnetGenerator
@@ -133,42 +131,6 @@ def test_two_steps_and_a_resumed_second_step_are_the_same(name: str) -> None:
     assert same(network.state_dict(), resumed.state_dict())
 
 
-# convolutions of stride two
-
-
-@pytest.mark.parametrize("photos", [1, 2])
-@pytest.mark.parametrize("size", [2, 4, 6])
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("kind", [DownConv, UpConv])
-def test_the_matrix_product_is_the_convolution_forward_and_backward(
-    kind: type[DownConv] | type[UpConv], bias: bool, size: int, photos: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    torch.manual_seed(0)
-    ours = kind(5, 7, bias=bias).double()
-    theirs: nn.Module = (nn.Conv2d if kind is DownConv else nn.ConvTranspose2d)(5, 7, 4, 2, 1, bias=bias).double()
-    theirs.load_state_dict(ours.state_dict())
-    x = torch.randn(photos, 5, size, size + 2, dtype=torch.float64)
-    for limit in (10**6, 0):  # the product, and torch's own
-        monkeypatch.setattr(strided, "MATMUL_POSITIONS", limit)
-        found = []
-        for module in (ours, theirs):
-            seen = x.clone().requires_grad_(True)
-            y = module(seen)
-            gradients = torch.autograd.grad(y.sin().sum(), [seen, *module.parameters()])
-            found.append([y, *gradients])
-        for one, other in zip(*found, strict=True):
-            torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
-
-
-def test_the_product_is_taken_where_the_map_is_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken: list[int] = []
-    monkeypatch.setattr(strided.F, "fold", lambda x, size, *_, **__: taken.append(size[0]) or x.new_zeros(1, 3, *size))
-    layer = UpConv(2, 3)
-    for size in (1, 8, 9):
-        assert layer(torch.zeros(1, 2, size, size)).shape == (1, 3, 2 * size, 2 * size)
-    assert taken == [2, 16]
-
-
 # the U-Net of pix2pix
 
 
@@ -180,8 +142,8 @@ def test_the_u_net_of_pix2pix_has_its_54_million_parameters() -> None:
     convolutions = 16 * (sum(a * b for a, b in pairwise(down)) + sum(a * b for a, b in up)) + 3
     norms = 2 * (sum(down[2:-1]) + sum(b for _, b in up[:-1]))
     assert parameters(network) == convolutions + norms == 54_413_955  # as public reimplementations count it
-    assert [type(module) for module in network.modules()].count(DownConv) == 8
-    assert [type(module) for module in network.modules()].count(UpConv) == 8
+    assert [type(module) for module in network.modules()].count(nn.Conv2d) == 8
+    assert [type(module) for module in network.modules()].count(nn.ConvTranspose2d) == 8
     assert [type(module) for module in network.modules()].count(nn.BatchNorm2d) == 6 + 7
     assert [module.p for module in network.modules() if isinstance(module, nn.Dropout)] == [0.5] * 3
 

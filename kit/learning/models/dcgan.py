@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from kit.errors import UsageError
-from kit.learning.models.layers.strided import DownConv, UpConv, initialise
+from kit.learning.models.layers.blocks import initialise
 
 SIZES = (32, 64, 128)
 
@@ -31,12 +31,12 @@ class DCGANGenerator(nn.Module):
         blocks: list[nn.Module] = [nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
         while channels > width:
             blocks += [
-                UpConv(channels, channels // 2, bias=False),
+                nn.ConvTranspose2d(channels, channels // 2, 4, 2, 1, bias=False),
                 nn.BatchNorm2d(channels // 2),
                 nn.ReLU(inplace=True),
             ]
             channels //= 2
-        self.layers = nn.Sequential(*blocks, UpConv(channels, 3), nn.Tanh())
+        self.layers = nn.Sequential(*blocks, nn.ConvTranspose2d(channels, 3, 4, 2, 1), nn.Tanh())
         self.apply(initialise)
 
     def forward(self, noise: torch.Tensor) -> torch.Tensor:
@@ -61,9 +61,9 @@ class DCGANDiscriminator(nn.Module):
         """
         super().__init__()
         channels = width
-        blocks: list[nn.Module] = [DownConv(3, channels), nn.LeakyReLU(0.2, inplace=True)]
+        blocks: list[nn.Module] = [nn.Conv2d(3, channels, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
         for _ in range(_doublings(size) - 1):
-            blocks += [DownConv(channels, channels * 2, bias=False), nn.BatchNorm2d(channels * 2)]
+            blocks += [nn.Conv2d(channels, channels * 2, 4, 2, 1, bias=False), nn.BatchNorm2d(channels * 2)]
             blocks.append(nn.LeakyReLU(0.2, inplace=True))
             channels *= 2
         self.layers = nn.Sequential(*blocks, nn.Conv2d(channels, 1, 4))

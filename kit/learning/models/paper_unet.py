@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from kit.errors import UsageError
-from kit.learning.models.layers.strided import DownConv, UpConv, initialise
+from kit.learning.models.layers.blocks import initialise
 
 DROPPED_BLOCKS = 3
 """Blocks after the bottleneck with dropout: the paper's CD512."""
@@ -43,7 +43,7 @@ class PaperUNet(nn.Module):
             _down(inside, outside, normed=0 < level < depth - 1)
             for level, (inside, outside) in enumerate(zip([in_channels, *widths], widths, strict=False))
         )
-        self.up = nn.ModuleList([UpConv(2 * widths[0], 3)])
+        self.up = nn.ModuleList([nn.ConvTranspose2d(2 * widths[0], 3, 4, 2, 1)])
         for level in range(1, depth):
             is_dropped = level >= depth - DROPPED_BLOCKS and widths[level - 1] == widths[-1]
             joined = widths[level] * (1 if level == depth - 1 else 2)
@@ -63,10 +63,10 @@ class PaperUNet(nn.Module):
 
 
 def _down(inside: int, outside: int, *, normed: bool) -> nn.Sequential:
-    convolution = DownConv(inside, outside, bias=False)
+    convolution = nn.Conv2d(inside, outside, 4, 2, 1, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(outside)) if normed else nn.Sequential(convolution)
 
 
 def _up(inside: int, outside: int, dropout: float) -> nn.Sequential:
-    blocks: list[nn.Module] = [UpConv(inside, outside, bias=False), nn.BatchNorm2d(outside)]
+    blocks: list[nn.Module] = [nn.ConvTranspose2d(inside, outside, 4, 2, 1, bias=False), nn.BatchNorm2d(outside)]
     return nn.Sequential(*blocks, nn.Dropout(dropout)) if dropout else nn.Sequential(*blocks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from kit.learning.models.layers.strided import initialise
+from kit.learning.models.layers.blocks import initialise
 
 
 class ResnetGenerator(nn.Sequential):

@@ -31,7 +31,6 @@ from kit.learning.stacking.settings import (
 )
 from kit.learning.stacking.train import new_network, predict, train_network
 from kit.learning.training.checkpoints import drop_checkpoints
-from kit.learning.training.memory import keep_freed_memory
 from kit.pretrained.devices import device_named
 
 
@@ -140,8 +139,6 @@ class _Stack:
         if _stored(folder / "stack.json").get("stamp") != stamp:  # checkpoints of another training
             shutil.rmtree(folder, ignore_errors=True)
             write_json(folder / "stack.json", {"stamp": stamp, **self.recipe})
-        if self.device.type == "cpu":
-            keep_freed_memory()
         title = f"Training {self.name}, fold {fold}"
         trained = train_network(
             inputs,

@@ -9,11 +9,11 @@ from datetime import timedelta
 from typing import Any
 
 import torch
+from timm.layers import convert_sync_batchnorm
 from torch import nn
 
 from kit.errors import TrainingError
 from kit.learning.datasets import Process
-from kit.learning.models.layers.sync_batch_norm import synchronise
 from kit.pretrained.devices import device_named
 
 PATIENCE = timedelta(hours=12)
@@ -39,8 +39,12 @@ class Processes:
         return Process(self.rank, self.count)
 
     def prepare(self, module: nn.Module) -> nn.Module:
-        """Let a network's batch norm see the batches of all processes."""
-        return module if self.count == 1 else synchronise(module)
+        """Let a network's batch norm see the batches of all processes, on CUDA.
+
+        On CPUs, where torch has no such layer, each process normalises its own batch; the main one's running statistics
+        are those that are kept, as with `DistributedDataParallel`.
+        """
+        return convert_sync_batchnorm(module) if self.count > 1 and self.device.type == "cuda" else module
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Give every process the mean of all processes' gradients.

@@ -14,7 +14,6 @@ from torch import nn
 from kit.learning.datasets import Batch, TrainingPhotos, network_input
 from kit.learning.experiments import Experiment
 from kit.learning.training.distributed import Processes
-from kit.learning.training.memory import keep_freed_memory
 from kit.learning.training.methods import METHODS
 from kit.learning.training.optim import learning_rate, set_learning_rate, update_average
 from kit.learning.training.state import State, precision_on
@@ -41,8 +40,6 @@ class Trainer:
         if compiled:
             self.run["generator"] = _compiled(self)
         self._passes, self._last = 1, True
-        if processes.device.type == "cpu":
-            keep_freed_memory()
 
     def autocast(self) -> torch.autocast:
         """The passes' precision."""
