@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import torch
+import torch.distributed as dist
 from timm.layers import convert_sync_batchnorm
 from torch import nn
 
@@ -26,7 +26,6 @@ class Processes:
     device: torch.device
     rank: int = 0
     count: int = 1
-    accelerator: Any = field(default=None, repr=False)
 
     @property
     def main(self) -> bool:
@@ -56,7 +55,7 @@ class Processes:
         if self.count == 1 or not gradients:
             return
         flat = torch.cat([gradient.flatten() for gradient in gradients])
-        torch.distributed.all_reduce(flat)
+        dist.all_reduce(flat)
         flat /= self.count
         for gradient, mean in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):  # type: ignore[no-untyped-call]
             gradient.copy_(mean.view(gradient.shape))
@@ -64,18 +63,22 @@ class Processes:
     def wait(self) -> None:
         """Until all processes are here."""
         if self.count > 1:
-            self.accelerator.wait_for_everyone()
+            dist.barrier()
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
         """The mean over all processes, of a tensor on any device."""
-        return values if self.count == 1 else self.accelerator.reduce(values.to(self.device), "mean").cpu()
+        if self.count == 1:
+            return values
+        total = values.to(self.device, copy=True)
+        dist.all_reduce(total)
+        return (total / self.count).cpu()
 
     def from_main(self, value: float) -> float:
         """What the main process has."""
         if self.count == 1:
             return value
         shared = torch.tensor([value], dtype=torch.float64, device=self.device)
-        torch.distributed.broadcast(shared, 0)
+        dist.broadcast(shared, 0)
         return float(shared)
 
 
@@ -108,10 +111,11 @@ def processes_on(device: str) -> Processes:
     """
     if not started_by_torchrun():
         return Processes(device_named(device))
-    from accelerate import Accelerator, InitProcessGroupKwargs
-
-    # the others wait while the main process fills, measures and predicts
-    patient = InitProcessGroupKwargs(timeout=PATIENCE)
-    cpu = device == "cpu" or not torch.cuda.is_available()
-    accelerator = Accelerator(cpu=cpu, mixed_precision="no", kwargs_handlers=[patient])
-    return Processes(accelerator.device, accelerator.process_index, accelerator.num_processes, accelerator)
+    here = torch.device("cpu")
+    if device != "cpu" and torch.cuda.is_available():
+        here = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(here)
+    if not dist.is_initialized():
+        # the others wait while the main process fills, measures and predicts
+        dist.init_process_group("nccl" if here.type == "cuda" else "gloo", timeout=PATIENCE)
+    return Processes(here, dist.get_rank(), dist.get_world_size())

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 
 @torch.no_grad()
@@ -82,10 +83,12 @@ def _affine(norm: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
-    scale, shift = _affine(norm)
-    convolution.weight.copy_(convolution.weight * scale[:, None, None, None])
-    before = 0.0 if convolution.bias is None else convolution.bias * scale
-    convolution.bias = nn.Parameter(shift + before)
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None and variance is not None
+    convolution.weight, convolution.bias = fuse_conv_bn_weights(
+        convolution.weight, convolution.bias, mean, variance, norm.eps, norm.weight, norm.bias
+    )
+    convolution.bias.requires_grad_()  # torch makes one that was not there before fixed
 
 
 def _after(norm: nn.BatchNorm2d) -> nn.Module:
