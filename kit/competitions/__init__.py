@@ -58,13 +58,15 @@ def to_score_space(values: np.ndarray, extremes: np.ndarray) -> np.ndarray:
     A channel without contrast is 0 everywhere, as OpenCV's NORM_MINMAX has it.
     """
     low, high = extremes
-    return (values.astype(np.float64) - low) * score_scale(low, high)
+    scaled: np.ndarray = (values.astype(np.float64) - low) * score_scale(low, high)
+    return scaled
 
 
 def score_scale(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Return how much score space stretches channels with these extremes, any equal shape; 0 without contrast."""
     span = high - low
-    return np.divide(1.0, span, out=np.zeros(span.shape), where=span > 0)
+    scale: np.ndarray = np.divide(1.0, span, out=np.zeros(span.shape), where=span > 0)
+    return scale
 
 
 def sample_path(raw: Path, sample: str) -> Path:

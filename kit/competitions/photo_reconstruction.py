@@ -317,7 +317,8 @@ def encode(name: str, boxes: Sequence[Box], values: np.ndarray) -> bytes:
         _constant(b"\n", count),
     ]
     matrix = np.concatenate(parts, axis=1)
-    return matrix[matrix != 0].tobytes()
+    text: bytes = matrix[matrix != 0].tobytes()
+    return text
 
 
 def _cell(name: str) -> tuple[bytes, bytes]:
@@ -336,7 +337,8 @@ def _digits(numbers: np.ndarray) -> np.ndarray:
     table = _digits_below(int(numbers.max()) + 1)
     every = np.arange(len(table))[:, None]
     powers = 10 ** np.arange(table.shape[1] - 1, -1, -1)
-    return np.where((every < powers) & (powers > 1), 0, table).astype(np.uint8)[numbers]
+    digits: np.ndarray = np.where((every < powers) & (powers > 1), 0, table).astype(np.uint8)[numbers]
+    return digits
 
 
 def _digits_below(count: int) -> np.ndarray:

@@ -89,7 +89,8 @@ def duplicate_groups(hashes: np.ndarray, thumbnails: np.ndarray) -> np.ndarray:
     from scipy.sparse.csgraph import connected_components
 
     graph = coo_array((np.ones(len(pairs)), (rows, columns)), shape=(count, count))
-    return connected_components(graph, directed=False)[1].astype(np.int64)
+    labels: np.ndarray = connected_components(graph, directed=False)[1].astype(np.int64)
+    return labels
 
 
 def _flip_patterns() -> dict[tuple[bool, bool], np.uint64]:

@@ -143,8 +143,9 @@ class PredictionStore:
         checked_name("The blend" if kind is SourceKind.BLEND else "The source", name)
         if name == ALL:
             raise UsageError(f"{name} is the word for all fills. {hint}")
-        if (taken := self.kind_of(name)) not in (None, kind):
-            raise UsageError(f"{name} is the name of {_CALLED[taken]}. {hint}")  # type: ignore[index]
+        taken = self.kind_of(name)
+        if taken is not None and taken is not kind:
+            raise UsageError(f"{name} is the name of {_CALLED[taken]}. {hint}")
 
     # --- writing
 
@@ -380,56 +381,9 @@ def _pairs(samples: Sequence[Sample], values: Iterable[np.ndarray], source: str)
 def _is_whole(path: Path, manifest: dict[str, Any]) -> bool:
     """Whether the file has the length that its manifest says: cheap, and catches what was cut."""
     header = 128  # of every .npy that `write_part` writes
-    return path.stat().st_size == header + manifest["values"] * 3 * 2
+    whole: bool = path.stat().st_size == header + manifest["values"] * 3 * 2
+    return whole
 
 
 def _starts(counts: np.ndarray) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(counts)[:-1]]) if len(counts) else np.zeros(0, np.int64)
-
-
-# The rooms move to the methods above one by one; these go when the last has moved.
-
-
-def _store(workspace: Any, index: Any, folds: Folds | None) -> PredictionStore:
-    return PredictionStore(workspace, index, lambda: folds)
-
-
-def write_part(
-    workspace: Any, index: Any, source: str, split: PredictionSplit, values: Any, *, folds: Any = None, **rest: Any
-) -> None:
-    """Moved to `PredictionStore.write`."""
-    _store(workspace, index, folds).write(source, split, values, **rest)
-
-
-def read_manifest(workspace: Any, source: str, split: PredictionSplit, fold: int | None) -> dict[str, Any] | None:
-    """Moved to `PredictionStore.manifest`."""
-    return _store(workspace, None, None).manifest(source, split, fold)
-
-
-def is_done(
-    workspace: Any, index: Any, source: str, split: PredictionSplit, recipe: Any, *, folds: Any = None, fold: Any = None
-) -> bool:
-    """Moved to `PredictionStore.is_done`."""
-    return _store(workspace, index, folds).is_done(source, split, recipe, fold=fold)
-
-
-def list_sources(workspace: Any) -> list[str]:
-    """Moved to `PredictionStore.sources`."""
-    return _store(workspace, None, None).sources()
-
-
-def read_predictions(
-    workspace: Any, index: Any, folds: Any, source: str, split: PredictionSplit, *, partial: bool = False
-) -> Predictions:
-    """Moved to `PredictionStore.read`."""
-    return _store(workspace, index, folds).read(source, split, partial=partial)
-
-
-def missing_folds(workspace: Any, folds: Any, source: str, split: PredictionSplit) -> list[int]:
-    """Moved to `PredictionStore.missing_folds`."""
-    return _store(workspace, None, folds).missing_folds(source, split)
-
-
-def part_samples(index: Any, split: PredictionSplit, folds: Any, fold: int | None) -> list[Sample]:
-    """Moved to `PredictionStore.photos`."""
-    return _store(None, index, folds).photos(split, fold)

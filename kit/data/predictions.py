@@ -66,7 +66,8 @@ class Predictions:
     def raw(self, photo: int, copy: int, out: np.ndarray) -> np.ndarray:
         """Read one copy of a photo's values as stored, float16 `(n, 3)`, into `out`; not checked."""
         part, start = self.places[photo, copy]
-        return self._files[part].read(int(start), out)
+        values: np.ndarray = self._files[part].read(int(start), out)
+        return values
 
     def values(self, photo: int) -> np.ndarray:
         """Return `(n, 3)` float32 RGB in [0, 1] of the photo at this position, the mean of its copies.

@@ -67,11 +67,11 @@ def _damage(path: Path) -> Iterator[None]:
 
 def _header(file: IO[bytes], label: str) -> Header:
     try:
-        version = np.lib.format.read_magic(file)  # type: ignore[arg-type]  # any binary file will do
+        version = np.lib.format.read_magic(file)
         if version not in ((1, 0), (2, 0)):
             raise ValueError(f"version {version[0]}.{version[1]}")
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        header = Header(*read(file))  # type: ignore[arg-type]
+        header = Header(*read(file))
     except (ValueError, TypeError, OverflowError, SyntaxError, tokenize.TokenError) as error:
         raise PredictionsError(f"{label} is not a .npy file ({' '.join(str(error).split())[:120]}). {PLAIN}") from None
     if header.dtype.hasobject:

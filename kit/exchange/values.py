@@ -121,7 +121,8 @@ def to_pixels(values: np.ndarray, photos: Photos, position: int, value_format: V
 def from_score_space(values: np.ndarray, extremes: np.ndarray) -> np.ndarray:
     """The inverse of `kit.competitions.to_score_space`; a channel without contrast is its one value everywhere."""
     low, high = extremes
-    return low + values * (high - low)
+    stretched: np.ndarray = low + values * (high - low)
+    return stretched
 
 
 def _out_of_range(

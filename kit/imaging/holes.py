@@ -68,7 +68,8 @@ def border_distances(boxes: Sequence[Box], height: int, width: int) -> np.ndarra
     if alone and boxes:
         return np.concatenate([_distances_inside(box.height, box.width) for box in boxes])
     distance = cv2.distanceTransform(hole_of(boxes, height, width).astype(np.uint8), cv2.DIST_C, 3)
-    return np.minimum(cut_boxes(distance, boxes), 255).astype(np.uint8)
+    distances: np.ndarray = np.minimum(cut_boxes(distance, boxes), 255).astype(np.uint8)
+    return distances
 
 
 def _is_alone(box: Box, boxes: Sequence[Box], height: int, width: int) -> bool:
@@ -95,7 +96,8 @@ def _distances_inside(height: int, width: int) -> np.ndarray:
 
 def rings_of(boxes: Sequence[Box], height: int, width: int) -> np.ndarray:
     """Return the ring (`RINGS`) of each scored pixel in order, `(n,)` uint8."""
-    return _RING_OF[border_distances(boxes, height, width)]
+    rings: np.ndarray = _RING_OF[border_distances(boxes, height, width)]
+    return rings
 
 
 _RING_OF = (np.searchsorted(RINGS, np.arange(256), side="right") - 1).clip(0).astype(np.uint8)

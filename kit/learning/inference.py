@@ -87,7 +87,8 @@ def residuals(
     if settings.mirrored:
         residual = residual + generator(network_input(filled.flip(3), hole.flip(3)), *extra).flip(3)
         residual = residual / 2
-    return residual.float()
+    plain: torch.Tensor = residual.float()
+    return plain
 
 
 def predict(generator: nn.Module, settings: DataSettings, inputs: Inputs, device: torch.device) -> Iterator[np.ndarray]:

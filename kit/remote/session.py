@@ -249,7 +249,7 @@ def _import_api(timeout: float) -> Any:
             kwargs["timeout"] = kwargs.get("timeout") or timeout
             return super().send(request, *args, **kwargs)
 
-    class Api(KaggleApi):
+    class Api(KaggleApi):  # type: ignore[misc]  # the client has no types
         # verbose would print the Authorization header, and hold a whole download in memory
         args = [flag for flag in KaggleApi.args if flag not in ("--verbose", "-v")]  # noqa: RUF012
 

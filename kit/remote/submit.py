@@ -100,7 +100,8 @@ def _upload(session: Session, csv: Path, progress: Report | None) -> str:
         file.report, file.total = progress, status.st_size
         answer = http.put(slot.create_url, data=file, timeout=session.timeout)
     _check_stored(answer, csv)
-    return slot.token
+    token: str = slot.token
+    return token
 
 
 def _check_stored(answer: Any, csv: Path) -> None:

@@ -147,7 +147,7 @@ def numbers(rows: CsvRows, values: pa.Array) -> np.ndarray:
     """The values just taken from `rows`, float64. Raises `SubmissionError` with the line of one that is not finite."""
     start = rows.line - len(values)
     try:
-        numbers = pc.cast(values, pa.float64()).to_numpy(zero_copy_only=False)
+        numbers: np.ndarray = pc.cast(values, pa.float64()).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid:
         numbers = np.array([_number(rows.path, start + place, text) for place, text in enumerate(values.to_pylist())])
     bad = np.flatnonzero(~np.isfinite(numbers))

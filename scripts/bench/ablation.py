@@ -16,7 +16,6 @@ from pathlib import Path
 from kit.blending import residual_gram
 from kit.blending.evaluation.intervals import Bootstrap
 from kit.core.workspace import Workspace
-from kit.data.prediction_store import read_predictions
 from kit.data.project import Project
 from kit.learning.experiments import Experiment, experiment, finished_fold
 from kit.learning.training.fit import fit_fold
@@ -45,18 +44,18 @@ def main() -> None:
     for one in chosen.values():
         if finished_fold(project, one, arguments.fold) is None:
             fit_fold(project, one, arguments.fold, device="cpu")
-    workspace, index, folds = project.workspace, project.index, project.folds
+    index, folds = project.index, project.folds
     names = [one.name for one in chosen.values()]
     fill = chosen["as it is"].base
-    sources = [read_predictions(workspace, index, folds, name, "oof", partial=True) for name in names]
-    gram = residual_gram(index.train, project.pack, [*sources, read_predictions(workspace, index, None, fill, "oof")])
+    sources = [project.predictions.read(name, "oof", partial=True) for name in names]
+    gram = residual_gram(index.train, project.pack, [*sources, project.predictions.read(fill, "oof")])
     own = folds.valid_positions(arguments.fold)
     gram = gram.on(own)
     errors = {name: gram.sse[:, gram.of(name)] for name in gram.members}
     bootstrap = Bootstrap(errors, gram.counts, folds.group[gram.photos])
     print(f"{len(gram)} photos of fold {arguments.fold}; {fill} alone {bootstrap.estimate(fill)}")
     for change, one in chosen.items():
-        seconds = read_predictions(workspace, index, folds, one.name, "oof", partial=True).seconds
+        seconds = project.predictions.read(one.name, "oof", partial=True).seconds
         against = bootstrap.difference(one.name, names[0] if one.name != names[0] else fill)
         print(
             f"| {change} | {bootstrap.estimate(one.name)} | {against.value:+.5f} [{against.low:+.5f}, "

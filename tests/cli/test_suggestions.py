@@ -14,7 +14,6 @@ from kit.blending import make_blend, read_blend
 from kit.cli.options import remember_workspace, typed
 from kit.core.storage import only_one, write_json
 from kit.core.workspace import Workspace
-from kit.data.prediction_store import is_done, read_manifest
 from kit.errors import DamagedStore, StoreError
 from kit.learning.experiments import Experiment, stored_experiment
 
@@ -62,12 +61,12 @@ def test_a_second_process_in_the_same_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_cut_part_is_not_taken_for_done(toy: Toy) -> None:
-    manifest = read_manifest(toy.workspace, "good", "oof", None)
+    manifest = toy.project.predictions.manifest("good", "oof", None)
     assert manifest is not None
-    assert is_done(toy.workspace, toy.index, "good", "oof", manifest["recipe"])
+    assert toy.project.predictions.is_done("good", "oof", manifest["recipe"])
     path = toy.workspace.source("good", "oof") / "all.npy"
     path.write_bytes(path.read_bytes()[:-6])
-    assert not is_done(toy.workspace, toy.index, "good", "oof", manifest["recipe"])
+    assert not toy.project.predictions.is_done("good", "oof", manifest["recipe"])
 
 
 def test_a_source_made_under_another_name_goes_on_with_its_own_settings(tmp_path: Path) -> None:

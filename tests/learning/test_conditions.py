@@ -14,7 +14,6 @@ from support.command import kit, ok
 from support.tiny_clip import tiny_clip
 from support.trainings import finish, flags, project_at, results, start_together, tiny, train, train_until, weights_of
 
-from kit.data.prediction_store import read_predictions
 from kit.data.project import Project
 from kit.errors import UsageError
 from kit.learning.conditions import conditions_of, principal
@@ -162,7 +161,7 @@ def _says_other_things(project: Project, one: Experiment) -> None:
         np.concatenate(list(predict(generator, one, prepare_inputs(*parts, about), cpu)))
         for about in (conditions.train, conditions.train.flip(0))
     )
-    stored = read_predictions(project.workspace, project.index, project.folds, "regress", "oof", partial=True)
+    stored = project.predictions.read("regress", "oof", partial=True)
     mine = np.concatenate([stored.values(int(position)) for position in positions])
     np.testing.assert_allclose(mine, found, atol=1e-3)
     assert (found != other).any()

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from support.toy import Toy, make_toy_workspace
 
 from kit.core.storage import digest_of, read_json, write_json
-from kit.data.fill_sources import SPLITS
-from kit.data.prediction_store import part_samples, write_part
+from kit.data.prediction_store import SPLITS
 from kit.data.project import Project
 from kit.errors import DamagedStore, KitError, UnknownName, UsageError
 from kit.learning.experiments import (
@@ -507,10 +506,9 @@ RUN = {"fold_rmse": 0.125, "epochs": 3, "seconds": 7.5, "steps": 12}
 def finish(toy: Toy, one: Experiment, fold: int) -> None:
     """What a training of this fold leaves behind, as far as `finished_fold` looks."""
     for split in SPLITS:
-        samples = part_samples(toy.index, split, toy.folds, fold)
-        values = [np.full((sample.scored, 3), 0.5) for sample in samples]
-        parts = {"made_by": "kit predict", "recipe": recipe_of(one), "folds": toy.folds, "fold": fold}
-        write_part(toy.workspace, toy.index, one.name, split, values, **parts)
+        store = toy.project.predictions
+        values = [np.full((sample.scored, 3), 0.5) for sample in store.photos(split, fold)]
+        store.write(one.name, split, values, made_by="kit predict", recipe=recipe_of(one), fold=fold)
     write_json(toy.workspace.run(one.name, fold) / "experiment.json", run_stamp(toy.index, toy.folds, one))
     write_json(toy.workspace.run(one.name, fold) / "run.json", RUN)
     toy.workspace.run(one.name, fold).joinpath("model.safetensors").touch()

@@ -23,7 +23,6 @@ from kit.core.storage import digest_file, digest_of
 from kit.core.workspace import Workspace
 from kit.data.fill_sources import make_fill_source
 from kit.data.pack import build_pack
-from kit.data.prediction_store import read_manifest, read_predictions
 from kit.data.project import Project
 from kit.errors import KitError, Mismatch, MissingStep, TrainingError, UnknownName, UsageError
 from kit.imaging.holes import scored_pixels
@@ -61,8 +60,8 @@ def copied(trained: Project, tmp_path: Path) -> Project:
 def test_an_experiment_predicts_every_training_photo_once_and_the_test_photos_with_every_fold(
     name: str, trained: Project
 ) -> None:
-    oof = read_predictions(trained.workspace, trained.index, trained.folds, name, "oof")
-    test = read_predictions(trained.workspace, trained.index, trained.folds, name, "test")
+    oof = trained.predictions.read(name, "oof")
+    test = trained.predictions.read(name, "test")
     assert oof.places.shape[:2] == (len(trained.index.train), 1)
     assert test.places.shape[:2] == (len(trained.index.test), FOLDS)
     for predictions, samples in ((oof, trained.index.train), (test, trained.index.test)):
@@ -76,13 +75,13 @@ def test_an_experiment_predicts_every_training_photo_once_and_the_test_photos_wi
 def test_the_oof_part_of_a_fold_holds_exactly_that_folds_photos(name: str, trained: Project) -> None:
     for fold in range(FOLDS):
         positions = trained.folds.valid_positions(fold)
-        manifest = read_manifest(trained.workspace, name, "oof", fold)
+        manifest = trained.predictions.manifest(name, "oof", fold)
         assert manifest is not None
         assert manifest["photos"] == len(positions)
         assert manifest["values"] == sum(trained.index.train[position].scored for position in positions)
         assert (manifest["folds"], manifest["index"]) == (trained.folds.digest, trained.index.digest)
         assert digest_of(manifest["recipe"]) == digest_of(recipe_of(short(name)))
-        only = read_predictions(trained.workspace, trained.index, trained.folds, name, "oof")
+        only = trained.predictions.read(name, "oof")
         assert set(positions) == set(np.flatnonzero(only.places[:, 0, 0] == fold))
 
 
@@ -100,7 +99,7 @@ def test_an_experiment_reloads_equal_and_predicts_the_same_bytes_again(name: str
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_the_folds_rmse_is_that_of_its_stored_predictions(name: str, trained: Project) -> None:
-    oof = read_predictions(trained.workspace, trained.index, trained.folds, name, "oof")
+    oof = trained.predictions.read(name, "oof")
     for fold in range(FOLDS):
         errors = []
         for position in trained.folds.valid_positions(fold):
@@ -209,12 +208,12 @@ def test_all_folds_can_be_replaced_and_a_mixture_is_never_read(copied: Project) 
     for fold in range(FOLDS):
         if fold:
             with pytest.raises(Mismatch, match=r"different settings.*--fold all --force"):
-                read_predictions(copied.workspace, copied.index, copied.folds, "regress", "oof")
+                copied.predictions.read("regress", "oof")
         if fold < FOLDS - 1:  # one fold of several
             with pytest.raises(Mismatch, match=r"trained with other epochs\. .*--fold all --force"):
                 fit_fold(copied, other, fold, device="cpu", force=True)
         assert fit_fold(copied, other, fold, device="cpu", force=True, replacing=range(FOLDS)).epochs == 1
-    oof = read_predictions(copied.workspace, copied.index, copied.folds, "regress", "oof")
+    oof = copied.predictions.read("regress", "oof")
     assert len(oof.photos) == len(copied.index.train)
 
 

@@ -143,7 +143,7 @@ def guarded(hole: np.ndarray, width: int) -> np.ndarray:
     """The hole grown by `width` pixels to all eight sides, or by as many as leave half of the known pixels known."""
     least = (hole.size - np.count_nonzero(hole)) / 2
     for pixels in range(width, 0, -1):
-        grown = scipy.ndimage.maximum_filter(hole, 2 * pixels + 1, mode="constant")
+        grown: np.ndarray = scipy.ndimage.maximum_filter(hole, 2 * pixels + 1, mode="constant")
         if hole.size - np.count_nonzero(grown) >= least:
             return grown
     return hole
@@ -184,13 +184,15 @@ def conditional_mean(
         spectrum = scipy.fft.dctn(u, axes=(1, 2), norm="ortho")
         spectrum *= multiplier
         result = scipy.fft.idctn(spectrum, axes=(1, 2), norm="ortho", overwrite_x=True)
-        return result.reshape(len(result), -1).take(places, axis=1)
+        values: np.ndarray = result.reshape(len(result), -1).take(places, axis=1)
+        return values
 
     solution = _conjugate_gradients(
         apply, preconditioner(hole, *usual), -apply(values), np.zeros_like(values), places, tolerance
     )
     _put(values, places, solution)
-    return values + mean
+    filled: np.ndarray = values + mean
+    return filled
 
 
 def _conjugate_gradients(
@@ -227,17 +229,20 @@ def _put(planes: np.ndarray, places: np.ndarray, values: np.ndarray) -> None:
 
 def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     # not np.vdot: BLAS sums in another order on another number of threads
-    return (a * b).sum(axis=1, keepdims=True)
+    products: np.ndarray = (a * b).sum(axis=1, keepdims=True)
+    return products
 
 
 def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     # a channel that is solved exactly has 0 / 0 here, and needs no further step
-    return np.divide(a, b, out=np.zeros_like(a), where=b > 0)
+    quotients: np.ndarray = np.divide(a, b, out=np.zeros_like(a), where=b > 0)
+    return quotients
 
 
 def _recolour(planes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     first, second, third = matrix.astype(np.float32)[:, :, None, None].transpose(1, 0, 2, 3)
-    return first * planes[0] + second * planes[1] + third * planes[2]
+    mixed: np.ndarray = first * planes[0] + second * planes[1] + third * planes[2]
+    return mixed
 
 
 def preconditioner(hole: np.ndarray, power: float, aspect: float) -> Callable[[np.ndarray], np.ndarray]:

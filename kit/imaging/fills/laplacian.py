@@ -86,7 +86,8 @@ def apply_in_rectangle(block: np.ndarray, edges: Edges, multiplier: np.ndarray) 
 
 def _sine(block: np.ndarray, axis: int) -> np.ndarray:
     # the orthonormal DST-I is its own inverse
-    return scipy.fft.dst(block, 1, axis=axis, norm="ortho")
+    transformed: np.ndarray = scipy.fft.dst(block, 1, axis=axis, norm="ortho")
+    return transformed
 
 
 def components(hole: np.ndarray) -> list[tuple[Window, np.ndarray]]:

@@ -251,7 +251,8 @@ def cosine_matrix(side: int, device: torch.device) -> torch.Tensor:
     places = torch.arange(side, dtype=torch.float64)
     matrix = torch.cos(torch.pi * (places + 0.5) * places[:, None] / side) * (2 / side) ** 0.5
     matrix[0] /= 2**0.5
-    return matrix.float().to(device)
+    moved: torch.Tensor = matrix.float().to(device)
+    return moved
 
 
 @lru_cache(maxsize=16)

@@ -95,7 +95,7 @@ def retrain_command(experiment: Experiment, fold: int) -> str:
 
 def finished_fold(project: Project, experiment: Experiment, fold: int) -> dict[str, Any] | None:
     """Return what `run.json` says of a fold whose training and predictions are there, or None."""
-    from kit.data.fill_sources import SPLITS
+    from kit.data.prediction_store import SPLITS
 
     folder = project.workspace.run(experiment.name, fold)
     path, recipe = folder / "run.json", recipe_of(experiment)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -59,7 +57,7 @@ class PaperUNet(nn.Module):
         y = self.up[-1](F.relu_(skips.pop()))
         for up in reversed(list(self.up)[:-1]):
             y = up(F.relu_(torch.cat([skips.pop(), y], dim=1)))
-        return cast(torch.Tensor, torch.tanh(y))
+        return torch.tanh(y)
 
 
 def _down(inside: int, outside: int, *, normed: bool) -> nn.Sequential:

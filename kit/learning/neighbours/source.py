@@ -25,9 +25,9 @@ from kit.competitions import score_scale, to_score_space
 from kit.core.progress import track
 from kit.core.storage import digest_of
 from kit.core.workspace import PredictionSplit
-from kit.data.fill_sources import SPLITS, make_fill_source
+from kit.data.fill_sources import make_fill_source
 from kit.data.index import Sample
-from kit.data.prediction_store import SourceKind, photo_split
+from kit.data.prediction_store import SPLITS, SourceKind, photo_split
 from kit.data.predictions import Predictions
 from kit.data.project import Project
 from kit.errors import Mismatch, UsageError

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from timm.layers import convert_sync_batchnorm
+from timm.layers.norm_act import convert_sync_batchnorm
 from torch import nn
 
 from kit.errors import TrainingError
@@ -43,7 +43,10 @@ class Processes:
         On CPUs, where torch has no such layer, each process normalises its own batch; the main one's running statistics
         are those that are kept, as with `DistributedDataParallel`.
         """
-        return convert_sync_batchnorm(module) if self.count > 1 and self.device.type == "cuda" else module
+        if self.count == 1 or self.device.type != "cuda":
+            return module
+        converted: nn.Module = convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]  # torch's own would lose what timm's norms do after them
+        return converted
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Give every process the mean of all processes' gradients.

@@ -15,8 +15,8 @@ from torch import nn
 from kit.core.progress import track
 from kit.core.storage import read_json
 from kit.core.workspace import PredictionSplit, checked_name
-from kit.data.fill_sources import SPLITS, make_fill_source
-from kit.data.prediction_store import photo_split
+from kit.data.fill_sources import make_fill_source
+from kit.data.prediction_store import SPLITS, photo_split
 from kit.data.predictions import Predictions
 from kit.data.project import Project
 from kit.errors import KitError, Mismatch, UnknownName, UsageError
