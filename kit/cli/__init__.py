@@ -12,7 +12,7 @@ import typer
 import typer.core
 
 from kit import __version__
-from kit.cli.options import COMMANDS, hoist_global_options, remember_workspace, typed
+from kit.cli.options import COMMANDS, hoist_global_options, remember_workspace, with_workspace_flags
 from kit.errors import KitError
 
 # from 0.26 on Typer carries its own copy of click: either one's exceptions are reached through one that Typer names
@@ -126,5 +126,5 @@ def _stop() -> None:
 
 
 def _fail(message: str) -> None:
-    print(f"Error: {typed(message)}", file=sys.stderr)
+    print(f"Error: {with_workspace_flags(message)}", file=sys.stderr)
     sys.exit(2)

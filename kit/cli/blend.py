@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kit.cli import app
-from kit.cli.options import JsonOption, SeedOption, project_of, typed
+from kit.cli.options import JsonOption, SeedOption, project_of, split_commas, with_workspace_flags
 
 if TYPE_CHECKING:
     from kit.blending import Blend
@@ -40,7 +40,7 @@ def sources(context: typer.Context, as_json: JsonOption = False) -> None:
 def blend(
     context: typer.Context,
     sources: Annotated[list[str] | None, typer.Argument(help="Members. Default: every complete source.")] = None,
-    members: Annotated[list[str] | None, typer.Option("--members", help="The same, with commas between.")] = None,
+    members: Annotated[list[str] | None, typer.Option("--members", help="The same; commas do between names.")] = None,
     rung: Annotated[
         str, typer.Option("--rung", help="A rung by name, or auto: climb as far as the gate lets.")
     ] = "auto",
@@ -81,7 +81,7 @@ def blend(
 
     if plots not in ("png", "svg", "none"):
         raise UsageError(f"--plots is {plots!r}, not png, svg or none.")
-    named = [*(sources or []), *(part.strip() for part in ",".join(members or []).split(",") if part.strip())]
+    named = split_commas([*(sources or []), *(members or [])])
     if members and not named:
         raise UsageError("--members names no source. See what there is: kit sources")
     if force and not stack:
@@ -97,7 +97,7 @@ def blend(
     else:
         print(blend_report(made, project.workspace, pictures))
         if left_out:
-            print(typed(f"Left out, not complete (kit sources says why): {', '.join(left_out)}"))
+            print(with_workspace_flags(f"Left out, not complete (kit sources says why): {', '.join(left_out)}"))
 
 
 def _train_stack(project: Project, members: list[str], seed: int, force: bool) -> None:

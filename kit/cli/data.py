@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kit.cli import app
-from kit.cli.options import ForceOption, SeedOption, project_of, typed, workspace_of
+from kit.cli.options import ForceOption, SeedOption, project_of, with_workspace_flags, workspace_of
 from kit.core.workspace import DEFAULT_SLUG
 
 
@@ -47,7 +47,7 @@ def fetch(
     if sample:
         print(f"Original test photos, for kit grade --truth: {truth_of(workspace)}")
     if not fetched.already:
-        print(typed("Next: kit folds"))
+        print(with_workspace_flags("Next: kit folds"))
 
 
 @app.command()

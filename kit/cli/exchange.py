@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kit.cli import app
-from kit.cli.options import ForceOption, project_of, typed
+from kit.cli.options import ForceOption, project_of, with_workspace_flags
 
 if TYPE_CHECKING:
     from kit.core.workspace import PredictionSplit
@@ -123,14 +123,14 @@ def _judge(project: Project, name: str, *, looked: bool) -> None:
     try:
         score = own_score(project, name) if there["oof"] else None
     except KitError as error:  # the import itself is done
-        print(typed(f"Not scored: {error}"))
+        print(with_workspace_flags(f"Not scored: {error}"))
         return
     if score is not None:
         _warn(doubts_about_score(name, score) if looked else [])
         best = f"; best other source: {score.best} {score.best_cv}" if score.best else ""
         print(f"CV RMSE {score.cv} ({score.photos} photos, if no model has seen the photo it predicts){best}")
     absent = [split for split, is_there in there.items() if not is_there]
-    print(typed(f"Next: kit import {name} --{absent[0]} FILE" if absent else "Next: kit blend"))
+    print(with_workspace_flags(f"Next: kit import {name} --{absent[0]} FILE" if absent else "Next: kit blend"))
 
 
 @app.command("export")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kit.cli import app
-from kit.cli.options import ForceOption, SeedOption, project_of
+from kit.cli.options import ForceOption, SeedOption, project_of, split_commas
 from kit.core.workspace import Split
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def figure(
 
     project = project_of(context)
     split: Split = "test" if test or truth is not None else "train"
-    shown = columns or _default_columns(project)
+    shown = split_commas(columns or []) or _default_columns(project)
     photos: list[int | str] = [*photo] if photo else [*pick_photos(project.index, split, count)]
     path = out or project.workspace.report / "figure.png"
     image = side_by_side(

@@ -48,8 +48,8 @@ def hoist_global_options(words: list[str]) -> list[str]:
 
 
 def split_commas(names: list[str]) -> list[str]:
-    """Return names that were typed apart or with commas between them, each once: `a,b c` gives a, b, c."""
-    return list(dict.fromkeys(name for names_typed in names for name in names_typed.split(",") if name))
+    """Return names that were typed apart or with commas between them: `a,b c` gives a, b, c."""
+    return [name.strip() for typed_together in names for name in typed_together.split(",") if name.strip()]
 
 
 _prefix = ""  # what a suggested command needs to reach the same workspace: set once, by the global options
@@ -63,7 +63,7 @@ def remember_workspace(root: Path, competition: str | None, by_environment: bool
     _prefix = "".join(f"{word} " for word in words)
 
 
-def typed(message: str) -> str:
+def with_workspace_flags(message: str) -> str:
     """The message with its commands as they must be typed for this workspace."""
     return _TYPED.sub(lambda found: f"kit {_prefix}{found.group(1)}", message) if _prefix else message
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from kit.cli.options import typed
+from kit.cli.options import with_workspace_flags
 from kit.cli.tables import table
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def change(estimate: Estimate | None) -> str:
 def sources_table(scores: Sequence[SourceScore]) -> str:
     """Return a table with one row a source."""
     if not scores:
-        return typed("There are no sources yet. Run: kit fill all")
+        return with_workspace_flags("There are no sources yet. Run: kit fill all")
     rows = []
     for score in scores:
         folds = "all" if score.complete else "no folds " + ",".join(map(str, score.missing_oof or score.missing_test))
@@ -92,7 +92,9 @@ def blend_report(blend: Blend, workspace: Workspace, pictures: Sequence[Path] = 
     ]
     if pictures:
         lines.append(f"Pictures: {pictures[0].parent}/ ({', '.join(path.name for path in pictures)})")
-    return "\n".join([*lines, f"Written: {workspace.blend(blend.name)}", typed("Next: kit upload --dry-run")])
+    return "\n".join(
+        [*lines, f"Written: {workspace.blend(blend.name)}", with_workspace_flags("Next: kit upload --dry-run")]
+    )
 
 
 def _nearest(blend: Blend, place: int) -> float:
@@ -119,7 +121,7 @@ def _expectation(blend: Blend) -> list[str]:
 def ledger_table(rows: Sequence[LedgerRow]) -> str:
     """Return a table with one row a submission, oldest first."""
     if not rows:
-        return typed("Nothing has been submitted from here yet. Run: kit upload")
+        return with_workspace_flags("Nothing has been submitted from here yet. Run: kit upload")
     cells = [
         [
             row.when.replace("+00:00", "Z"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kit.cli import app
-from kit.cli.options import JsonOption, project_of, typed
+from kit.cli.options import JsonOption, project_of, with_workspace_flags
 
 if TYPE_CHECKING:
     from kit.submission.write import Check
@@ -46,7 +46,11 @@ def upload(
     if earlier is not None:
         print(f"Note: these very bytes were sent on {earlier.when} (ref {earlier.ref}).")
     if dry_run:
-        print(typed(f"Nothing was sent (--dry-run). Send it: {' '.join(['kit upload', *([what] if what else [])])}"))
+        print(
+            with_workspace_flags(
+                f"Nothing was sent (--dry-run). Send it: {' '.join(['kit upload', *([what] if what else [])])}"
+            )
+        )
         return
     if not yes and not _agreed(f"Send it to {project.workspace.slug}?"):
         print("Nothing was sent.")
@@ -55,7 +59,7 @@ def upload(
     if row.status == "complete":
         print(f"Submission {row.ref}: public score {row.public_score}. Noted in {project.workspace.ledger}")
     else:
-        print(typed(f"Submission {row.ref} is {row.status} and noted. Ask again: kit submissions"))
+        print(with_workspace_flags(f"Submission {row.ref} is {row.status} and noted. Ask again: kit submissions"))
 
 
 def _say_status(status: str) -> None:

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand
 
 from kit.cli import app
-from kit.cli.options import DeviceOption, FoldOption, ForceOption, project_of, workspace_of
+from kit.cli.options import DeviceOption, FoldOption, ForceOption, project_of, split_commas, workspace_of
 
 if TYPE_CHECKING:
     from kit.data.project import Project
@@ -84,7 +84,7 @@ def train(
     from kit.errors import UsageError
     from kit.learning.experiments import check_conflicts, check_effect, chosen_experiment, describe_experiments
 
-    names = list(dict.fromkeys(experiments or ["pix2pix"]))
+    names = list(dict.fromkeys(split_commas(experiments or ["pix2pix"])))
     if list_all:
         print(describe_experiments())
         return

@@ -17,7 +17,7 @@ import numpy as np
 from kit.errors import DamagedStore
 
 
-class Rows:
+class ArrayReader:
     """Reads rows `[start, start + n)` along the first axis of a mapped array into a buffer; safe between threads.
 
     The file is closed by `close`, or with the last reference.

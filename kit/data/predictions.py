@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from kit.core.array_reader import Rows
+from kit.core.array_reader import ArrayReader
 from kit.core.storage import digest_of, map_array
 from kit.core.workspace import PredictionSplit
 from kit.errors import PredictionsError
@@ -55,8 +55,8 @@ class Predictions:
         return np.flatnonzero(self.places[:, 0, 0] >= 0)
 
     @cached_property
-    def _files(self) -> list[Rows]:
-        return [Rows(part.mapped()) for part in self.parts]
+    def _files(self) -> list[ArrayReader]:
+        return [ArrayReader(part.mapped()) for part in self.parts]
 
     def opened(self) -> Predictions:
         """Open its files now and not with the first photo, for readers that share it between threads; return itself."""

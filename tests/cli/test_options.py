@@ -37,8 +37,8 @@ def test_a_workspace_without_a_name_is_one_line() -> None:
     assert kit("folds -w").is_one_error_line
 
 
-def test_names_are_split_at_commas_and_kept_once() -> None:
-    assert split_commas(["a,b", "c", "b,,a"]) == ["a", "b", "c"]
+def test_names_are_split_at_commas() -> None:
+    assert split_commas(["a,b", "c", "b,, a"]) == ["a", "b", "c", "b", "a"]
 
 
 def test_help_lists_every_command_in_the_order_of_use() -> None:

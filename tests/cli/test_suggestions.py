@@ -11,7 +11,7 @@ import pytest
 from support.toy import Toy, make_toy_workspace, write_toy_source
 
 from kit.blending import make_blend, read_blend
-from kit.cli.options import remember_workspace, typed
+from kit.cli.options import remember_workspace, with_workspace_flags
 from kit.core.storage import only_one, write_json
 from kit.core.workspace import Workspace
 from kit.errors import DamagedStore, StoreError
@@ -30,12 +30,12 @@ def toy(tmp_path: Path) -> Toy:
 def test_suggested_commands_reach_the_same_workspace(folder: str) -> None:
     remember_workspace(Path(folder), None, by_environment=False)
     try:
-        message = typed("There are no sources. Run: kit fill all")
+        message = with_workspace_flags("There are no sources. Run: kit fill all")
         command = message.split("Run: ")[1]
         assert shlex.split(command) == ["kit", "-w", folder, "fill", "all"]
     finally:
         remember_workspace(Path(), None, by_environment=False)
-    assert typed("Run: kit fill all") == "Run: kit fill all"
+    assert with_workspace_flags("Run: kit fill all") == "Run: kit fill all"
 
 
 @pytest.mark.parametrize("weight", [-3.5, float("nan"), 2.0])

@@ -32,7 +32,7 @@ from kit.data.project import Project
 from kit.errors import TrainingError, UsageError
 from kit.learning.experiments import Experiment, experiment
 from kit.learning.models import build_generator
-from kit.learning.training import Processes, processes_on, started_by_torchrun
+from kit.learning.training import DistributedContext, processes_on, started_by_torchrun
 from kit.learning.training.checkpoints import list_checkpoints
 from kit.learning.training.fit import fit_fold
 
@@ -139,10 +139,12 @@ def test_batch_norms_see_all_processes_on_cuda_and_keep_to_themselves_on_a_cpu(e
     norms = [name for name, layer in network.named_modules() if isinstance(layer, torch.nn.BatchNorm2d)]
     before, weights, x = network.state_dict(), list(network.parameters()), torch.randn(2, 6, 32, 32)
     expected = network.eval()(x)
-    assert Processes(CPU, 0, 2).prepare(network) is network and Processes(torch.device("cuda")).prepare(network)
+    assert DistributedContext(CPU, 0, 2).prepare(network) is network and DistributedContext(
+        torch.device("cuda")
+    ).prepare(network)
     assert [name for name, layer in network.named_modules() if isinstance(layer, torch.nn.BatchNorm2d)] == norms
     assert torch.equal(network(x), expected)
-    prepared = Processes(torch.device("cuda"), 0, 2).prepare(network)
+    prepared = DistributedContext(torch.device("cuda"), 0, 2).prepare(network)
     found = {name for name, layer in prepared.named_modules() if isinstance(layer, torch.nn.SyncBatchNorm)}
     assert found == set(norms) and len(found) > 3
     assert prepared.state_dict().keys() == before.keys()
@@ -166,7 +168,7 @@ def test_a_step_needs_a_photo_for_each_process(tmp_path: Path) -> None:
 def test_one_process_alone_needs_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not started_by_torchrun()
     alone = processes_on("cpu")
-    assert alone == Processes(CPU) and alone.main and alone.here.count == 1
+    assert alone == DistributedContext(CPU) and alone.main and alone.here.count == 1
     network = torch.nn.Linear(2, 2)
     assert alone.prepare(network) is network
     network(torch.ones(1, 2)).sum().backward()

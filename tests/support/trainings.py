@@ -36,13 +36,13 @@ from kit.data.project import Project
 from kit.learning.datasets import TrainingPhotos
 from kit.learning.experiments import Experiment, experiment
 from kit.learning.experiments.settings import without_effect
-from kit.learning.training import Options, Processes, Run, train_fold
+from kit.learning.training import DistributedContext, Options, Run, train_fold
 from kit.learning.training.checkpoints import save_checkpoint
 from kit.learning.training.fit import base_fills, fit_fold
 from support.toy import SLUG, make_toy_workspace
 
 CPU = torch.device("cpu")
-HERE = Processes(CPU)
+HERE = DistributedContext(CPU)
 EPOCHS = 4
 STEPS = 4  # an epoch of 16 photos in batches of 4
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kit.competitions import score_scale
-from kit.core.array_reader import Rows
+from kit.core.array_reader import ArrayReader
 from kit.core.parallel import cores
 from kit.core.progress import track
 from kit.data.index import Sample
@@ -51,7 +51,7 @@ def crossfit(
     """
     from kit.blending.weights.kernel import measure  # numba takes a while to import, and `kit --help` needs none
 
-    target, local = Rows(pack.train_target), threading.local()
+    target, local = ArrayReader(pack.train_target), threading.local()
     estimated, true = np.asarray(pack.train_estimated), np.asarray(pack.train_extremes)
 
     def work(place: int) -> tuple[np.ndarray, ...]:

@@ -23,7 +23,7 @@ from functools import cached_property
 import numpy as np
 
 from kit.competitions import score_scale
-from kit.core.array_reader import Rows
+from kit.core.array_reader import ArrayReader
 from kit.core.parallel import cores
 from kit.core.progress import track
 from kit.data.index import Sample
@@ -162,7 +162,7 @@ class _PhotoResiduals:
 
     def __init__(self, samples: Sequence[Sample], pack: Pack, predictions: Sequence[Predictions]) -> None:
         self.samples, self.members = samples, [one.opened() for one in predictions]
-        self.target, self._picture = Rows(pack.train_target), pack.train_target.shape[1:]
+        self.target, self._picture = ArrayReader(pack.train_target), pack.train_target.shape[1:]
         self._largest, self._local = max(int(one.counts.max()) for one in predictions), threading.local()
         estimated, extremes = np.asarray(pack.train_estimated), np.asarray(pack.train_extremes)
         scale = score_scale(estimated[:, 0], estimated[:, 1])

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from kit.competitions import score_scale, to_score_space
-from kit.core.array_reader import Rows
+from kit.core.array_reader import ArrayReader
 from kit.core.progress import progress
 from kit.core.storage import map_array, read_json, write_json, writing_folder
 from kit.core.workspace import PredictionSplit
@@ -38,7 +38,7 @@ class StackInputs:
 
     samples: tuple[Sample, ...]
     members: list[Predictions]
-    stored: Rows
+    stored: ArrayReader
     shape: tuple[int, ...]
     """`(C, S, S)`."""
     scale: np.ndarray
@@ -110,7 +110,7 @@ def _opened(project: Project, members: list[Predictions], folder: Path, split: P
     array = map_array(folder / f"{split}.npy", made_by=f"{MADE_BY} --force")
     low, high = np.asarray(project.pack.estimated(photo_split(split))).transpose(1, 0, 2)
     samples = project.index.split(photo_split(split))
-    return StackInputs(samples, members, Rows(array), array.shape[1:], score_scale(low, high))
+    return StackInputs(samples, members, ArrayReader(array), array.shape[1:], score_scale(low, high))
 
 
 def _make(

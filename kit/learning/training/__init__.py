@@ -4,7 +4,7 @@
 lives in, `distributed.py` the device and fellow processes, `guards.py` says when it has gone wrong.
 """
 
-from kit.learning.training.distributed import Processes, processes_on, started_by_torchrun
+from kit.learning.training.distributed import DistributedContext, processes_on, started_by_torchrun
 from kit.learning.training.engine import Options, check_buildable, train_fold
 from kit.learning.training.optim import learning_rate
 from kit.learning.training.run_folder import Run, load_generator
@@ -12,8 +12,8 @@ from kit.learning.training.state import State, new_state
 from kit.pretrained.devices import device_named
 
 __all__ = [
+    "DistributedContext",
     "Options",
-    "Processes",
     "Run",
     "State",
     "check_buildable",

@@ -20,7 +20,7 @@ PATIENCE = timedelta(hours=12)
 
 
 @dataclass(frozen=True)
-class Processes:
+class DistributedContext:
     """The processes of a training and the device of this one."""
 
     device: torch.device
@@ -106,14 +106,14 @@ def started_by_torchrun() -> bool:
     return True
 
 
-def processes_on(device: str) -> Processes:
+def processes_on(device: str) -> DistributedContext:
     """Join the other processes, if there are any, and take a device: `auto`, `cpu`, `cuda`, ...
 
     Raises:
         TrainingError: there is no such device.
     """
     if not started_by_torchrun():
-        return Processes(device_named(device))
+        return DistributedContext(device_named(device))
     here = torch.device("cpu")
     if device != "cpu" and torch.cuda.is_available():
         here = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
@@ -121,4 +121,4 @@ def processes_on(device: str) -> Processes:
     if not dist.is_initialized():
         # the others wait while the main process fills, measures and predicts
         dist.init_process_group("nccl" if here.type == "cuda" else "gloo", timeout=PATIENCE)
-    return Processes(here, dist.get_rank(), dist.get_world_size())
+    return DistributedContext(here, dist.get_rank(), dist.get_world_size())

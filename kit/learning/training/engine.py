@@ -26,7 +26,7 @@ from kit.learning.datasets import PartlyKnown, TrainingPhotos
 from kit.learning.experiments import Experiment, run_stamp, settings_of
 from kit.learning.inference import Inputs, fill_rmse, fold_rmse, prepare_inputs
 from kit.learning.training.checkpoints import drop_checkpoints, load_checkpoint, save_checkpoint
-from kit.learning.training.distributed import Processes
+from kit.learning.training.distributed import DistributedContext
 from kit.learning.training.guards import check_diversity, check_finite
 from kit.learning.training.methods import METHODS
 from kit.learning.training.run_folder import Run, load_result, release_folder, reserve_folder, save_result, write_log
@@ -83,7 +83,7 @@ def train_fold(
     fold: int,
     fill: Predictions,
     *,
-    processes: Processes,
+    processes: DistributedContext,
     options: Options = Options(),
 ) -> Run:
     """Train one fold to the end, resuming what is there, and leave `model.safetensors`, `log.csv`, `run.json`.
@@ -131,7 +131,7 @@ def _validation_inputs(
 
 
 def _photos(
-    project: Project, experiment: Experiment, fold: int, processes: Processes, conditions: Conditions | None
+    project: Project, experiment: Experiment, fold: int, processes: DistributedContext, conditions: Conditions | None
 ) -> TrainingPhotos:
     index, pack, positions = project.index, project.pack, project.folds.train_positions(fold)
     condition = None
@@ -151,7 +151,7 @@ def _photos(
     )
 
 
-def _state(folder: Path, experiment: Experiment, processes: Processes) -> State:
+def _state(folder: Path, experiment: Experiment, processes: DistributedContext) -> State:
     """Load the state as it was left, or make a new one."""
     saved = load_checkpoint(folder, processes.device)
     state = new_state(experiment, processes.device, pretrained=saved is None)

@@ -26,8 +26,8 @@ from kit.learning.experiments import Experiment, changed_fields, recipe_of, set_
 from kit.learning.experiments.conflicts import check_name, check_same_recipe
 from kit.learning.inference import Inputs, predict, prepare_inputs
 from kit.learning.training import (
+    DistributedContext,
     Options,
-    Processes,
     Run,
     check_buildable,
     load_generator,
@@ -101,7 +101,7 @@ def predict_fold(project: Project, name: str, fold: int, *, device: str = "auto"
     return _predict(project, name, fold, processes_on(device), force=force)
 
 
-def _predict(project: Project, name: str, fold: int, processes: Processes, *, force: bool = False) -> bool:
+def _predict(project: Project, name: str, fold: int, processes: DistributedContext, *, force: bool = False) -> bool:
     device = processes.device
     experiment, generator = load_generator(project.workspace, name, fold, device)
     _discard_backup(project, name, fold)

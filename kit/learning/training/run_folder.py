@@ -18,7 +18,7 @@ from kit.learning.experiments import Experiment, experiment_from
 from kit.learning.experiments.conflicts import check_folder
 from kit.learning.models import build_generator
 from kit.learning.training.checkpoints import drop_checkpoints, list_checkpoints
-from kit.learning.training.distributed import Processes
+from kit.learning.training.distributed import DistributedContext
 from kit.learning.training.state import State
 
 
@@ -72,7 +72,12 @@ def load_result(folder: Path, experiment: Experiment, fold: int) -> Run | None:
 
 
 def save_result(
-    folder: Path, experiment: Experiment, state: State, processes: Processes, photos_per_step: int, fill_rmse: float
+    folder: Path,
+    experiment: Experiment,
+    state: State,
+    processes: DistributedContext,
+    photos_per_step: int,
+    fill_rmse: float,
 ) -> Run:
     """Write the averaged weights, then `run.json` as the sign that they are whole, then drop the checkpoints."""
     best = state.best if experiment.patience else None

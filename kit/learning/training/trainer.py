@@ -13,7 +13,7 @@ from torch import nn
 
 from kit.learning.datasets import Batch, TrainingPhotos, network_input
 from kit.learning.experiments import Experiment
-from kit.learning.training.distributed import Processes
+from kit.learning.training.distributed import DistributedContext
 from kit.learning.training.methods import METHODS
 from kit.learning.training.optim import learning_rate, set_learning_rate, update_average
 from kit.learning.training.state import State, precision_on
@@ -24,7 +24,9 @@ SECOND_STREAM = 1 << 20  # added to the epoch: other draws for a method that wan
 class Trainer:
     """One step after the other. Nothing in a step waits for the device."""
 
-    def __init__(self, experiment: Experiment, state: State, processes: Processes, *, compiled: bool = False) -> None:
+    def __init__(
+        self, experiment: Experiment, state: State, processes: DistributedContext, *, compiled: bool = False
+    ) -> None:
         """
         Args:
             processes: device and fellow processes.
