@@ -127,9 +127,10 @@ class PredictionStore:
             if not isinstance(recipe, dict) or recipe.get("kind") not in list(SourceKind):
                 raise DamagedStore(f"{path} is not the manifest that kit wrote. Delete it, then run the same again.")
             return SourceKind(recipe["kind"])
-        # a stack's run folder holds no experiment, and may be there before its predictions
-        trained = any((self.workspace.runs / name).glob("*/experiment.json"))
-        return SourceKind.EXPERIMENT if trained else None
+        runs = self.workspace.runs / name  # there before its predictions are
+        if any(runs.glob("*/stack.json")):
+            return SourceKind.STACK
+        return SourceKind.EXPERIMENT if runs.is_dir() else None
 
     def claim_name(self, name: str, kind: SourceKind, *, hint: str) -> None:
         """Check that a source (or a blend) of this kind may be stored under this name.
@@ -141,7 +142,7 @@ class PredictionStore:
             UsageError: the name cannot be a file's, or belongs to something of another kind.
         """
         checked_name("The blend" if kind is SourceKind.BLEND else "The source", name)
-        if name == ALL:
+        if name == ALL and kind is not SourceKind.BLEND:
             raise UsageError(f"{name} is the word for all fills. {hint}")
         taken = self.kind_of(name)
         if taken is not None and taken is not kind:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from kit.core.array_reader import ArrayReader
-from kit.core.storage import map_array, save_array
+from kit.core.storage import map_array
 from kit.errors import DamagedStore
 
 
@@ -30,7 +30,7 @@ def test_a_system_without_positional_reads_gives_the_same_even_between_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     array = np.arange(3000, dtype=np.float16).reshape(1000, 3)
-    save_array(tmp_path / "a.npy", array)
+    np.save(tmp_path / "a.npy", array)
     monkeypatch.delattr(os, "preadv")
     reader = ArrayReader(map_array(tmp_path / "a.npy", made_by=""))
     with ThreadPoolExecutor(4) as pool:
@@ -39,7 +39,7 @@ def test_a_system_without_positional_reads_gives_the_same_even_between_threads(
 
 
 def test_a_file_that_ends_too_early_is_named(tmp_path: Path) -> None:
-    save_array(tmp_path / "a.npy", np.zeros((10, 3)))
+    np.save(tmp_path / "a.npy", np.zeros((10, 3)))
     reader = ArrayReader(map_array(tmp_path / "a.npy", made_by=""))
     with pytest.raises(DamagedStore, match=r"a\.npy ends too early"):
         reader.read(9, np.empty((2, 3)))
@@ -47,7 +47,7 @@ def test_a_file_that_ends_too_early_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
 def test_the_last_reference_closes_the_file(tmp_path: Path) -> None:
-    save_array(tmp_path / "a.npy", np.zeros((10, 3)))
+    np.save(tmp_path / "a.npy", np.zeros((10, 3)))
     gc.collect()  # what other tests left open
     before = len(list(Path("/proc/self/fd").iterdir()))
     readers = [ArrayReader(map_array(tmp_path / "a.npy", made_by="")) for _ in range(5)]

@@ -195,10 +195,10 @@ def test_an_installation_without_its_photos_is_said(monkeypatch: pytest.MonkeyPa
 
 def test_the_demo_s_experiment_can_be_trained_as_it_is() -> None:
     from kit.learning.experiments import demo_settings, experiment
-    from kit.learning.training import try_out
+    from kit.learning.training import check_buildable
 
     chosen = experiment("pix2pix", [*demo_settings(), "seed=3"])
-    try_out(chosen, photos=51)
+    check_buildable(chosen, photos=51)
     assert chosen.encoder_weights == "none"  # nothing is fetched
 
 

@@ -188,7 +188,8 @@ def test_all_ways_to_train_can_be_told(settings: list[str], tmp_path: Path) -> N
 
 
 def test_two_processes_are_told_what_one_is(tmp_path: Path, forks: Any, clip: Path) -> None:
-    one = tiny("regress", f"clip={clip}", "epochs=1", "dropout=0", "learning_rate=0.05", "clip=0", "ema=0")
+    settings = ("epochs=1", "dropout=0", "learning_rate=0.05", "gradient_clip=0", "ema=0")
+    one = tiny("regress", f"clip_model={clip}", "architecture=plain", *settings)  # without batch norm: each has its own
     roots = [tmp_path / name for name in ("one", "two")]
     for root in roots:
         project_at(root)

@@ -247,7 +247,10 @@ def test_ctrl_c_ends_in_one_line_and_keeps_what_was_made(fetched: Toy, models: P
         cwd=Path(__file__).parents[1], preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     deadline = time.monotonic() + 120
-    while not list(toy.workspace.root.glob("sd/*/samples/*")) and time.monotonic() < deadline:
+    while (
+        not any(path.stat().st_size for path in toy.workspace.root.glob("sd/*/samples/*.bin"))
+        and time.monotonic() < deadline
+    ):
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
