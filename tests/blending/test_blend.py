@@ -63,6 +63,7 @@ def all_residuals(toy: Toy, source: str) -> np.ndarray:
     return np.concatenate(parts).reshape(-1)
 
 
+@pytest.mark.slow
 def test_weights_equal_slsqp_on_all_pixels(toy: Toy) -> None:
     blend = make_blend(toy.project, rung="simplex")
     z = np.stack([all_residuals(toy, member.name) for member in blend.members])

@@ -92,6 +92,7 @@ def test_best_single_is_chosen_without_the_held_out_fold() -> None:
     np.testing.assert_array_equal(found, [[1, 0], [0, 1], [0, 1], [0, 1]])
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000), st.integers(2, 6), st.booleans())
 @settings(max_examples=40, deadline=None)
 def test_weights_of_any_sign_are_the_constrained_minimum(seed: int, K: int, intercept: bool) -> None:

@@ -44,6 +44,7 @@ def rmse_of(toy: Toy, values: list[np.ndarray], clip: bool = False) -> float:
     return float(np.sqrt(squares / count))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rung", sorted(CANDIDATES))
 def test_every_rung_applied_to_pixels_has_the_error_of_its_gram(toy: Toy, rung: str) -> None:
     blend = make_blend(toy.project, rung=rung)

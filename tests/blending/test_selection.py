@@ -53,6 +53,7 @@ def draw(rng: np.random.Generator, P: int, noise: np.ndarray, rungs: list[Candid
     return select_candidate(designs, gram.sse, gram.counts, np.arange(P), candidates=rungs, seed=seed, draws=300)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("noise", "size"),
     [((0.03, 0.05, 0.08, 0.15), 40), ((0.03, 0.03, 0.03, 0.03), 80), ((0.002, 0.002, 0.002), 60)],
@@ -69,6 +70,7 @@ def test_intervals_cover_what_the_chosen_weights_score_on_all_photos(noise: tupl
     assert 0.92 <= hits / draws <= 0.98
 
 
+@pytest.mark.slow
 def test_gains_cover_the_true_gain() -> None:
     """The interval by which a rung is admitted, for weights that are the same in every draw."""
     rng, deviations = np.random.default_rng(1), np.array([0.03, 0.05, 0.08])
@@ -82,6 +84,7 @@ def test_gains_cover_the_true_gain() -> None:
     assert 0.92 <= hits / 250 <= 0.98
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [(0.03, 0.05, 0.08, 0.15), (0.002, 0.002, 0.002), (0.01, 0.3, 0.3, 0.3)])
 def test_the_chosen_blend_is_hardly_ever_worse_than_the_best_member(noise: tuple[float, ...]) -> None:
     """By more than 0.1 % in at most 1 of 200 draws, the whole ladder climbed."""
@@ -141,6 +144,7 @@ def test_a_stack_enters_like_any_rung() -> None:
         assert len(selection.model().coefficients[0]) == (4 if taken else 3)
 
 
+@pytest.mark.slow
 def test_the_leaderboards_interval_covers_scores_of_new_photos() -> None:
     rng = np.random.default_rng(6)
     hits, draws, test = 0, 250, 100

@@ -60,6 +60,7 @@ def test_kkt_violation_sees_weights_that_are_not_optimal() -> None:
         assert kkt_violation(G, other) > 1e-3
 
 
+@pytest.mark.slow
 @given(grams())
 @settings(max_examples=100, deadline=None)
 def test_no_solver_is_better_than_simplex_nor_simplex_worse_than_the_best(G: np.ndarray) -> None:

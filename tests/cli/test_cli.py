@@ -177,6 +177,7 @@ LINES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", list(STATES))
 def test_whatever_state_the_workspace_is_in_every_command_works_or_fails_in_one_line(
     ready: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str
@@ -234,6 +235,7 @@ def test_a_full_disk_is_one_line(ready: Toy, tmp_path: Path, monkeypatch: pytest
 # --- interrupted --------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGINT") or os.name == "nt", reason="needs POSIX signals")
 @pytest.mark.parametrize(
     ("line", "sign"),

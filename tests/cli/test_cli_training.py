@@ -183,6 +183,7 @@ def test_a_compiler_that_does_not_work_is_a_warning(copied: Project, monkeypatch
     assert done.err.splitlines()[0] == said
 
 
+@pytest.mark.slow
 def test_weights_of_another_encoder_file_are_refused_in_one_line(copied: Project, tmp_path: Path) -> None:
     import timm
     import torch
@@ -204,6 +205,7 @@ def test_weights_of_another_encoder_file_are_refused_in_one_line(copied: Project
     assert ok(f"-w {copied.workspace.root} predict mine --fold 0 --force") == "Predicted: mine, fold 0\n"
 
 
+@pytest.mark.slow
 def test_a_source_goes_on_with_the_settings_it_has_and_says_so(copied: Project) -> None:
     line = f"-w {copied.workspace.root} train partialconv"
     done = kit(f"{line} --fold 1")

@@ -115,6 +115,7 @@ def test_no_file_comes_out_executable(tmp_path: Path) -> None:
     assert (tmp_path / "raw" / "run.sh").stat().st_mode & 0o7111 == 0
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=12))
 def test_whatever_the_name_nothing_is_written_outside(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:

@@ -187,6 +187,7 @@ def test_all_ways_to_train_can_be_told(settings: list[str], tmp_path: Path) -> N
     assert np.isfinite(run.rmse)
 
 
+@pytest.mark.slow
 def test_two_processes_are_told_what_one_is(tmp_path: Path, forks: Any, clip: Path) -> None:
     settings = ("epochs=1", "dropout=0", "learning_rate=0.05", "gradient_clip=0", "ema=0")
     one = tiny("regress", f"clip_model={clip}", "architecture=plain", *settings)  # without batch norm: each has its own
@@ -261,6 +262,7 @@ def test_a_clip_whose_files_have_changed_is_refused_by_the_next_fold(tmp_path: P
 # --- all together
 
 
+@pytest.mark.slow
 def test_from_vectors_to_a_blend(tmp_path: Path, clip: Path) -> None:
     project_at(tmp_path)
     at = f"-w {tmp_path}"

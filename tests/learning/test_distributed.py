@@ -68,6 +68,7 @@ TOGETHER = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TOGETHER)
 def test_two_processes_with_four_photos_each_make_the_steps_of_one_with_eight(
     name: str, tmp_path: Path, forks: Any, monkeypatch: pytest.MonkeyPatch
@@ -92,6 +93,7 @@ def test_two_processes_with_four_photos_each_make_the_steps_of_one_with_eight(
     assert (found["processes"], found["steps"]) == (2, tiny(name, *settings).epochs * STEPS // 2)
 
 
+@pytest.mark.slow
 def test_processes_that_are_killed_together_go_on_together(tmp_path: Path, forks: Any) -> None:
     one = tiny("regress", *EXACT, "learning_rate=0.05")
     whole, cut = project_at(tmp_path / "whole"), project_at(tmp_path / "cut")

@@ -60,6 +60,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory, forks: Any) -> dict[
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KILLED)
 def test_a_training_killed_again_and_again_ends_with_the_bytes_of_one_never_killed(
     name: str, tmp_path: Path, forks: Any, uninterrupted: dict[str, dict[str, bytes]]
@@ -73,6 +74,7 @@ def test_a_training_killed_again_and_again_ends_with_the_bytes_of_one_never_kill
     assert not list_checkpoints(tmp_path / "runs" / name / "fold_0")
 
 
+@pytest.mark.slow
 def test_a_training_killed_from_outside_at_arbitrary_times_ends_with_the_same_bytes(
     tmp_path: Path, forks: Any, uninterrupted: dict[str, dict[str, bytes]]
 ) -> None:
@@ -92,6 +94,7 @@ def test_a_training_killed_from_outside_at_arbitrary_times_ends_with_the_same_by
     assert not list(tmp_path.rglob("*.partial*"))
 
 
+@pytest.mark.slow
 def test_two_processes_on_one_fold_waste_time_but_damage_nothing(
     tmp_path: Path, forks: Any, uninterrupted: dict[str, dict[str, bytes]]
 ) -> None:
