@@ -36,6 +36,16 @@ def _quick_disk() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request: pytest.FixtureRequest) -> Any:
+    """The CPU, and a GPU where there is one."""
+    import torch
+
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("there is no GPU here")
+    return torch.device(request.param)
+
+
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     """20 training and 4 test photos of 256x256 in six classes, fetched once a session."""

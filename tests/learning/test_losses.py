@@ -33,13 +33,16 @@ def some(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("name", PIXEL)
-def test_pixel_loss_is_the_mean_over_photos_of_the_weighted_mean_over_hidden_pixels(name: str) -> None:
+def test_pixel_loss_is_the_mean_over_photos_of_the_weighted_mean_over_hidden_pixels(
+    name: str, device: torch.device
+) -> None:
     loss, error = PIXEL[name]
     predicted, target, hole = some()
     difference = error((predicted - target).numpy().astype(np.float64))
     weights = np.broadcast_to(hole.numpy(), difference.shape)
     each = [np.average(one, weights=weight) for one, weight in zip(difference, weights, strict=True)]
-    assert float(loss(predicted, target, hole)) == pytest.approx(np.mean(each), rel=1e-5)
+    there = [tensor.to(device) for tensor in (predicted, target, hole)]
+    assert float(loss(*there)) == pytest.approx(np.mean(each), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", PIXEL)
