@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kit.cli import app
-from kit.cli.options import ForceOption, SeedOption, project_of, with_workspace_flags, workspace_of
+from kit.cli.options import ForceOption, SeedOption, project_of, split_commas, with_workspace_flags, workspace_of
 from kit.core.workspace import DEFAULT_SLUG
 
 
@@ -94,6 +94,6 @@ def fill(
     from kit.data.fill_sources import fills_named, make_fill_source
 
     project = project_of(context)
-    for name in fills_named(names):
+    for name in fills_named(split_commas(names)):
         made = make_fill_source(project, name, force=force)
         print(f"{'Filled' if made else 'There already'}: {name}")
