@@ -13,6 +13,7 @@ import typer.core
 
 from kit import __version__
 from kit.cli.options import COMMANDS, hoist_global_options, remember_workspace, with_workspace_flags
+from kit.cli.verbs import CONTEXT
 from kit.errors import KitError
 
 # from 0.26 on Typer carries its own copy of click: either one's exceptions are reached through one that Typer names
@@ -38,7 +39,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    context_settings=CONTEXT,
 )
 
 

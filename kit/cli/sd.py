@@ -13,6 +13,7 @@ import typer
 from kit.cli import app
 from kit.cli.options import DeviceOption, JsonOption, SeedOption, project_of
 from kit.cli.verbs import CONTEXT, VerbGroup
+from kit.core.parallel import is_main_process
 
 if TYPE_CHECKING:
     from kit.core.workspace import PredictionSplit
@@ -280,7 +281,7 @@ def _note(text: str) -> None:
 
 def _print_result(found: SamplingResult, request: SamplingRequest, as_json: bool) -> None:
     outcome = found.outcome
-    for note in found.notes if request.leads else []:
+    for note in found.notes if is_main_process() else []:
         _note(f"Note: {note}")
     if as_json:
         from kit.cli.results import print_json

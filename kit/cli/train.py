@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +13,7 @@ from typer.core import TyperCommand
 
 from kit.cli import app
 from kit.cli.options import DeviceOption, FoldOption, ForceOption, project_of, split_commas, workspace_of
+from kit.core.parallel import is_main_process
 
 if TYPE_CHECKING:
     from kit.data.project import Project
@@ -148,11 +148,6 @@ def _say_its_own(one: Experiment) -> None:
     usual = settings_of(EXPERIMENTS[one.name]())
     if own := [setting for setting in settings_of(one) if setting not in usual]:
         print(f"{one.name} goes on with the settings it has: {' '.join(own)}", file=sys.stderr)
-
-
-def is_main_process() -> bool:
-    """Whether this process is the one that prints."""
-    return os.environ.get("RANK", "0") == "0"  # torchrun starts several, of which one speaks
 
 
 def _train(

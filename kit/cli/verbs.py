@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Container, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 from typer.core import TyperGroup
 
+from kit.core.parallel import is_main_process
 from kit.errors import UsageError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -44,7 +44,7 @@ class VerbGroup(TyperGroup):
         flag = next((flag for flag in self.flags if flag in given), None)
         verb = self.usual if flag is None else self.flags[flag]
         self._check_alone(path, verb, given)
-        if os.environ.get("RANK", "0") == "0":
+        if is_main_process():
             name = path.split()[-1]
             was = f"kit {name}" + (f" {flag}" if flag else "")
             print(f"Note: `{was}` is now `kit {name} {verb}`.", file=sys.stderr, flush=True)

@@ -1,11 +1,11 @@
-"""Threads: how many are worth starting, and one ordered loop over them. Knows nothing of the work."""
+"""Threads: how many are worth starting, and one ordered loop over them; fellow processes. Knows nothing of the work."""
 
 from __future__ import annotations
 
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -18,13 +18,18 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def is_main_process() -> bool:
+    """Return whether this process speaks for all: torchrun starts several, and says so in the environment."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def map_in_order(
     function: Callable[[T], R],
     items: Iterable[T],
     *,
     workers: int | None = None,
     stopped: threading.Event | None = None,
-) -> Iterator[R]:
+) -> Generator[R]:
     """Yield `function(item)` of each item in order, computed by threads a little ahead of the reader.
 
     Memory stays bounded: at most three results for each worker wait. Leaving the loop early, also by Ctrl-C or an

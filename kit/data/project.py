@@ -27,12 +27,12 @@ class Project:
 
     @cached_property
     def index(self) -> Index:
-        """Open it. Raises `MissingStep` before `kit fetch`."""
+        """Return the index. Raises `MissingStep` before `kit fetch`."""
         return read_index(self.workspace)
 
     @cached_property
     def pack(self) -> Pack:
-        """Open it. Raises `MissingStep` before `kit fetch`."""
+        """Map the pack. Raises `MissingStep` before `kit fetch`."""
         return read_pack(self.workspace, self.index)
 
     @cached_property

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 
 from kit.competitions import score_scale
 from kit.core.array_reader import ArrayReader
-from kit.core.parallel import cores
+from kit.core.parallel import map_in_order
 from kit.core.progress import track
 from kit.data.index import Sample
 from kit.data.pack import Pack
@@ -66,13 +66,10 @@ def crossfit(
         measure(blended, truth, rings, _stretch(estimated[photo]), _stretch(true[photo]), clipped, known)
         return clipped, known, np.bincount(rings, minlength=len(RINGS))
 
-    pool = ThreadPoolExecutor(workers or cores())
-    try:
-        done = track(pool.map(work, range(len(photos))), "Blend", len(photos), "photos")
+    # the threads have ended before the file that they read is closed
+    with closing(target), closing(map_in_order(work, range(len(photos)), workers=workers)) as measured:
+        done = track(measured, "Blend", len(photos), "photos")
         return Crossfit(*(np.stack(part) for part in zip(*done, strict=True)))
-    finally:
-        pool.shutdown(cancel_futures=True)
-        target.close()
 
 
 def _stretch(extremes: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,7 +24,7 @@ import numpy as np
 
 from kit.competitions import score_scale
 from kit.core.array_reader import ArrayReader
-from kit.core.parallel import cores
+from kit.core.parallel import map_in_order
 from kit.core.progress import track
 from kit.data.index import Sample
 from kit.data.pack import Pack
@@ -131,16 +131,14 @@ def residual_gram(
     if known is not None:
         products[:, :, :first, :first] = known.by_region
     one_photo = _PhotoResiduals(samples, pack, predictions)
-    pool = ThreadPoolExecutor(workers or cores())  # reads and the kernel release the GIL
-    try:
-        done = pool.map(
-            lambda row: one_photo.add(int(photos[row]), first, products[row], sums[row], counts[row]), range(P)
-        )
+
+    def add(row: int) -> None:
+        one_photo.add(int(photos[row]), first, products[row], sums[row], counts[row])
+
+    # reads and the kernel release the GIL; the threads have ended before the file that they read is closed
+    with closing(one_photo.target), closing(map_in_order(add, range(P), workers=workers)) as done:
         for _ in track(done, "Residuals", P, "photos"):
             pass
-    finally:
-        pool.shutdown(cancel_futures=True)
-        one_photo.target.close()
     identity = tuple(one.source for one in predictions), tuple(one.digest for one in predictions)
     return ResidualGram(*identity, photos, products, sums, counts)
 

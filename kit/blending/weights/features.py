@@ -7,14 +7,13 @@ Sill et al. 2009, arXiv:0911.0460). Every term is known for a test photo before 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from kit.competitions import score_scale
-from kit.core.parallel import cores
+from kit.core.parallel import map_in_order
 from kit.core.progress import track
 from kit.data.index import Sample
 from kit.imaging.holes import RINGS
@@ -50,9 +49,8 @@ def photo_features(samples: Sequence[Sample], images: np.ndarray, estimated: np.
         images: `(N, H, W, 3)` uint8, as given; estimated: `(N, 2, 3)`, extremes of the known pixels.
     """
     photos = range(len(samples))
-    with ThreadPoolExecutor(cores()) as pool:
-        one = pool.map(lambda photo: features_of(samples[photo], images[photo], estimated[photo]), photos)
-        found = list(track(one, "Contrast", len(photos), "photos"))
+    each = map_in_order(lambda photo: features_of(samples[photo], images[photo], estimated[photo]), photos)
+    found = list(track(each, "Contrast", len(photos), "photos"))
     return PhotoFeatures(
         tuple(one.klass[0] for one in found),
         np.array([one.scored[0] for one in found], np.int64),

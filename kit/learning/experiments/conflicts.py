@@ -32,27 +32,26 @@ def check_conflicts(project: Project, experiment: Experiment, fold: int, replaci
         UsageError: the name is that of a fill, an import or a blend.
         Mismatch: this fold or another one was trained in another way.
     """
-    check_name(project, experiment)
-    check_same_recipe(project, experiment, [other for other in range(project.folds.k) if other != fold], replacing)
+    check_source(project, experiment, fold, replacing)
     if fold not in replacing:
         folder = project.workspace.run(experiment.name, fold)
         check_folder(folder, run_stamp(project.index, project.folds, experiment), experiment, fold)
 
 
-def check_name(project: Project, experiment: Experiment) -> None:
-    """Raise `UsageError` when the name is that of a source that is not trained, or of a blend."""
+def check_source(project: Project, experiment: Experiment, fold: int, replacing: Collection[int] = ()) -> None:
+    """Check the experiment's name, and that the source's other folds were made alike: they will be read as one.
+
+    Raises:
+        UsageError, Mismatch: see `check_conflicts`.
+    """
     from kit.data.prediction_store import SourceKind
 
     hint = "Store this one under another name: --as NAME"
     project.predictions.claim_name(experiment.name, SourceKind.EXPERIMENT, hint=hint)
-
-
-def check_same_recipe(
-    project: Project, experiment: Experiment, others: Collection[int], replacing: Collection[int] = ()
-) -> None:
-    """Raise `Mismatch` when another fold of this source was made in another way: they will be read as one."""
-    for other in others:
-        manifest = None if other in replacing else project.predictions.manifest(experiment.name, "oof", other)
+    for other in range(project.folds.k):
+        if other == fold or other in replacing:
+            continue
+        manifest = project.predictions.manifest(experiment.name, "oof", other)
         if manifest is None or manifest["folds"] != project.folds.digest:
             continue
         alike = digest_of(manifest["recipe"]) == digest_of(recipe_of(experiment))

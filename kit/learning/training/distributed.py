@@ -45,7 +45,8 @@ class DistributedContext:
         """
         if self.count == 1 or self.device.type != "cuda":
             return module
-        converted: nn.Module = convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]  # torch's own would lose what timm's norms do after them
+        # timm's, because torch's own would lose what timm's norms do after them
+        converted: nn.Module = convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
         return converted
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:

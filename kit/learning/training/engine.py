@@ -258,10 +258,8 @@ class _Fold:
             return
         if state.best is None or rmse < state.best["rmse"]:
             weights = {name: value.detach().clone() for name, value in state.average.state_dict().items()}
-            state.best, state.validations_without_improvement = (
-                {"rmse": rmse, "epoch": state.epoch, "weights": weights},
-                0,
-            )
+            state.best = {"rmse": rmse, "epoch": state.epoch, "weights": weights}
+            state.validations_without_improvement = 0
         else:
             state.validations_without_improvement += 1
 

@@ -23,7 +23,7 @@ from kit.errors import KitError, Mismatch, UnknownName, UsageError
 from kit.imaging.fills import FILLS
 from kit.learning.conditions import conditions_of
 from kit.learning.experiments import Experiment, changed_fields, recipe_of, set_aside
-from kit.learning.experiments.conflicts import check_name, check_same_recipe
+from kit.learning.experiments.conflicts import check_source
 from kit.learning.inference import Inputs, predict, prepare_inputs
 from kit.learning.training import (
     DistributedContext,
@@ -61,8 +61,7 @@ def fit_fold(
         TrainingError: see `kit.learning.training.train_fold`.
     """
     processes = processes_on(device)
-    check_name(project, experiment)
-    check_same_recipe(project, experiment, [other for other in range(project.folds.k) if other != fold], replacing)
+    check_source(project, experiment, fold, replacing)
     folder = project.workspace.run(experiment.name, fold)
     if force or not ((folder / "run.json").is_file() or list_checkpoints(folder)):
         check_buildable(experiment, len(project.folds.train_positions(fold)))
@@ -178,7 +177,7 @@ def _back_up(folder: Path) -> None:
 
 
 def _restore_backup(folder: Path) -> None:
-    """A new training that has come to nothing leaves the old one in its device."""
+    """Put the old training back where the new one has come to nothing."""
     if set_aside(folder).is_dir() and not list_checkpoints(folder) and not (folder / "run.json").is_file():
         shutil.rmtree(folder, ignore_errors=True)
         set_aside(folder).rename(folder)

@@ -14,7 +14,7 @@ from torch import nn
 from kit.core.storage import digest_file, read_json, write_json, write_text, writing
 from kit.core.workspace import Workspace
 from kit.errors import DamagedStore, KitError, MissingStep, UsageError
-from kit.learning.experiments import Experiment, experiment_from
+from kit.learning.experiments import Experiment, experiment_from, retrain_command
 from kit.learning.experiments.conflicts import check_folder
 from kit.learning.models import build_generator
 from kit.learning.training.checkpoints import drop_checkpoints, list_checkpoints
@@ -35,11 +35,6 @@ class Run:
     skipped: bool = False
     main: bool = True
     """Whether this process is the one that wrote it."""
-
-
-def retrain_command(experiment: Experiment, fold: int) -> str:
-    """Return the command that trains anew."""
-    return f"kit train {experiment.name} --fold {fold} --force"
 
 
 def reserve_folder(folder: Path, stamp: dict[str, Any], experiment: Experiment, fold: int) -> None:

@@ -6,12 +6,12 @@ Knows how the parts go together. torch is loaded only where a device has to be n
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
+from kit.core.parallel import is_main_process
 from kit.core.workspace import PredictionSplit, Workspace, checked_name
 from kit.data.prediction_store import photo_split
 from kit.data.project import Project
@@ -85,11 +85,6 @@ class SamplingRequest:
         words += [] if self.matched else ["--no-colour-match"]
         words += [] if self.name == "sd" else ["--as", self.name]
         return shlex.join(words)
-
-    @property
-    def leads(self) -> bool:
-        """Whether this process speaks for all those that share the work."""
-        return os.environ.get("RANK", "0") == "0"
 
 
 @dataclass(frozen=True)
@@ -281,7 +276,7 @@ def run(session: SamplingSession) -> SamplingResult:
         KitError: see `make_samples`.
     """
     request, found = session.request, SamplingResult()
-    if request.leads and session.model is not None:
+    if is_main_process() and session.model is not None:
         asked = Asked(request.templates, request.samples or 1, request.limit, request.matched, request.clip)
         note_asked(session.project.workspace, session.recipe, asked)
     jobs = list(session.photos.jobs(session.layers, request.shard))
@@ -311,7 +306,7 @@ def _make(session: SamplingSession) -> Outcome:
     from kit.pretrained.devices import device_of
     from kit.pretrained.diffusion.sampler import SamplerOptions, make_samples
 
-    options = SamplerOptions(request.batch, request.low_memory, request.shard, quiet=not request.leads)
+    options = SamplerOptions(request.batch, request.low_memory, request.shard, quiet=not is_main_process())
     wanted = (session.photos, session.layers, session.recipe, session.model)
     return make_samples(session.project, *wanted, device_of(request.device), options)
 
