@@ -56,7 +56,11 @@ def main(
         Path, typer.Option("--workspace", "-w", envvar="KIT_WORKSPACE", help="Folder that holds the work.")
     ] = Path(),
     competition: Annotated[
-        str | None, typer.Option("--competition", help="Slug; by default the one that was fetched here.")
+        str | None,
+        typer.Option(
+            "--competition",
+            help="Name in its address, kaggle.com/c/NAME. Default: the one fetched here.",
+        ),
     ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kit.data.project import Project
 
 
-@app.command()
+@app.command(short_help="List every source with its CV RMSE.")
 def sources(context: typer.Context, as_json: JsonOption = False) -> None:
     """List every source with its CV RMSE (95 % interval by photo), its cost and its digest.
 
@@ -36,7 +36,7 @@ def sources(context: typer.Context, as_json: JsonOption = False) -> None:
         print(sources_table(scores))
 
 
-@app.command()
+@app.command(short_help="Find the weights that minimise RMSE.")
 def blend(
     context: typer.Context,
     sources: Annotated[list[str] | None, typer.Argument(help="Members. Default: every complete source.")] = None,

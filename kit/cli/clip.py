@@ -26,7 +26,7 @@ class _ClipVerbs(VerbGroup):
 
 
 verbs = typer.Typer(cls=_ClipVerbs, rich_markup_mode=None, context_settings=CONTEXT)
-app.add_typer(verbs, name="clip")
+app.add_typer(verbs, name="clip", short_help="CLIP vectors of the photos, and what they tell.")
 
 ModelOption = Annotated[
     str, typer.Option("--model", help="thumbnail, a folder, OWNER/NAME of the hub, or timm:MODEL:WEIGHTS_FILE.")
@@ -52,7 +52,7 @@ def clip() -> None:
     """
 
 
-@verbs.command()
+@verbs.command(short_help="Compute each photo's vector.")
 def embed(
     context: typer.Context,
     model: ModelOption = "thumbnail",
@@ -78,7 +78,7 @@ def embed(
     )
 
 
-@verbs.command()
+@verbs.command(short_help="Predict each photo's class.")
 def classes(
     context: typer.Context,
     model: ModelOption = "thumbnail",
@@ -121,7 +121,7 @@ def classes(
         print(_classes_table(predicted))
 
 
-@verbs.command()
+@verbs.command(short_help="Compare prompts with the photos.")
 def prompts(
     context: typer.Context,
     templates: Annotated[list[str], typer.Argument(metavar="PROMPT", help="Templates with or without {class}.")],
@@ -150,7 +150,7 @@ def prompts(
         print(_prompts_table(ranked))
 
 
-@verbs.command()
+@verbs.command(short_help="Correct a fill by similar photos: a source.")
 def neighbours(
     context: typer.Context,
     model: ModelOption = "thumbnail",

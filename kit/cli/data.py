@@ -12,7 +12,7 @@ from kit.cli.options import ForceOption, SeedOption, project_of, split_commas, w
 from kit.core.workspace import DEFAULT_SLUG
 
 
-@app.command()
+@app.command(short_help="Download the data, check it, make the index.")
 def fetch(
     context: typer.Context,
     slug: Annotated[str | None, typer.Argument(help=f"Competition: slug or address. Default: {DEFAULT_SLUG}.")] = None,
@@ -50,7 +50,7 @@ def fetch(
         print(with_workspace_flags("Next: kit folds"))
 
 
-@app.command()
+@app.command(short_help="Split the training photos into folds.")
 def folds(
     context: typer.Context,
     k: Annotated[int, typer.Option("--k", help="Number of folds.")] = 5,
@@ -72,7 +72,7 @@ def folds(
     print(describe_folds(found, project.index))
 
 
-@app.command()
+@app.command(short_help="Fill the holes by classical methods.")
 def fill(
     context: typer.Context,
     names: Annotated[list[str], typer.Argument(help="Fills by name, or all.")],

@@ -32,7 +32,7 @@ class Channels(StrEnum):
     bgr = "bgr"
 
 
-@app.command("import")
+@app.command("import", short_help="Take in predictions made elsewhere.")
 def import_(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="What to call the source.")],
@@ -133,7 +133,7 @@ def _judge(project: Project, name: str, *, looked: bool) -> None:
     print(with_workspace_flags(f"Next: kit import {name} --{absent[0]} FILE" if absent else "Next: kit blend"))
 
 
-@app.command("export")
+@app.command("export", short_help="Write a source's predictions to one .npz.")
 def export(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="A source.")],

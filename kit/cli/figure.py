@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kit.data.project import Project
 
 
-@app.command()
+@app.command(short_help="Draw holes, sources, blend and truth side by side.")
 def figure(
     context: typer.Context,
     columns: Annotated[
@@ -69,7 +69,7 @@ def _default_columns(project: Project) -> list[str]:
     return [*(row.name for row in reversed(heaviest)), blend.name]
 
 
-@app.command()
+@app.command(short_help="Run the whole chain on a small made-up competition.")
 def demo(
     context: typer.Context,
     folder: Annotated[Path, typer.Option("--folder", help="Where to build it.")] = Path("demo"),

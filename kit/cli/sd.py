@@ -32,7 +32,7 @@ class _SdVerbs(VerbGroup):
 
 
 verbs = typer.Typer(cls=_SdVerbs, rich_markup_mode=None, context_settings=CONTEXT)
-app.add_typer(verbs, name="sd")
+app.add_typer(verbs, name="sd", short_help="Fill every photo with Stable Diffusion; cached.")
 
 PromptOption = Annotated[
     list[str], typer.Option("--prompt", help="Template over {animal}, or class|seamless. Default: both.")
@@ -72,7 +72,7 @@ def sd() -> None:
     """
 
 
-@verbs.command()
+@verbs.command(short_help="Draw the samples that are missing.")
 def run(
     context: typer.Context,
     model: Annotated[
@@ -133,7 +133,7 @@ def run(
     _print_result(run_session(session), request, as_json)
 
 
-@verbs.command()
+@verbs.command(short_help="List what has been sampled, and what is missing.")
 def status(
     context: typer.Context,
     model: AnyModel = None,
@@ -188,7 +188,7 @@ def status(
     _print_status(project, stored, session, sampling_status(session), as_json)
 
 
-@verbs.command()
+@verbs.command(short_help="Estimate what more samples would bring.")
 def curve(
     context: typer.Context,
     model: AnyModel = None,

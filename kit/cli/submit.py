@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kit.submission.write import Check
 
 
-@app.command()
+@app.command(short_help="Write, check and upload a submission.")
 def upload(
     context: typer.Context,
     what: Annotated[str | None, typer.Argument(help="Blend, source or CSV. Default: the newest blend.")] = None,
@@ -83,7 +83,7 @@ def _agreed(question: str) -> bool:
     return typer.confirm(question)
 
 
-@app.command()
+@app.command(short_help="List what was submitted from here, with scores.")
 def submissions(context: typer.Context, as_json: JsonOption = False) -> None:
     """List what was submitted from here; asks Kaggle for scores that were still pending.
 
@@ -101,7 +101,7 @@ def submissions(context: typer.Context, as_json: JsonOption = False) -> None:
         print(ledger_table(rows))
 
 
-@app.command()
+@app.command(short_help="Check a submission against the sample.")
 def check(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="A submission: .csv, .csv.gz, or .zip with one CSV.")],
@@ -119,7 +119,7 @@ def check(
     print(f"{file}: {_described(found)}")
 
 
-@app.command()
+@app.command(short_help="Score a submission against the true photos.")
 def grade(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="A submission.")],

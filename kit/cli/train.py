@@ -45,7 +45,7 @@ def _no_such_option(option: str, words: list[str]) -> Exception:
     return UsageError(f"There is no option {option}. {meant} (kit train --list shows all). See: kit train --help")
 
 
-@app.command(cls=_TrainCommand)
+@app.command(cls=_TrainCommand, short_help="Train networks fold by fold, and predict.")
 def train(
     context: typer.Context,
     experiments: Annotated[list[str] | None, typer.Argument(help="Experiments. Default: pix2pix.")] = None,
@@ -188,7 +188,7 @@ def _say(state: str, one: Experiment, fold: int, run: dict[str, Any], folder: Pa
         )
 
 
-@app.command()
+@app.command(short_help="Predict again from stored weights.")
 def predict(
     context: typer.Context,
     source: Annotated[str, typer.Argument(help="A trained source.")],

@@ -40,6 +40,20 @@ def checked_name(kind: str, name: str) -> str:
     return name
 
 
+def checked_source_name(called: str, name: str) -> str:
+    """Return `name` if a source may have it: a file's name, and not the word for all of them.
+
+    Args:
+        called: what the message calls it, such as `--as`.
+
+    Raises:
+        UsageError: it may not.
+    """
+    if checked_name(called, name) == "all":
+        raise UsageError(f"{called} {name}: {name} is the word for every source. Take another name.")
+    return name
+
+
 @dataclass(frozen=True)
 class Workspace:
     """Paths below one root folder for one competition."""

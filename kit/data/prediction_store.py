@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from kit.core.storage import digest_of, read_json, sweep, write_json, writing
-from kit.core.workspace import PredictionSplit, Split, Workspace, checked_name
+from kit.core.workspace import PredictionSplit, Split, Workspace, checked_name, checked_source_name
 from kit.data.folds import Folds
 from kit.data.index import Index, Sample
 from kit.data.predictions import Part, Predictions
@@ -141,9 +141,10 @@ class PredictionStore:
         Raises:
             UsageError: the name cannot be a file's, or belongs to something of another kind.
         """
-        checked_name("The blend" if kind is SourceKind.BLEND else "The source", name)
-        if name == ALL and kind is not SourceKind.BLEND:
-            raise UsageError(f"{name} is the word for all fills. {hint}")
+        if kind is SourceKind.BLEND:
+            checked_name("The blend", name)
+        else:
+            checked_source_name("The source", name)
         taken = self.kind_of(name)
         if taken is not None and taken is not kind:
             raise UsageError(f"{name} is the name of {_CALLED[taken]}. {hint}")

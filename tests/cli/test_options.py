@@ -46,6 +46,12 @@ def test_help_lists_every_command_in_the_order_of_use() -> None:
     assert listed == list(COMMANDS)
 
 
+@pytest.mark.parametrize("command", ["", "sd", "clip"])
+def test_no_summary_in_a_list_of_commands_is_cut_off(command: str) -> None:
+    summaries = ok(f"{command} --help").partition("Commands:")[2]
+    assert summaries.strip() and "..." not in summaries
+
+
 def test_a_mistyped_command_names_the_right_one() -> None:
     done = kit("blnd")
     assert done.is_one_error_line and "'blend'" in done.err

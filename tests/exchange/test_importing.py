@@ -166,7 +166,7 @@ def test_another_file_replaces_the_first_only_when_told_to(toy: Toy, tmp_path: P
         ("good", "is the name of a fill"),
         ("unet", "is the name of a trained experiment"),
         ("harmonic", "is the name of a fill"),
-        ("all", "is the word for all fills"),
+        ("all", "is the word for every source"),
         ("regress", "is an experiment"),
         ("begun", "is the name of a trained experiment"),
         ("blended", "is the name of a blend"),

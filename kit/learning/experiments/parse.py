@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.core.storage import read_json
-from kit.core.workspace import Workspace, checked_name
+from kit.core.workspace import Workspace, checked_name, checked_source_name
 from kit.errors import DamagedStore, KitError, StoreError, UnknownName, UsageError, closest_name
 from kit.learning.experiments.aliases import USUAL_NAMES
 from kit.learning.experiments.catalog import EXPERIMENTS
@@ -36,7 +36,7 @@ def experiment(name: str, settings: Sequence[str] = (), *, rename: str | None = 
     if name not in EXPERIMENTS:
         raise UnknownName("experiment", name, EXPERIMENTS)
     found = _drop_unused(EXPERIMENTS[name](), settings)
-    return found if rename is None else dataclasses.replace(found, name=_free_name(rename))
+    return found if rename is None else dataclasses.replace(found, name=checked_source_name("--as", rename))
 
 
 def chosen_experiment(
@@ -83,12 +83,6 @@ def stored_experiment(workspace: Workspace, name: str) -> Experiment | None:
     if damaged is not None:
         raise damaged
     return None
-
-
-def _free_name(name: str) -> str:
-    if checked_name("--as", name) == "all":
-        raise UsageError("--as all: all is the word for every source. Take another name.")
-    return name
 
 
 def experiment_from(stamp: dict[str, Any]) -> Experiment:

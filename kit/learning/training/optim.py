@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from kit.learning.experiments import Experiment
 
@@ -60,6 +61,8 @@ def update_average(average: nn.Module, model: nn.Module, decay: float, step: int
     decay = min(decay, (1 + step) / (10 + step))
     mean, now = average.state_dict(), model.state_dict()
     floats = [name for name, value in now.items() if value.is_floating_point()]
-    torch._foreach_lerp_([mean[name] for name in floats], [now[name] for name in floats], 1 - decay)
+    # the library's arithmetic without its AveragedModel, which reads a counter, and so waits for the GPU, in each step
+    move: Callable[..., None] = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    move([mean[name] for name in floats], [now[name] for name in floats], step)
     for name in now.keys() - set(floats):
         mean[name].copy_(now[name])

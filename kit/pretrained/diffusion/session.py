@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 from kit.core.parallel import is_main_process
-from kit.core.workspace import PredictionSplit, Workspace, checked_name
+from kit.core.workspace import PredictionSplit, Workspace, checked_source_name
 from kit.data.prediction_store import photo_split
 from kit.data.project import Project
-from kit.errors import KitError, MissingStep, PredictionsError, UsageError
+from kit.errors import KitError, MissingStep, PredictionsError
 from kit.pretrained.diffusion.measure import CurveReport, measure_samples
 from kit.pretrained.diffusion.model import DEFAULT_MODEL, DiffusionModel, find_model
 from kit.pretrained.diffusion.plan import PhotoSelection, SampleSpec, Shard, known_templates, sample_specs, stored_specs
@@ -68,8 +68,7 @@ class SamplingRequest:
     """CLIP model that predicts missing class labels; see `kit.pretrained.clip`."""
 
     def __post_init__(self) -> None:
-        if checked_name("--as", self.name) == "all":
-            raise UsageError("--as all: all is the word for every source. Take another name.")
+        checked_source_name("--as", self.name)
 
     @property
     def command(self) -> str:
