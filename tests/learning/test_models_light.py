@@ -14,7 +14,7 @@ from kit.learning.datasets import network_input
 from kit.learning.experiments import experiment
 from kit.learning.models import build_generator
 from kit.learning.models.layers.fold_batch_norm import FrozenNorm, fold_batch_norms
-from kit.learning.models.light import LightUNet
+from kit.learning.models.light import LightUNet, box_blur
 from kit.learning.training.optim import make_optimizer
 
 TINY = "test_efficientnet"
@@ -42,6 +42,13 @@ def pictures(count: int = 2, size: int = 64) -> torch.Tensor:
     hole = torch.zeros(count, 1, size, size)
     hole[:, :, 20:40, 10:30] = 1
     return network_input(torch.rand(count, 3, size, size, generator=numbers), hole)
+
+
+@pytest.mark.parametrize("side", [1, 3, 9])
+def test_running_sums_blur_like_average_pooling(side: int) -> None:
+    maps = torch.rand(2, 6, 33, 20).contiguous(memory_format=torch.channels_last)[:, 3:5]
+    expected = torch.nn.functional.avg_pool2d(maps, side, 1, side // 2)
+    assert torch.allclose(box_blur(maps, side), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", [TINY, "test_resnet", "test_convnext", "resnet10t"])
