@@ -41,12 +41,12 @@ def differences(found: dict[str, Any], stamp: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(names)) or ["version of kit"]
 
 
-def different_settings(found: Any, experiment: Experiment) -> list[str]:
+def different_settings(found: object, experiment: Experiment) -> list[str]:
     """Name the settings of a stored experiment that are not those of this one."""
     return _different(found, experiment.fields)
 
 
-def _different(found: Any, wanted: dict[str, Any]) -> list[str]:
+def _different(found: object, wanted: dict[str, Any]) -> list[str]:
     found = found if isinstance(found, dict) else {}
     own_names = stored_names()
     names = [name for name in {**wanted, **found} if digest_of(found.get(name)) != digest_of(wanted.get(name))]
