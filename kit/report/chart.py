@@ -153,6 +153,7 @@ class Row:
 
     @property
     def height(self) -> float:
+        """Return what the label takes from top to bottom, without the heading above it."""
         return len(self.lines) * LINE + 6
 
     @property
@@ -177,10 +178,12 @@ class Panel:
 
     @property
     def plot_width(self) -> float:
+        """Return the width of the axis; 0 without marks."""
         return (PLOT / 2 if self.bars else PLOT) if self.marks else 0.0
 
     @property
     def text_width(self) -> float:
+        """Return the width of the widest text."""
         return max(width_of(text) for text in self.texts)
 
     @property
