@@ -119,7 +119,9 @@ def ensure_folds(project: Project, *, k: int = 5, seed: int = 0, force: bool = F
 
     Raises:
         Mismatch: other folds are there. Models and predictions hang on them, so only `force` replaces them.
+        MissingStep, DamagedStore: of the index and the pack, also where the folds are there.
     """
+    _ = project.pack  # a damaged pack is told of here, not at the first training
     if k < 2:
         raise UsageError(f"--k {k}: at least 2 folds are needed.")
     path = project.workspace.folds
