@@ -82,8 +82,12 @@ def _refuse_retired(path: Path, found: dict[str, Any]) -> None:
         )
 
 
-def _build(kind: Any, value: Any) -> Any:
-    """The JSON of nested frozen dataclasses as what it was; strict about names and types."""
+def _build(kind: Any, value: object) -> Any:
+    """Build what the JSON of nested frozen dataclasses was; strict about names and types.
+
+    Args:
+        kind: a type as an annotation writes it, unions and tuples included; Python has no type for those.
+    """
     if is_dataclass(kind):
         hints = get_type_hints(kind)
         names = [field.name for field in fields(kind)]

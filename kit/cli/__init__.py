@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 import typer.core
@@ -27,7 +27,7 @@ MODULES = ("blend", "clip", "data", "exchange", "figure", "sd", "submit", "train
 class _InOrder(typer.core.TyperGroup):
     """Lists the commands in the order in which they are used."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
+    def list_commands(self, ctx: object) -> list[str]:
         """Return the commands of `COMMANDS` in its order, then any other."""
         return sorted(self.commands, key=lambda name: COMMANDS.index(name) if name in COMMANDS else len(COMMANDS))
 

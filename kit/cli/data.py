@@ -64,10 +64,11 @@ def folds(
       kit folds
       kit folds --k 10 --seed 1
     """
-    from kit.data.folds import describe_folds, ensure_folds
+    from kit.data.folds import describe_folds
+    from kit.data.splitting import ensure_folds
 
     project = project_of(context)
-    made, found = ensure_folds(project.workspace, project.index, project.pack.train_target, k=k, seed=seed, force=force)
+    made, found = ensure_folds(project, k=k, seed=seed, force=force)
     print(f"{'Made' if made else 'There already'}: {project.workspace.folds}")
     print(describe_folds(found, project.index))
 

@@ -25,8 +25,8 @@ def run_demo(folder: Path, *, seed: int = 0, force: bool = False) -> str:
     from kit.blending import make_blend, score_sources
     from kit.data.fetch import fetch
     from kit.data.fill_sources import fills_named, make_fill_source
-    from kit.data.folds import ensure_folds
     from kit.data.sample_competition import make_demo_archive
+    from kit.data.splitting import ensure_folds
 
     started = time.monotonic()
     _check_own(folder)
@@ -37,7 +37,7 @@ def run_demo(folder: Path, *, seed: int = 0, force: bool = False) -> str:
     fetch(workspace, source=built.archive, force=force or _is_other(workspace, seed))
     project = Project(workspace)
     _say("Folds", f"kit folds --k {FOLDS}")
-    ensure_folds(workspace, project.index, project.pack.train_target, k=FOLDS, seed=seed, force=force)
+    ensure_folds(project, k=FOLDS, seed=seed, force=force)
     _say("Classical fills", "kit fill all")
     for name in fills_named(["all"]):
         make_fill_source(project, name, force=force)

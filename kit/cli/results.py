@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kit.cli.options import with_workspace_flags
 from kit.cli.tables import table
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kit.submission.ledger import LedgerRow
 
 
-def print_json(value: Any) -> None:
+def print_json(value: object) -> None:
     """Print dataclasses, or lists of them, as JSON."""
     from kit.core.storage import to_json
 

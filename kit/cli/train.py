@@ -24,6 +24,7 @@ class _TrainCommand(TyperCommand):
     """Says how a setting is given to who types it as an option: `--lr 1e-3`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse; say of an unknown option how the setting of that name is given."""
         words = list(args)  # parsing consumes them
         try:
             return super().parse_args(ctx, args)

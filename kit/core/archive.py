@@ -21,7 +21,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol, TypeVar
+from typing import IO, Protocol, TypeVar
 
 from kit.core.parallel import map_in_order
 from kit.core.storage import disk_errors, writing_folder
@@ -162,14 +162,14 @@ def _open_copy(member: _Member) -> _Readable:
 class _Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
     def __enter__(self) -> _Readable: ...
-    def __exit__(self, *_: Any) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
 
 
 class _Checked:
     """A file or a zip member whose damage comes out as `ArchiveError`; a zip's last read compares the checksum."""
 
     def __init__(
-        self, opener: Callable[[], IO[bytes]], name: str, lock: contextlib.AbstractContextManager[Any] | None = None
+        self, opener: Callable[[], IO[bytes]], name: str, lock: contextlib.AbstractContextManager[object] | None = None
     ) -> None:
         self._name = name
         self._lock = lock or contextlib.nullcontext()

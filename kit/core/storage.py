@@ -131,7 +131,9 @@ def locked(path: Path, *, wait: float = 0.2) -> Iterator[bool]:
 
 
 @contextlib.contextmanager
-def writing(path: Path, mode: str = "wb", **kwargs: Any) -> Iterator[IO[Any]]:
+def writing(
+    path: Path, mode: str = "wb", *, encoding: str | None = None, newline: str | None = None
+) -> Iterator[IO[Any]]:
     """Open a temporary file that becomes `path` when the block ends without an error.
 
     Raises:
@@ -141,7 +143,7 @@ def writing(path: Path, mode: str = "wb", **kwargs: Any) -> Iterator[IO[Any]]:
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open(mode, **kwargs) as file:
+            with temporary.open(mode, encoding=encoding, newline=newline) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -185,12 +187,12 @@ def write_text(path: Path, text: str) -> None:
         file.write(text)
 
 
-def to_json(value: Any) -> str:
+def to_json(value: object) -> str:
     """Return the one JSON form of `value`: sorted keys, so that equal values give equal bytes."""
     return json.dumps(value, indent=2, sort_keys=True, default=_plain, ensure_ascii=False) + "\n"
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     if isinstance(value, np.generic):
@@ -202,7 +204,7 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Write `value` whole, in its one JSON form."""
     write_text(path, to_json(value))
 
@@ -236,7 +238,7 @@ def digest_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def digest_of(value: Any) -> str:
+def digest_of(value: object) -> str:
     """Return `digest_bytes` of the one JSON form of `value`."""
     return digest_bytes(to_json(value).encode())
 

@@ -66,30 +66,37 @@ class Workspace:
 
     @property
     def data(self) -> Path:
+        """Return the folder of the competition's files, index and pack."""
         return self.root / "data" / self.slug
 
     @property
     def raw(self) -> Path:
+        """Return the folder of the competition's own files, unpacked."""
         return self.data / "raw"
 
     @property
     def downloads(self) -> Path:
+        """Return the folder of archives that were downloaded."""
         return self.data / "download"
 
     @property
     def index(self) -> Path:
+        """Return the table of all photos."""
         return self.data / "index.csv"
 
     @property
     def pack(self) -> Path:
+        """Return the folder of all photos as arrays."""
         return self.data / "pack"
 
     @property
     def folds(self) -> Path:
+        """Return the table of folds; its recipe lies beside it as `.json`."""
         return self.root / "folds" / f"{self.slug}.csv"
 
     @property
     def runs(self) -> Path:
+        """Return the folder of all trainings."""
         return self.root / "runs"
 
     def run(self, experiment: str, fold: int) -> Path:
@@ -98,6 +105,7 @@ class Workspace:
 
     @property
     def predictions(self) -> Path:
+        """Return the folder of all sources' predictions."""
         return self.root / "predictions"
 
     def source(self, name: str, split: PredictionSplit) -> Path:
@@ -106,6 +114,7 @@ class Workspace:
 
     @property
     def blends(self) -> Path:
+        """Return the folder of all blends."""
         return self.root / "blends"
 
     def blend(self, name: str) -> Path:
@@ -114,6 +123,7 @@ class Workspace:
 
     @property
     def submissions(self) -> Path:
+        """Return the folder of all submissions."""
         return self.root / "submissions"
 
     def submission(self, name: str) -> Path:
@@ -122,8 +132,10 @@ class Workspace:
 
     @property
     def ledger(self) -> Path:
+        """Return the table of what was submitted and graded."""
         return self.submissions / "ledger.csv"
 
     @property
     def report(self) -> Path:
+        """Return the folder of pages and pictures."""
         return self.root / "report"

@@ -19,12 +19,16 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 from kit.core import archive, storage
 from kit.errors import ArchiveError, KitError, RemoteError
 from kit.remote.session import PAUSES, Session, Unavailable
+
+if TYPE_CHECKING:
+    import requests
+    from kagglesdk import KaggleClient
 
 Report = Callable[[int, int], None]
 
@@ -169,21 +173,20 @@ def _append(path: Path, done: int, chunks: Iterator[bytes], total: int | None, p
                 progress(done, max(total or 0, done))
 
 
-def _answer(session: Session, client: Any, offset: int, version: _Version) -> Any:
+def _answer(session: Session, client: KaggleClient, offset: int, version: _Version) -> requests.Response:
     """Return the archive's bytes from `offset` on, or all of them; an error page is never taken for bytes."""
-    import requests
-
     http = client.http_client()._session
     http.max_redirects = 0  # so that the signed address comes to us, and the range with it
     try:
-        return session.ask_with(client, "download_data_files", competition_name=session.slug)
+        whole: requests.Response = session.ask_with(client, "download_data_files", competition_name=session.slug)
+        return whole
     except RemoteError as error:
-        if not isinstance(error.__cause__, requests.TooManyRedirects):
+        redirect = _redirect_behind(error)
+        if redirect is None:
             raise
-        redirect: Any = error.__cause__.response
     plain = session.plain()
     address = urljoin(redirect.url, plain.get_redirect_target(redirect))
-    headers = {"Accept-Encoding": "identity"}
+    headers: dict[str, str | bytes] = {"Accept-Encoding": "identity"}
     if not plain.should_strip_auth(redirect.url, address) and "Authorization" in redirect.request.headers:
         headers["Authorization"] = redirect.request.headers["Authorization"]
     if offset and version.validator:
@@ -199,13 +202,21 @@ def _answer(session: Session, client: Any, offset: int, version: _Version) -> An
     raise Unavailable(f"Kaggle's storage refused the archive ({answer.status_code}). Run: kit fetch")
 
 
-def _received(session: Session, answer: Any) -> Iterator[bytes]:
+def _redirect_behind(error: RemoteError) -> requests.Response | None:
+    """Return the answer that names the signed address, if that is all that stopped the client."""
+    import requests
+
+    cause = error.__cause__
+    return cause.response if isinstance(cause, requests.TooManyRedirects) else None
+
+
+def _received(session: Session, answer: requests.Response) -> Iterator[bytes]:
     # only the reading itself is in these words: a full disk is not the service's fault
     with session.in_our_words():
         yield from answer.iter_content(_CHUNK)
 
 
-def _continued(answer: Any, offset: int, version: _Version) -> int:
+def _continued(answer: requests.Response, offset: int, version: _Version) -> int:
     """Return the length of the whole file, if this partial answer continues our bytes; else `_ChangedError`."""
     match = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range", ""))
     now = _version_of(answer).validator
@@ -216,7 +227,7 @@ def _continued(answer: Any, offset: int, version: _Version) -> int:
     return int(match[2])
 
 
-def _version_of(answer: Any) -> _Version:
+def _version_of(answer: requests.Response) -> _Version:
     headers = answer.headers
     tag = headers.get("ETag", "")
     length = headers.get("Content-Length", "")

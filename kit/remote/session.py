@@ -17,9 +17,14 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kit.errors import CredentialsError, NotFound, RemoteError, RemoteUnavailable, RulesNotAccepted
+
+if TYPE_CHECKING:  # at run time they are imported where they are used: `_import_api` says with what care
+    import requests
+    from kaggle.api.kaggle_api_extended import KaggleApi
+    from kagglesdk import KaggleClient
 
 T = TypeVar("T")
 
@@ -56,9 +61,9 @@ class Session:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.slug, self.timeout, self.sleep, self.clock = slug, timeout, sleep, clock
-        self._api: Any = None
+        self._api: KaggleApi | None = None
 
-    def ask(self, method: str, **fields: Any) -> Any:
+    def ask(self, method: str, **fields: object) -> Any:
         """Make one call without a retry, such as `ask("get_submission", ref=7)`.
 
         Raises:
@@ -67,7 +72,7 @@ class Session:
         with self.client() as client:
             return self.ask_with(client, method, **fields)
 
-    def ask_with(self, client: Any, method: str, **fields: Any) -> Any:
+    def ask_with(self, client: KaggleClient, method: str, **fields: object) -> Any:
         """Return `ask` on a client that is already open, for an answer whose body is still to be read."""
         types = importlib.import_module("kagglesdk.competitions.types.competition_api_service")
         request = getattr(types, f"Api{method.title().replace('_', '')}Request")()
@@ -76,7 +81,7 @@ class Session:
         with self.in_our_words(), quiet():
             return getattr(client.competitions.competition_api_client, method)(request)
 
-    def read(self, method: str, **fields: Any) -> Any:
+    def read(self, method: str, **fields: object) -> Any:
         """Return `ask` with retries, for calls that change nothing."""
         return self.patiently(lambda: self.ask(method, **fields))
 
@@ -90,7 +95,7 @@ class Session:
         return call()
 
     @contextlib.contextmanager
-    def client(self) -> Iterator[Any]:
+    def client(self) -> Iterator[KaggleClient]:
         """Give an authenticated client of the SDK, open until the block ends."""
         if self._api is None:
             self._api = self._authenticated()
@@ -99,7 +104,7 @@ class Session:
         with client:
             yield client
 
-    def _authenticated(self) -> Any:
+    def _authenticated(self) -> KaggleApi:
         api = _import_api(self.timeout)
         with self.in_our_words(), quiet():
             try:
@@ -143,7 +148,7 @@ class Session:
             )
         return RemoteError(f"The call to Kaggle failed: {_short(error)}.")
 
-    def _refusal(self, response: Any) -> RemoteError:
+    def _refusal(self, response: requests.Response) -> RemoteError:
         status, said = _status_and_message(response)
         if status == 401:
             return CredentialsError(f"Kaggle does not accept {_who(self._api)} (401). {_HOW}")
@@ -170,7 +175,7 @@ class Session:
             return Unavailable(message, retry_after=_retry_after(response))
         return RefusalError(f"Kaggle refused the request ({status}: {said}).")
 
-    def plain(self) -> Any:
+    def plain(self) -> requests.Session:
         """Return a `requests` session without credentials, for addresses that carry their own signature."""
         import requests
 
@@ -205,7 +210,7 @@ def _network_hint() -> str:
     return "Check the network and the proxy (HTTPS_PROXY), then run the same command again."
 
 
-def _status_and_message(response: Any) -> tuple[int, str]:
+def _status_and_message(response: requests.Response) -> tuple[int, str]:
     """Return the status that counts and the service's sentence: a body may say 403 under HTTP 200."""
     status, said = response.status_code, response.reason or ""
     with contextlib.suppress(Exception):  # whatever the body is, the status is enough
@@ -217,7 +222,7 @@ def _status_and_message(response: Any) -> tuple[int, str]:
     return status, _short(said) or "no reason given"
 
 
-def _retry_after(response: Any) -> float:
+def _retry_after(response: requests.Response) -> float:
     """Seconds that the service asks to wait; 0 where it does not say. Either a number or a date is allowed."""
     text = (response.headers.get("Retry-After") or "").strip()
     if text.isdigit():
@@ -235,7 +240,7 @@ def quiet() -> contextlib.redirect_stdout[io.StringIO]:
     return contextlib.redirect_stdout(io.StringIO())
 
 
-def _import_api(timeout: float) -> Any:
+def _import_api(timeout: float) -> KaggleApi:
     """Return an unauthenticated `KaggleApi` all of whose calls have a timeout."""
     try:
         with _harmless_import(), quiet():
@@ -245,7 +250,7 @@ def _import_api(timeout: float) -> Any:
     from requests.adapters import HTTPAdapter
 
     class Adapter(HTTPAdapter):
-        def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
             kwargs["timeout"] = kwargs.get("timeout") or timeout
             return super().send(request, *args, **kwargs)
 
@@ -253,7 +258,7 @@ def _import_api(timeout: float) -> Any:
         # verbose would print the Authorization header, and hold a whole download in memory
         args = [flag for flag in KaggleApi.args if flag not in ("--verbose", "-v")]  # noqa: RUF012
 
-        def build_kaggle_client(self) -> Any:
+        def build_kaggle_client(self) -> KaggleClient:
             client = super().build_kaggle_client()
             http = client.http_client()
             http._init_session()
@@ -318,7 +323,7 @@ def _token() -> tuple[str | None, str]:
     return token, {"access_token": "~/.kaggle/access_token"}.get(source or "", source or "")
 
 
-def _nothing_works(api: Any) -> str:
+def _nothing_works(api: KaggleApi) -> str:
     token, source = _token()
     if token:
         return f"Kaggle does not accept the token in {source}: it has expired or was revoked. {_HOW}"
@@ -329,7 +334,7 @@ def _nothing_works(api: Any) -> str:
     return f"There are no Kaggle credentials on this machine. {_HOW}"
 
 
-def _who(api: Any) -> str:
+def _who(api: KaggleApi | None) -> str:
     token, source = _token()
     if os.environ.get("KAGGLE_TOKEN") and not token:
         return "the variable KAGGLE_TOKEN, which the client sends instead of your credentials: unset it"

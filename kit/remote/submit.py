@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from kit.errors import (
     CredentialsError,
@@ -26,6 +26,9 @@ from kit.errors import (
 )
 from kit.remote import queries
 from kit.remote.session import PAUSES, RefusalError, Session, Unavailable
+
+if TYPE_CHECKING:
+    import requests
 
 Report = Callable[[int, int], None]
 
@@ -104,7 +107,7 @@ def _upload(session: Session, csv: Path, progress: Report | None) -> str:
     return token
 
 
-def _check_stored(answer: Any, csv: Path) -> None:
+def _check_stored(answer: requests.Response, csv: Path) -> None:
     if answer.status_code in (200, 201):
         return
     what = f"Kaggle's storage did not take {csv.name} ({answer.status_code})"

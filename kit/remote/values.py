@@ -6,10 +6,13 @@ import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlsplit
 
 from kit.errors import UsageError
+
+if TYPE_CHECKING:  # the client dials while it is imported
+    from kagglesdk.competitions.types.competition_api_service import ApiCompetition, ApiSubmission, ApiSubmissionLimits
 
 Status = Literal["pending", "complete", "error"]
 
@@ -81,8 +84,8 @@ class RemoteSubmission:
     url: str
 
 
-def competition_from(answer: Any, slug: str) -> CompetitionInfo:
-    """Return the value for an `ApiCompetition` of the client."""
+def competition_from(answer: ApiCompetition, slug: str) -> CompetitionInfo:
+    """Return the value for the client's answer on a competition."""
     return CompetitionInfo(
         slug=slug,
         title=answer.title or slug,
@@ -96,13 +99,13 @@ def competition_from(answer: Any, slug: str) -> CompetitionInfo:
     )
 
 
-def limits_from(answer: Any) -> Limits:
-    """Return the value for an `ApiSubmissionLimits` of the client."""
+def limits_from(answer: ApiSubmissionLimits) -> Limits:
+    """Return the value for the client's answer on limits."""
     return Limits(int(answer.num_today or 0), int(answer.num_total or 0), int(answer.num_allowed_now or 0))
 
 
-def submission_from(answer: Any) -> RemoteSubmission:
-    """Return the value for an `ApiSubmission` of the client."""
+def submission_from(answer: ApiSubmission) -> RemoteSubmission:
+    """Return the value for one submission in the client's answer."""
     status: Status = {"COMPLETE": "complete", "ERROR": "error"}.get(answer.status.name, "pending")  # type: ignore[assignment]
     return RemoteSubmission(
         ref=int(answer.ref),

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Literal
 
 import matplotlib
 import matplotlib.style
@@ -32,6 +32,8 @@ DARK, SOFT, GRID = "#1f2328", "#5d6670", "#e4e7eb"
 SIZE, LINE = 7.5, 9.0  # type, and from line to line of it
 MARGIN, GAP, PLOT, LABELS = 16.0, 12.0, 190.0, 230.0
 LEAST_SPAN = 4e-5  # an axis shows no differences that the fifth decimal does not
+
+Weight = Literal["normal", "bold"]
 
 _TITLE, _TICK = 10.5, 6.5
 _LEAST_WIDTH = 420.0
@@ -90,22 +92,36 @@ class Sheet:
         self.ink.set(xlim=(0, self.width), ylim=(height, 0))
         return self
 
-    def text(self, x: float, y: float, text: str, *, upward: bool = False, size: float = SIZE, **how: Any) -> None:
+    def text(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        *,
+        upward: bool = False,
+        size: float = SIZE,
+        color: str = DARK,
+        weight: Weight = "normal",
+        style: Literal["normal", "italic"] = "normal",
+        ha: Literal["left", "center", "right"] = "left",
+    ) -> None:
         """Write one line, centred about `y`; `upward` it begins at `y` and is centred about `x`."""
         down = 0.365 * size  # to the base line: letters with and without a tail stand on the same one
         x, y = (x + down, y) if upward else (x, y + down)
-        style = {"color": DARK, "va": "baseline", "rotation_mode": "anchor", **how}
-        self.ink.text(x, y, text, size=size, rotation=90 if upward else 0, **style)
+        line = self.ink.text(x, y, text, size=size, color=color, weight=weight, style=style, ha=ha, va="baseline")
+        line.set(rotation=90 if upward else 0, rotation_mode="anchor")
 
-    def label(self, x: float, y: float, lines: Sequence[str], *, upward: bool = False, **how: Any) -> None:
+    def label(
+        self, x: float, y: float, lines: Sequence[str], *, upward: bool = False, weight: Weight = "normal"
+    ) -> None:
         """Write several lines about `y`, upward about `x`."""
         for number, line in enumerate(lines):
             down = (number - (len(lines) - 1) / 2) * LINE
-            self.text(x + down * upward, y + down * (not upward), line, upward=upward, **how)
+            self.text(x + down * upward, y + down * (not upward), line, upward=upward, weight=weight)
 
-    def line(self, xs: ArrayLike, ys: ArrayLike, colour: str, width: float = 0.7, **how: Any) -> None:
+    def line(self, xs: ArrayLike, ys: ArrayLike, colour: str, width: float = 0.7, *, zorder: float = 2) -> None:
         """A line from point to point."""
-        self.ink.plot(xs, ys, color=colour, linewidth=width, solid_capstyle="butt", **how)
+        self.ink.plot(xs, ys, color=colour, linewidth=width, solid_capstyle="butt", zorder=zorder)
 
     def dots(
         self, xs: ArrayLike, ys: ArrayLike, colour: str, size: float = 4.5, *, marker: str = "o", hollow: bool = False
@@ -137,6 +153,7 @@ class Row:
 
     @property
     def height(self) -> float:
+        """Return what the label takes from top to bottom, without the heading above it."""
         return len(self.lines) * LINE + 6
 
     @property
@@ -161,10 +178,12 @@ class Panel:
 
     @property
     def plot_width(self) -> float:
+        """Return the width of the axis; 0 without marks."""
         return (PLOT / 2 if self.bars else PLOT) if self.marks else 0.0
 
     @property
     def text_width(self) -> float:
+        """Return the width of the widest text."""
         return max(width_of(text) for text in self.texts)
 
     @property

@@ -106,11 +106,13 @@ class CsvRows:
 
 @contextlib.contextmanager
 def open_rows(path: Path, context: ErrorContext = SUBMISSION) -> Iterator[CsvRows]:
+    """Open a CSV of two columns at its first row. What is wrong with it is raised as `context` words it."""
     with _opened(path, context) as file:
         yield CsvRows(path, file, context)
 
 
 def batches(path: Path, file: IO[bytes], context: ErrorContext) -> Iterator[pa.RecordBatch]:
+    """Yield the rows block by block as two columns of text, `id` and `value`."""
     try:
         reader = pyarrow.csv.open_csv(
             file,
@@ -164,6 +166,7 @@ def _number(path: Path, line: int, text: str) -> float:
 
 
 def wrong_value(path: Path, line: int, found: str, expected: str) -> SubmissionError:
+    """Return the error for one value that is not what is expected there."""
     return SubmissionError(f"{path}, line {line}: found the value {found[:40]!r}, expected {expected}. {AGAIN}")
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import ast
 import io
+import re
 import statistics
 import subprocess
 import tarfile
@@ -91,8 +92,8 @@ def entries_of(folder: Path) -> Iterator[Path]:
 
 
 def is_any(annotation: str) -> bool:
-    """Return whether a type says nothing: `Any` in it, other than as the values of a JSON object."""
-    return "Any" in annotation.replace("dict[str, Any]", "")
+    """Return whether a type says nothing: the word `Any` in it, other than as the values of a JSON object."""
+    return re.search(r"\bAny\b", annotation.replace("dict[str, Any]", "")) is not None
 
 
 def arguments(function: Function) -> dict[str, str]:

@@ -28,8 +28,8 @@ from kit.blending.weights.mixing import plain_model
 from kit.competitions import to_score_space
 from kit.core.storage import digest_of, write_json
 from kit.core.workspace import Workspace
-from kit.data.folds import make_folds
 from kit.data.index import read_index
+from kit.data.splitting import make_folds
 from kit.errors import (
     DamagedStore,
     KitError,
@@ -271,7 +271,7 @@ def test_a_member_without_weight_may_go(toy: Toy) -> None:
 
 def test_other_folds_or_index_are_refused(toy: Toy) -> None:
     blend = make_blend(toy.project)
-    make_folds(toy.workspace, toy.index, toy.pack.train_target, k=2)
+    make_folds(toy.project, k=2)
     with pytest.raises(Mismatch, match=r"another folds.*kit blend"):
         blend_test_values(toy.project, blend)
     with pytest.raises(Mismatch, match=r"unet/oof/fold_0\.npy was made with other folds"):

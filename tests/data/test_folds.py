@@ -13,8 +13,10 @@ from support.small import Small
 from support.toy import TOY, Toy, make_toy_files, make_toy_workspace, toy_photo
 
 from kit.core.storage import read_json, write_json
-from kit.data.folds import Folds, describe_folds, duplicate_groups, ensure_folds, make_folds, read_folds
-from kit.data.pack import build_pack, perceptual_hash, read_pack
+from kit.data.folds import Folds, describe_folds, read_folds
+from kit.data.pack import build_pack, perceptual_hash
+from kit.data.project import Project
+from kit.data.splitting import duplicate_groups, ensure_folds, make_folds
 from kit.errors import DamagedStore, Mismatch, MissingStep, UsageError
 from kit.imaging.images import load_image, save_image
 
@@ -75,8 +77,8 @@ def test_folds_never_split_a_duplicate_group(tmp_path_factory: pytest.TempPathFa
     rows = sorted((workspace.raw / "train" / "truth").iterdir())
     for path in rows[:4]:
         save_image(path, reencoded(load_image(path), 97))
-    index, _ = build_pack(workspace, TOY)
-    folds = make_folds(workspace, index, read_pack(workspace, index).train_target, k=k, seed=seed)
+    build_pack(workspace, TOY)
+    folds = make_folds(Project(workspace), k=k, seed=seed)
     for group in np.unique(folds.group):
         assert len(set(folds.fold[folds.group == group].tolist())) == 1
     assert len(np.unique(folds.group)) == 12
@@ -92,9 +94,9 @@ def test_classes_are_spread_evenly(toy: Toy) -> None:
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(toy: Toy) -> None:
     text = toy.workspace.folds.read_bytes()
-    again = make_folds(toy.workspace, toy.index, toy.pack.train_target, k=3, seed=0)
+    again = make_folds(toy.project, k=3, seed=0)
     assert toy.workspace.folds.read_bytes() == text and again.digest == toy.folds.digest
-    other = make_folds(toy.workspace, toy.index, toy.pack.train_target, k=3, seed=1)
+    other = make_folds(toy.project, k=3, seed=1)
     assert other.digest != toy.folds.digest
 
 
@@ -150,19 +152,19 @@ def test_a_choice_that_is_no_fold_is_refused_and_says_which_there_are(text: str)
 @pytest.mark.parametrize("k", [-1, 0, 1])
 def test_fewer_than_two_folds_are_refused(toy: Toy, k: int) -> None:
     with pytest.raises(UsageError, match="at least 2 folds"):
-        make_folds(toy.workspace, toy.index, toy.pack.train_target, k=k)
+        make_folds(toy.project, k=k)
 
 
 def test_more_folds_than_groups_are_refused_and_the_old_ones_stay(toy: Toy) -> None:
     before = toy.workspace.folds.read_bytes()
     with pytest.raises(UsageError, match="only 24 groups"):
-        make_folds(toy.workspace, toy.index, toy.pack.train_target, k=25)
+        make_folds(toy.project, k=25)
     assert toy.workspace.folds.read_bytes() == before
 
 
 def test_classes_smaller_than_the_number_of_folds_are_no_obstacle(small: Small, tmp_path: Path) -> None:
     project = small.copy(tmp_path / "w")  # 20 photos in six classes
-    folds = make_folds(project.workspace, project.index, project.pack.train_target, k=5)
+    folds = make_folds(project, k=5)
     counts = np.bincount(folds.fold, minlength=5)
     assert counts.sum() == 20 and counts.min() >= 2 and counts.max() <= 6
 
@@ -172,7 +174,7 @@ def test_classes_smaller_than_the_number_of_folds_are_no_obstacle(small: Small, 
 
 def test_folds_that_are_there_are_kept(toy: Toy) -> None:
     before = toy.workspace.folds.stat().st_mtime_ns
-    made, folds = ensure_folds(toy.workspace, toy.index, toy.pack.train_target, k=3, seed=0)
+    made, folds = ensure_folds(toy.project, k=3, seed=0)
     assert not made and folds.digest == toy.folds.digest
     assert toy.workspace.folds.stat().st_mtime_ns == before
 
@@ -181,9 +183,9 @@ def test_folds_that_are_there_are_kept(toy: Toy) -> None:
 def test_other_folds_are_refused_without_force(toy: Toy, k: int, seed: int) -> None:
     before = toy.workspace.folds.read_bytes()
     with pytest.raises(Mismatch, match=f"kit folds --k {k} --seed {seed} --force"):
-        ensure_folds(toy.workspace, toy.index, toy.pack.train_target, k=k, seed=seed)
+        ensure_folds(toy.project, k=k, seed=seed)
     assert toy.workspace.folds.read_bytes() == before
-    made, folds = ensure_folds(toy.workspace, toy.index, toy.pack.train_target, k=k, seed=seed, force=True)
+    made, folds = ensure_folds(toy.project, k=k, seed=seed, force=True)
     assert made and folds.k == k and toy.workspace.folds.read_bytes() != before
 
 
@@ -192,7 +194,7 @@ def test_folds_of_another_index_are_made_again(toy: Toy) -> None:
     write_json(recipe, {**read_json(recipe, made_by=""), "index": "0" * 16})
     with pytest.raises(Mismatch, match="made for another index"):
         read_folds(toy.workspace, toy.index)
-    made, folds = ensure_folds(toy.workspace, toy.index, toy.pack.train_target, k=3, seed=0)
+    made, folds = ensure_folds(toy.project, k=3, seed=0)
     assert made and folds.digest == toy.folds.digest
 
 
@@ -202,7 +204,7 @@ def test_a_table_that_was_edited_by_hand_is_refused(toy: Toy, edit: tuple[str, s
     with pytest.raises(Mismatch, match=r"changed after .* make it again: kit folds --k 3 --seed 0 --force"):
         read_folds(toy.workspace, toy.index)
     with pytest.raises(Mismatch):
-        ensure_folds(toy.workspace, toy.index, toy.pack.train_target, k=3, seed=0)
+        ensure_folds(toy.project, k=3, seed=0)
 
 
 @pytest.mark.parametrize("k", [None, "3", 2, 7])

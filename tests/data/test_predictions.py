@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from support.toy import Toy, make_toy_workspace, noisy, write_toy_source
 
 from kit.core.storage import read_json, write_json
-from kit.data.folds import Folds, make_folds
+from kit.data.folds import Folds
 from kit.data.prediction_store import ALL, PredictionStore, fold_part
 from kit.data.predictions import Part, Predictions
+from kit.data.splitting import make_folds
 from kit.errors import (
     DamagedStore,
     KitError,
@@ -264,7 +265,7 @@ def test_only_the_same_recipe_index_and_folds_count_as_done(toy: Toy) -> None:
     assert not ours.is_done("s", "test", {"kind": "other"}, fold=1)
     assert not ours.is_done("s", "test", RECIPE, fold=0)
     assert not ours.is_done("s", "oof", RECIPE, fold=1)
-    other = make_folds(toy.workspace, toy.index, toy.pack.train_target, k=3, seed=5)
+    other = make_folds(toy.project, k=3, seed=5)
     assert not store(toy, other).is_done("s", "test", RECIPE, fold=1)
 
 
@@ -313,7 +314,7 @@ def test_a_source_made_by_fold_needs_the_folds(toy: Toy) -> None:
 def test_other_folds_another_index_or_another_recipe_are_refused(toy: Toy, tmp_path: Path) -> None:
     write_toy_source(toy, "m", by_fold=True)
     write_toy_source(toy, "f")
-    other = make_folds(toy.workspace, toy.index, toy.pack.train_target, k=3, seed=5)
+    other = make_folds(toy.project, k=3, seed=5)
     with pytest.raises(Mismatch, match=r"made with other folds .* Run: kit train m --force"):
         store(toy, other).read("m", "oof")
     elsewhere = make_toy_workspace(tmp_path / "other", photos=12, test=3, k=3, seed=9)

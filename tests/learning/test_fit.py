@@ -301,9 +301,9 @@ def test_predicting_what_was_never_trained_says_how_to_train(copied: Project) ->
 
 
 def test_predicting_with_other_folds_is_refused(copied: Project) -> None:
-    from kit.data.folds import make_folds
+    from kit.data.splitting import make_folds
 
-    make_folds(copied.workspace, copied.index, copied.pack.train_target, k=FOLDS, seed=5)
+    make_folds(copied, k=FOLDS, seed=5)
     again = Project(copied.workspace)
     with pytest.raises(Mismatch, match="--force"):
         predict_fold(again, "regress", 0, device="cpu")

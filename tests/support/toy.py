@@ -24,11 +24,12 @@ import pandas as pd
 from kit.competitions import Competition, Layout, register
 from kit.competitions import photo_reconstruction as kaggle
 from kit.core.workspace import PredictionSplit, Workspace
-from kit.data.folds import Folds, make_folds
+from kit.data.folds import Folds
 from kit.data.index import Index
 from kit.data.pack import Pack, build_pack, read_pack
 from kit.data.prediction_store import PredictionStore
 from kit.data.project import Project
+from kit.data.splitting import make_folds
 from kit.imaging.holes import Box, boxes_from_text, boxes_to_text, hole_of, scored_count, scored_pixels
 from kit.imaging.images import resize, save_image
 
@@ -111,7 +112,7 @@ def make_toy_workspace(
     workspace = make_toy_files(path, photos, test, size, box, seed, duplicates)
     index, _ = build_pack(workspace, TOY)
     pack = read_pack(workspace, index)
-    folds = make_folds(workspace, index, pack.train_target, k=k, seed=seed)
+    folds = make_folds(Project(workspace), k=k, seed=seed)
     truth = np.stack([_load(path / "truth" / f"{sample.name}") for sample in index.test])
     return Toy(workspace, TOY, index, pack, folds, truth)
 

@@ -6,7 +6,7 @@ import json
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,21 @@ _DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFil
 _ARRAYS = ("photos", "by_region", "region_sums", "region_counts")
 
 
+class _Member(NamedTuple):
+    """What names a member's very values; the files' times make a file changed by hand another one."""
+
+    source: str
+    digest: str
+    files: tuple[tuple[str, int, int], ...]
+    """Name, bytes and time of change in nanoseconds of each."""
+
+    @classmethod
+    def of(cls, one: Predictions) -> _Member:
+        """Name these predictions."""
+        files = [(part.path.name, part.path.stat()) for part in one.parts]
+        return cls(one.source, one.digest, tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in files))
+
+
 def cached_gram(
     project: Project, sources: Sequence[str], *, partial: bool = False, workers: int | None = None
 ) -> ResidualGram:
@@ -34,7 +49,7 @@ def cached_gram(
     """
     predictions = [project.predictions.read(source, "oof", partial=partial) for source in sources]
     folder, base = project.workspace.blends / ".cache", _base(project)
-    wanted = [_identity(one) for one in predictions]
+    wanted = [_Member.of(one) for one in predictions]
     path = folder / f"{digest_of([base, wanted])}.npz"
     found = _read(path, wanted)
     if found is not None:
@@ -60,17 +75,11 @@ def _base(project: Project) -> str:
     return digest_of([GRAM_VERSION, project.index.digest, project.folds.digest, extremes])
 
 
-def _identity(one: Predictions) -> list[Any]:
-    """Name a member's very values; the files' times make a file changed by hand another one."""
-    files = [(part.path.name, part.path.stat()) for part in one.parts]
-    return [one.source, one.digest, [[name, stat.st_size, stat.st_mtime_ns] for name, stat in files]]
-
-
-def _read(path: Path, wanted: list[list[Any]]) -> ResidualGram | None:
+def _read(path: Path, wanted: list[_Member]) -> ResidualGram | None:
     """Return the cached Gram, or None when there is none or it is damaged: a cache is never worth an error."""
     try:
         with np.load(path, allow_pickle=False) as stored:
-            if json.loads(str(stored["header"]))["members"] != wanted:
+            if _members_in(json.loads(str(stored["header"]))) != wanted:
                 return None
             photos, products, sums, counts = (stored[name] for name in _ARRAYS)
     except _DAMAGE:
@@ -78,13 +87,13 @@ def _read(path: Path, wanted: list[list[Any]]) -> ResidualGram | None:
     P, K, R = len(photos), len(wanted), counts.shape[-1]
     if products.shape != (P, R, K, K) or sums.shape != (P, R, K) or counts.shape != (P, R):
         return None
-    names, digests = tuple(one[0] for one in wanted), tuple(one[1] for one in wanted)
+    names, digests = tuple(one.source for one in wanted), tuple(one.digest for one in wanted)
     return ResidualGram(names, digests, photos, products, sums, counts)
 
 
-def _best_part(folder: Path, base: str, wanted: list[list[Any]]) -> tuple[list[list[Any]], ResidualGram] | None:
+def _best_part(folder: Path, base: str, wanted: list[_Member]) -> tuple[list[_Member], ResidualGram] | None:
     """Return the Gram of as many of these members as there is one for; at least two, or no product is saved."""
-    best: tuple[list[list[Any]], Path] | None = None
+    best: tuple[list[_Member], Path] | None = None
     for path in sorted(folder.glob("*.npz")):
         members = _members_of(path, base)
         if len(members) >= max(2, len(best[0]) + 1 if best else 0) and all(one in wanted for one in members):
@@ -95,16 +104,24 @@ def _best_part(folder: Path, base: str, wanted: list[list[Any]]) -> tuple[list[l
     return None if gram is None else (best[0], gram)
 
 
-def _members_of(path: Path, base: str) -> list[list[Any]]:
+def _members_in(header: dict[str, Any]) -> list[_Member]:
+    """Return the members in a file's header, where JSON has made lists of the tuples."""
+    return [
+        _Member(source, digest, tuple((name, size, time) for name, size, time in files))
+        for source, digest, files in header["members"]
+    ]
+
+
+def _members_of(path: Path, base: str) -> list[_Member]:
     try:
         with np.load(path, allow_pickle=False) as stored:
             header = json.loads(str(stored["header"]))
-        return list(header["members"]) if header["base"] == base else []
+        return _members_in(header) if header["base"] == base else []
     except _DAMAGE:
         return []
 
 
-def _write(path: Path, gram: ResidualGram, base: str, members: list[list[Any]]) -> None:
+def _write(path: Path, gram: ResidualGram, base: str, members: list[_Member]) -> None:
     sweep(path.parent)
     header = np.array(to_json({"base": base, "members": members}))
     with writing(path) as file:

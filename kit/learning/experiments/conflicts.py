@@ -35,7 +35,7 @@ def check_conflicts(project: Project, experiment: Experiment, fold: int, replaci
     check_source(project, experiment, fold, replacing)
     if fold not in replacing:
         folder = project.workspace.run(experiment.name, fold)
-        check_folder(folder, run_stamp(project.index, project.folds, experiment), experiment, fold)
+        check_folder(folder, run_stamp(project, experiment), experiment, fold)
 
 
 def check_source(project: Project, experiment: Experiment, fold: int, replacing: Collection[int] = ()) -> None:

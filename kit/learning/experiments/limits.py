@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
@@ -11,7 +12,7 @@ from pydantic.fields import FieldInfo
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
-def as_text(value: Any) -> str:
+def as_text(value: object) -> str:
     """Return a setting's value as it is typed."""
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value).lower()
 
@@ -48,12 +49,12 @@ def limits_text(field: FieldInfo) -> str:
     return _range_text(field.metadata)
 
 
-def _metadata_of(annotation: Any) -> list[Any]:
+def _metadata_of(annotation: type) -> list[object]:
     assert get_origin(annotation) is Annotated
     return FieldInfo.from_annotation(annotation).metadata
 
 
-def _range_text(metadata: list[Any]) -> str:
+def _range_text(metadata: Sequence[object]) -> str:
     low: float | None = None
     high: float | None = None
     inclusive = {"low": True, "high": True}

@@ -11,19 +11,17 @@ from kit.errors import StoreError
 from kit.learning.experiments.settings import Experiment, stored_names
 
 if TYPE_CHECKING:  # the store needs pandas, of which `kit train --list` knows nothing
-    from kit.data.folds import Folds
-    from kit.data.index import Index
     from kit.data.project import Project
 
 ENGINE = 3  # raised when the same settings would train to other weights than before
 
 
-def run_stamp(index: Index, folds: Folds, experiment: Experiment) -> dict[str, Any]:
+def run_stamp(project: Project, experiment: Experiment) -> dict[str, Any]:
     """Return what a training depends on; another stamp in the same folder is refused."""
     return {
         "experiment": experiment.fields,
-        "index": index.digest,
-        "folds": folds.digest,
+        "index": project.index.digest,
+        "folds": project.folds.digest,
         "engine": ENGINE,
         "encoder_weights": digest_of_weights(experiment),
     }
@@ -41,12 +39,12 @@ def differences(found: dict[str, Any], stamp: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(names)) or ["version of kit"]
 
 
-def different_settings(found: Any, experiment: Experiment) -> list[str]:
+def different_settings(found: object, experiment: Experiment) -> list[str]:
     """Name the settings of a stored experiment that are not those of this one."""
     return _different(found, experiment.fields)
 
 
-def _different(found: Any, wanted: dict[str, Any]) -> list[str]:
+def _different(found: object, wanted: dict[str, Any]) -> list[str]:
     found = found if isinstance(found, dict) else {}
     own_names = stored_names()
     names = [name for name in {**wanted, **found} if digest_of(found.get(name)) != digest_of(wanted.get(name))]
@@ -59,10 +57,10 @@ def set_aside(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.replaced")
 
 
-def changed_fields(found: dict[str, Any], index: Index, folds: Folds, experiment: Experiment) -> list[str]:
+def changed_fields(found: dict[str, Any], project: Project, experiment: Experiment) -> list[str]:
     """Name what of a finished training's stamp has changed. Which version of kit trained it does not matter, and the
     encoder's weights are in the model."""
-    stamp = {**run_stamp(index, folds, experiment), "engine": found.get("engine"), "encoder_weights": None}
+    stamp = {**run_stamp(project, experiment), "engine": found.get("engine"), "encoder_weights": None}
     return differences(found, stamp)
 
 
@@ -108,7 +106,7 @@ def finished_fold(project: Project, experiment: Experiment, fold: int) -> dict[s
         found = read_json(path, made_by=retrain_command(experiment, fold))
     except StoreError:
         return None  # which is said where it is trained
-    if other_weights(project, experiment, fold) or changed_fields(stamp, project.index, project.folds, experiment):
+    if other_weights(project, experiment, fold) or changed_fields(stamp, project, experiment):
         return None  # likewise
     for split in SPLITS:
         if not project.predictions.is_done(experiment.name, split, recipe, fold=fold):

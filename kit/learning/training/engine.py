@@ -97,7 +97,7 @@ def train_fold(
     """
     folder = project.workspace.run(experiment.name, fold)
     if processes.main:
-        reserve_folder(folder, run_stamp(project.index, project.folds, experiment), experiment, fold)
+        reserve_folder(folder, run_stamp(project, experiment), experiment, fold)
     processes.wait()
     if (done := load_result(folder, experiment, fold)) is not None:
         if processes.main:

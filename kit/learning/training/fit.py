@@ -153,7 +153,7 @@ def _write(
 def _check_trained_here(project: Project, experiment: Experiment, fold: int) -> None:
     again = f"kit train {experiment.name} --fold {fold} --force"
     found = read_json(project.workspace.run(experiment.name, fold) / "experiment.json", made_by=again)
-    if others := changed_fields(found, project.index, project.folds, experiment):
+    if others := changed_fields(found, project, experiment):
         raise Mismatch(f"Fold {fold} of {experiment.name} was trained with other {', '.join(others)}. Run: {again}")
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import copy
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -75,7 +76,9 @@ class Trainer:
         scaler.step(optimizer)
         optimizer.zero_grad(set_to_none=True)
 
-    def step(self, photos: TrainingPhotos, draws: list[Any], steps: int) -> dict[str, torch.Tensor]:
+    def step(
+        self, photos: TrainingPhotos, draws: Sequence[tuple[np.ndarray, np.ndarray]], steps: int
+    ) -> dict[str, torch.Tensor]:
         """One step of all optimizers and the average; the passes' mean losses, not yet read.
 
         Args:
@@ -102,7 +105,7 @@ class Trainer:
         state.step += 1
         return sums
 
-    def _batch(self, photos: TrainingPhotos, stream: int, drawn: Any, number: int) -> Batch:
+    def _batch(self, photos: TrainingPhotos, stream: int, drawn: tuple[np.ndarray, np.ndarray], number: int) -> Batch:
         epoch = self.state.epoch + stream * SECOND_STREAM
         draws, order = drawn
         return photos.batch(epoch, self.state.step % len(photos), draws, order, number)

@@ -18,6 +18,7 @@ class ChannelNorm(nn.LayerNorm):
     """Layer norm over the channels of each place, `(N, C, H, W)` (Ba et al. 2016; so placed by Liu et al. 2022)."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalise `(N, C, H, W)` to the same shape."""
         # in channels-last memory both permutations are views
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 

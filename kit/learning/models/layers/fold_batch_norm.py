@@ -6,8 +6,6 @@ values stay the same, and a pass over memory is saved, which on a CPU costs as m
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
@@ -52,7 +50,7 @@ def _pairs(module: nn.Module, example: torch.Tensor) -> dict[nn.Module, nn.Conv2
     made: list[tuple[torch.Tensor, nn.Conv2d]] = []  # the tensors are kept, so no address is used twice
     pairs: dict[nn.Module, nn.Conv2d] = {}
 
-    def after_convolution(layer: nn.Module, inputs: Any, output: torch.Tensor) -> None:
+    def after_convolution(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         assert isinstance(layer, nn.Conv2d)
         made.append((output, layer))
 
