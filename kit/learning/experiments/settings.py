@@ -148,7 +148,7 @@ def without_effect(one: Experiment) -> dict[str, str]:
     if not one.can_standardise:
         reasons["standardise"] = f"architecture={one.architecture} needs photos as they are"
     if not one.can_be_conditioned:
-        reasons["clip_model"] = f"architecture={one.architecture} is not told of photos"
+        reasons["clip_model"] = f"architecture={one.architecture} takes no condition"
     if one.architecture != "light":
         reasons["frozen"] = "it is architecture=light's"
     if not one.adversarial_weight:

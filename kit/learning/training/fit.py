@@ -65,7 +65,7 @@ def fit_fold(
     folder = project.workspace.run(experiment.name, fold)
     if force or not ((folder / "run.json").is_file() or list_checkpoints(folder)):
         check_buildable(experiment, len(project.folds.train_positions(fold)))
-    if processes.main:
+    if processes.is_main_process:
         base_fills(project, experiment)
         conditions_of(project, experiment, fold, processes.device)
         if force:
@@ -75,12 +75,12 @@ def fit_fold(
         fill = base_fills(project, experiment)["oof"]
         run = train_fold(project, experiment, fold, fill, processes=processes, options=options)
     except KitError:
-        if processes.main:
+        if processes.is_main_process:
             _restore_backup(folder)
         raise
-    predicted = processes.main and _predict(project, experiment.name, fold, processes)
+    predicted = processes.is_main_process and _predict(project, experiment.name, fold, processes)
     processes.wait()
-    return dataclasses.replace(run, skipped=run.skipped and not predicted, main=processes.main)
+    return dataclasses.replace(run, skipped=run.skipped and not predicted, main=processes.is_main_process)
 
 
 def base_fills(project: Project, experiment: Experiment) -> dict[PredictionSplit, Predictions]:

@@ -78,7 +78,7 @@ def save_result(
     best = state.best if experiment.patience else None
     weights = best["weights"] if best else state.average.state_dict()
     rmse = best["rmse"] if best else state.log[-1]["fold_rmse"]
-    if processes.main:
+    if processes.is_main_process:
         weights = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
         with writing(folder / "model.safetensors") as file:
             file.write(save(weights))

@@ -60,7 +60,7 @@ class Supervised:
         (batch,) = batches
         experiment = trainer.experiment
         with trainer.autocast():
-            residual = trainer.run["generator"](network_input(batch.filled, batch.hole), *batch.told).float()
+            residual = trainer.run["generator"](network_input(batch.filled, batch.hole), *batch.extra_inputs).float()
         predicted = batch.filled + residual
         losses: dict[str, torch.Tensor] = {}
         total = residual.new_zeros(())
