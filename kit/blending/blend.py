@@ -134,8 +134,8 @@ class BlendBuilder:
         _check_sample(self.gram, project.folds)
         photos, pack = self.gram.photos, project.pack
         self.fold, self.group = project.folds.fold[photos], project.folds.group[photos]
-        self.estimated = np.asarray(pack.train_estimated)[photos]
-        features = photo_features(project.index.train, pack.train_image, pack.train_estimated)
+        self.estimated_range = np.asarray(pack.train_estimated_range)[photos]
+        features = photo_features(project.index.train, pack.train_image, pack.train_estimated_range)
         self.features = features.of(photos)
         self.designs = Designs(self.gram, self.features, self.fold)
         self.plain_gram = self.gram
@@ -252,7 +252,7 @@ class BlendBuilder:
             for one, row in zip(members, raw, strict=True):
                 one.raw(photo, 0, row)  # the Gram's pass has seen that all are finite
             coefficients = of_fold[int(self.fold[place])][:, [*used, -1]]
-            low, high = self.estimated[place]
+            low, high = self.estimated_range[place]
             return mix(model, coefficients, raw, sample, self.features.of(np.array([place])), high - low)
 
         return values

@@ -113,7 +113,7 @@ def _expectation(blend: Blend) -> list[str]:
     photos = "1 test photo" if board.photos == 1 else f"{board.photos} test photos"
     return [
         f"Leaderboard, {photos}: {board.score} expected, clipped (which test photos: +-"
-        f"{board.sampling:.4f}, which training photos: +-{board.estimation:.4f}; unknown extremes cost "
+        f"{board.sampling:.4f}, which training photos: +-{board.estimation:.4f}; unknown value ranges cost "
         f"{change(board.extremes)}).",
     ]
 

@@ -28,7 +28,7 @@ class ValueFormat:
     """How the numbers of a file are to be read."""
 
     space: Space = "pixel"
-    """`score`: each channel stretched by the extremes estimated from the photo's known pixels, as in a submission."""
+    """`score`: each channel stretched by the value range of the photo's known pixels, as in a submission."""
     channels: Channels = "rgb"
     scale: float | None = None
     """What stands for 1; None: 255 for whole numbers, 1 for others."""
@@ -62,8 +62,8 @@ class Photos:
     """The photos of the other split: a file may hold them too."""
     images: np.ndarray
     """`(N, H, W, 3)` uint8, hidden pixels 0."""
-    estimated: np.ndarray
-    """`(N, 2, 3)`, extremes of the known pixels."""
+    estimated_range: np.ndarray
+    """`(N, 2, 3)`, the value range of each photo's known pixels."""
     layout: Competition
 
     @classmethod
@@ -72,7 +72,12 @@ class Photos:
         samples, others = (project.index.train, project.index.test)[:: 1 if split == "oof" else -1]
         pack = project.pack
         return cls(
-            split, samples, others, pack.image(photo_split(split)), pack.estimated(photo_split(split)), project.layout
+            split,
+            samples,
+            others,
+            pack.image(photo_split(split)),
+            pack.estimated_range(photo_split(split)),
+            project.layout,
         )
 
     @property
@@ -115,12 +120,12 @@ def to_pixels(values: np.ndarray, photos: Photos, position: int, value_format: V
         raise _out_of_range(numbers * scale, float(outside.mean()), photos.samples[position], value_format, label)
     if value_format.channels == "bgr":
         numbers = numbers[..., ::-1]
-    return from_score_space(numbers, photos.estimated[position]) if value_format.space == "score" else numbers
+    return from_score_space(numbers, photos.estimated_range[position]) if value_format.space == "score" else numbers
 
 
-def from_score_space(values: np.ndarray, extremes: np.ndarray) -> np.ndarray:
+def from_score_space(values: np.ndarray, value_range: np.ndarray) -> np.ndarray:
     """The inverse of `kit.competitions.to_score_space`; a channel without contrast is its one value everywhere."""
-    low, high = extremes
+    low, high = value_range
     stretched: np.ndarray = low + values * (high - low)
     return stretched
 

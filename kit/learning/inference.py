@@ -106,7 +106,7 @@ def predict(generator: nn.Module, settings: DataSettings, inputs: Inputs, device
 
 
 def fold_rmse(generator: nn.Module, settings: DataSettings, inputs: Inputs, pack: Pack, device: torch.device) -> float:
-    """Return the RMSE in score space over training photos, their extremes estimated as they are in the test split."""
+    """Return the RMSE in score space over training photos, their value ranges estimated as in the test split."""
     return _rmse(predict(generator, settings, inputs, device), inputs, pack)
 
 
@@ -119,8 +119,8 @@ def _rmse(predicted: Iterable[np.ndarray], inputs: Inputs, pack: Pack) -> float:
     total, count = 0.0, 0
     for position, sample, values in zip(inputs.positions, inputs.samples, predicted, strict=True):
         truth = np.asarray(pack.train_target[position])[scored_pixels(sample.boxes)] / 255.0
-        error = to_score_space(values, pack.train_estimated[position]) - to_score_space(
-            truth, pack.train_extremes[position]
+        error = to_score_space(values, pack.train_estimated_range[position]) - to_score_space(
+            truth, pack.train_value_range[position]
         )
         total += float(np.vdot(error, error))
         count += error.size

@@ -176,7 +176,7 @@ def _leaderboard(blend: Blend) -> Sheet:
     cvs = [blend.cv, blend.best_single_cv]
     scores = [board.score, *(Estimate(value, value - half, value + half) for half in halves), *cvs]
     texts = [str(board.score), *(f"±{half:.4f}" for half in halves), *map(str, cvs)]
-    extremes = [Row("what unknown extremes cost", ORANGE if board.extremes.low > 0 else GREY)]
+    extremes = [Row("what unknown value ranges cost", ORANGE if board.extremes.low > 0 else GREY)]
     blocks = [
         (labels, [Panel("RMSE [95 %]", scores, texts, line=value)]),
         (extremes, [Panel("change of RMSE [95 %]", [board.extremes], [gain_text(board.extremes)], signed=True)]),

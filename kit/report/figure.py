@@ -1,7 +1,7 @@
 """Hidden, sources, blend and truth side by side, as one picture. Reads the stores; knows no model and computes no fill.
 
 Every number on it is measured as the competition does: RMSE on the hidden pixels, in score space, predictions scaled by
-the estimated extremes and the truth by the true ones.
+the estimated value range and the truth by the true one.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ def _row(
         scores.append(
             None
             if values is None or target is None
-            else photo_rmse(sample, values, target, pack.estimated(split)[position], project.layout)
+            else photo_rmse(sample, values, target, pack.estimated_range(split)[position], project.layout)
         )
     return _Row(sample.name, image, pictures, scores, target)
 
@@ -217,17 +217,17 @@ def _filled(image: np.ndarray, sample: Sample, values: np.ndarray) -> np.ndarray
 
 
 def photo_rmse(
-    sample: Sample, values: np.ndarray, target: np.ndarray, estimated: np.ndarray, layout: Competition
+    sample: Sample, values: np.ndarray, target: np.ndarray, estimated_range: np.ndarray, layout: Competition
 ) -> float:
     """Return one photo's RMSE as the competition computes it, overlaps twice, clipped as a submission is.
 
     Args:
         values: `(n, 3)` RGB in [0, 1].
         target: the original, uint8 RGB `(H, W, 3)`.
-        estimated: `(2, 3)`, the extremes by which a submission would scale the values.
+        estimated_range: `(2, 3)`, by which a submission would scale the values.
     """
-    truth = to_score_space(target[scored_pixels(sample.boxes)] / 255.0, layout.extremes(target, None))
-    return rmse(np.clip(to_score_space(values, estimated), 0.0, 1.0), truth)
+    truth = to_score_space(target[scored_pixels(sample.boxes)] / 255.0, layout.value_range(target, None))
+    return rmse(np.clip(to_score_space(values, estimated_range), 0.0, 1.0), truth)
 
 
 def _draw(titles: Sequence[tuple[str, float | None]], rows: Sequence[_Row], has_truth: bool, width: int) -> np.ndarray:

@@ -42,7 +42,7 @@ class Grade:
 def grade_submission(path: Path, truth: Path, index: Index, layout: Competition) -> Grade:
     """Score `path` against the originals of the test photos.
 
-    The truth is put into rows by the layout itself, true extremes and all, and those rows are compared with the file's.
+    The layout itself puts the truth into rows, true value range and all, and those rows are compared with the file's.
     So it carries the layout's rounding: a submission of the truth grades exactly 0, and rounding (below 5e-7 a value
     here) is no part of anybody's error.
 
@@ -110,7 +110,7 @@ def _truth_rows(truth: Path, sample: Sample, layout: Competition) -> tuple[pa.Ar
     """Return ids and values of a photo's rows, as the layout writes the truth."""
     photo = load_original(truth, sample)
     rows, columns = scored_pixels(sample.boxes)
-    values = to_score_space(photo[rows, columns] / 255.0, layout.extremes(photo, None))
+    values = to_score_space(photo[rows, columns] / 255.0, layout.value_range(photo, None))
     parts = list(batches(truth / sample.name, io.BytesIO(layout.encode(sample.name, sample.boxes, values)), SUBMISSION))
     texts = pa.concat_arrays([part.column(1) for part in parts])
     return pa.concat_arrays([part.column(0) for part in parts]), pc.cast(texts, pa.float64()).to_numpy()

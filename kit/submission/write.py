@@ -40,14 +40,14 @@ def write_submission(project: Project, values: Iterable[np.ndarray], name: str) 
     """Write `submissions/<name>.csv`, whole or not at all.
 
     Args:
-        values: for each test photo in index order `(n, 3)` RGB in [0, 1]; taken to score space here by the extremes
-            that were estimated from the known pixels.
+        values: for each test photo in index order `(n, 3)` RGB in [0, 1]; taken to score space here by the value
+            range that was estimated from the known pixels.
 
     Raises:
         PredictionsError: values that are not finite, or not one `(n, 3)` array for each test photo.
         ArchiveError: the sample, which gives the header, is missing.
     """
-    layout, index, extremes = project.layout, project.index, project.pack.test_estimated
+    layout, index, value_range = project.layout, project.index, project.pack.test_estimated_range
     path = project.workspace.submission(name)
     header = layout.header(project.workspace.raw)
     sha = hashlib.sha256()
@@ -56,7 +56,7 @@ def write_submission(project: Project, values: Iterable[np.ndarray], name: str) 
     with writing(path) as file:
         for position, chunk in enumerate(_checked(values, index, name)):
             sample = index.test[position]
-            lines = layout.encode(sample.name, sample.boxes, to_score_space(chunk, extremes[position]))
+            lines = layout.encode(sample.name, sample.boxes, to_score_space(chunk, value_range[position]))
             data = header + lines if position == 0 else lines
             sha.update(data)
             file.write(data)

@@ -84,15 +84,15 @@ def _write_pack(workspace: Workspace, index: Index) -> None:
     for place, sample in enumerate(index.train):
         target[place] = _truth(_number(sample))
     for split, samples in (("train", index.train), ("test", index.test)):
-        both = np.array([_extremes(_number(sample)) for sample in samples])
+        both = np.array([_value_ranges(_number(sample)) for sample in samples])
         array(f"{split}_estimated", np.float64, len(samples), 2, 3)[:] = both[:, 1]
         if split == "train":
             array("train_extremes", np.float64, photos, 2, 3)[:] = both[:, 0]
     write_json(workspace.pack / "manifest.json", {"index": index.digest, "version": PACK_VERSION})
 
 
-def _extremes(number: int) -> tuple[np.ndarray, np.ndarray]:
-    """The true extremes of a photo, and those that its known pixels give: they miss the true ones in every fifth."""
+def _value_ranges(number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a photo's true value range and that of its known pixels, which misses the true one in every fifth."""
     rng = np.random.default_rng([3, number])
     true = np.stack([rng.uniform(0.0, 0.03, 3), rng.uniform(0.97, 1.0, 3)])
     missed = rng.uniform(0.0, 0.04, (2, 3)) * (rng.random() < 0.2)
@@ -196,9 +196,9 @@ def write_arrays(workspace: Workspace, dtype: str) -> None:
         x = np.lib.format.open_memmap(workspace.root / f"{split}-x.npy", "w+", dtype=np.dtype(dtype), shape=shape)
         y = np.lib.format.open_memmap(workspace.root / f"{split}-y.npy", "w+", dtype=np.dtype(dtype), shape=shape[1:])
         for photo, sample in enumerate(samples):
-            true, estimated = _extremes(_number(sample))
+            true, estimated_range = _value_ranges(_number(sample))
             place = slice(photo * VALUES, (photo + 1) * VALUES)
             truth = _truth(_number(sample))[scored_pixels(sample.boxes)] / 255.0
             y[place] = to_score_space(truth, true).reshape(-1)
             for member, one in enumerate(members):
-                x[member, place] = to_score_space(one.values(photo), estimated).reshape(-1)
+                x[member, place] = to_score_space(one.values(photo), estimated_range).reshape(-1)

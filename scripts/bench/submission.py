@@ -68,14 +68,14 @@ def competition_of(root: Path, photos: int) -> Project:
         for n in range(photos)
         if (boxes := tuple(random_boxes(rng, BOXES, 256, 256)))
     )
-    none, extremes = np.zeros((0, 256, 256, 3), np.uint8), np.tile([[[0.0] * 3, [1.0] * 3]], (photos, 1, 1))
+    none, value_range = np.zeros((0, 256, 256, 3), np.uint8), np.tile([[[0.0] * 3, [1.0] * 3]], (photos, 1, 1))
     workspace.raw.mkdir(parents=True)
     with (workspace.raw / PHOTO_RECONSTRUCTION.sample).open("wb") as file:
         file.write(b"filename_box_pixel,value\n")
         for sample in samples:
             file.write(encode(sample.name, sample.boxes, np.zeros((ROWS // 3, 3))))
     project = Project(workspace)
-    project.__dict__.update(index=Index((), samples, ""), pack=Pack(none, none, none, none, none, extremes))
+    project.__dict__.update(index=Index((), samples, ""), pack=Pack(none, none, none, none, none, value_range))
     return project
 
 

@@ -58,8 +58,8 @@ def all_residuals(toy: Toy, source: str) -> np.ndarray:
     parts = []
     for photo, sample in enumerate(toy.index.train):
         truth = toy.pack.train_target[photo][scored_pixels(sample.boxes)] / 255.0
-        estimated, extremes = toy.pack.train_estimated[photo], toy.pack.train_extremes[photo]
-        parts.append(to_score_space(oof.values(photo), estimated) - to_score_space(truth, extremes))
+        estimated_range, value_range = toy.pack.train_estimated_range[photo], toy.pack.train_value_range[photo]
+        parts.append(to_score_space(oof.values(photo), estimated_range) - to_score_space(truth, value_range))
     return np.concatenate(parts).reshape(-1)
 
 
@@ -235,12 +235,12 @@ def test_test_values_are_the_weighted_sum_in_pixel_and_in_score_space(toy: Toy) 
         assert values.dtype == np.float32 and values.shape == (200, 3)
         expected = sum(w * one.values(photo) for w, one in zip(blend.weights.values(), members, strict=True))
         np.testing.assert_allclose(values, expected, atol=1e-6)
-        extremes = toy.pack.test_estimated[photo]
+        value_range = toy.pack.test_estimated_range[photo]
         in_score_space = sum(
-            w * to_score_space(one.values(photo), extremes)
+            w * to_score_space(one.values(photo), value_range)
             for w, one in zip(blend.weights.values(), members, strict=True)
         )
-        np.testing.assert_allclose(to_score_space(values, extremes), in_score_space, atol=1e-6)
+        np.testing.assert_allclose(to_score_space(values, value_range), in_score_space, atol=1e-6)
 
 
 def test_a_single_source_predicts_its_own_values(toy: Toy) -> None:

@@ -31,14 +31,14 @@ def truths(toy: Toy) -> list[np.ndarray]:
     found = []
     for photo, sample in enumerate(toy.index.train):
         truth = toy.pack.train_target[photo][scored_pixels(sample.boxes)] / 255.0
-        found.append(to_score_space(truth, toy.pack.train_extremes[photo]))
+        found.append(to_score_space(truth, toy.pack.train_value_range[photo]))
     return found
 
 
 def rmse_of(toy: Toy, values: list[np.ndarray], clip: bool = False) -> float:
     squares, count = 0.0, 0
     for photo, (one, y) in enumerate(zip(values, truths(toy), strict=True)):
-        scored = to_score_space(one, toy.pack.train_estimated[photo])
+        scored = to_score_space(one, toy.pack.train_estimated_range[photo])
         squares += float((((np.clip(scored, 0, 1) if clip else scored) - y) ** 2).sum())
         count += y.size
     return float(np.sqrt(squares / count))
@@ -80,7 +80,7 @@ def test_mixing_by_region_is_what_a_loop_would_do(toy: Toy) -> None:
     coefficients = rng.normal(size=recipe.array.shape)
     sample, features = (
         toy.index.train[3],
-        photo_features(toy.index.train, toy.pack.train_image, toy.pack.train_estimated).of(np.array([3])),
+        photo_features(toy.index.train, toy.pack.train_image, toy.pack.train_estimated_range).of(np.array([3])),
     )
     values = rng.random((4, sample.scored, 3)).astype(np.float32)
     span = np.array([0.5, 1.0, 0.8])
@@ -127,11 +127,11 @@ def test_crossfit_measures_what_plain_numpy_does(toy: Toy) -> None:
     for place, photo in enumerate(photos):
         sample, y = toy.index.train[photo], truths(toy)[photo]
         rings = rings_of(sample.boxes, sample.height, sample.width)
-        for errors, extremes in (
-            (found.clipped, toy.pack.train_estimated[photo]),
-            (found.known, toy.pack.train_extremes[photo]),
+        for errors, value_range in (
+            (found.clipped, toy.pack.train_estimated_range[photo]),
+            (found.known, toy.pack.train_value_range[photo]),
         ):
-            squares = (np.clip(to_score_space(values[place], extremes), 0, 1) - y) ** 2
+            squares = (np.clip(to_score_space(values[place], value_range), 0, 1) - y) ** 2
             for ring in range(len(RINGS)):
                 np.testing.assert_allclose(errors[place, ring], squares[rings == ring].sum(axis=0), atol=1e-12)
         np.testing.assert_array_equal(found.counts[place], np.bincount(rings, minlength=len(RINGS)))

@@ -37,10 +37,10 @@ def residuals(toy: Toy, photo: int, names: list[str]) -> np.ndarray:
     """`(K, values)` the slow way: pixel by pixel through `scored_pixels`."""
     rows, columns = scored_pixels(toy.index.train[photo].boxes)
     truth = toy.pack.train_target[photo][rows, columns] / 255.0
-    y = to_score_space(truth, toy.pack.train_extremes[photo])
+    y = to_score_space(truth, toy.pack.train_value_range[photo])
     return np.stack(
         [
-            (to_score_space(one.values(photo), toy.pack.train_estimated[photo]) - y).reshape(-1)
+            (to_score_space(one.values(photo), toy.pack.train_estimated_range[photo]) - y).reshape(-1)
             for one in read(toy, *names)
         ]
     )
@@ -70,14 +70,14 @@ def test_overlapping_boxes_count_twice(toy: Toy) -> None:
     assert gram.sse[photo, 0] > float((z[first] ** 2).sum()) + 1e-6  # each hidden pixel once is less
 
 
-def test_predictions_are_scaled_by_estimated_extremes_and_truth_by_true_ones(toy: Toy) -> None:
-    assert not np.array_equal(toy.pack.train_extremes, toy.pack.train_estimated)  # else this test says nothing
+def test_predictions_are_scaled_by_the_estimated_value_range_and_truth_by_the_true_one(toy: Toy) -> None:
+    assert not np.array_equal(toy.pack.train_value_range, toy.pack.train_estimated_range)  # else this test says nothing
     write_toy_source(toy, "truth", predict=lambda _split, _photo, truth: truth)
     (perfect,) = read(toy, "truth")
     sse = residual_gram(toy.index.train, toy.pack, [perfect]).sse[:, 0]
-    known = np.isclose(toy.pack.train_extremes, toy.pack.train_estimated).all(axis=(1, 2))
+    known = np.isclose(toy.pack.train_value_range, toy.pack.train_estimated_range).all(axis=(1, 2))
     assert known.any() and (sse[known] < 600 * 1e-6).all()  # float16 alone
-    assert (sse[~known] > sse[known].max()).all()  # the error of the extremes is in the score
+    assert (sse[~known] > sse[known].max()).all()  # the error of the value range is in the score
 
 
 @pytest.mark.parametrize("workers", [2, 5])
@@ -262,10 +262,12 @@ def test_new_predictions_are_not_taken_from_the_cache(tmp_path: Path) -> None:
     assert after.digests != before.digests and after.sse.sum() < before.sse.sum()
 
 
-def test_other_extremes_are_not_taken_from_the_cache(toy: Toy) -> None:
+def test_another_value_range_is_not_taken_from_the_cache(toy: Toy) -> None:
     before = cached_gram(toy.project, ["m0"])
     project = toy.project
-    vars(project)["pack"] = dataclasses.replace(toy.pack, train_estimated=np.array(toy.pack.train_estimated) + 0.1)
+    vars(project)["pack"] = dataclasses.replace(
+        toy.pack, train_estimated_range=np.array(toy.pack.train_estimated_range) + 0.1
+    )
     after = cached_gram(project, ["m0"])
     assert not np.allclose(before.products, after.products)
 

@@ -119,7 +119,7 @@ def test_the_submission_is_checked_and_graded(chain: Chain) -> None:
     assert not (chain.root / "submissions" / "ledger.csv").exists()
 
 
-def test_the_truth_grades_exactly_zero_with_true_extremes_and_little_with_estimated_ones(
+def test_the_truth_grades_exactly_zero_with_the_true_value_range_and_little_with_the_estimated_one(
     chain: Chain, tmp_path: Path
 ) -> None:
     project = Project(Workspace(chain.root))
@@ -128,8 +128,12 @@ def test_the_truth_grades_exactly_zero_with_true_extremes_and_little_with_estima
         lines = [project.layout.header(project.workspace.raw)]
         for position, sample in enumerate(project.index.test):
             photo = load_image(chain.truth / sample.name)
-            extremes = project.layout.extremes(photo, None) if name == "true" else project.pack.test_estimated[position]
-            values = to_score_space(photo[scored_pixels(sample.boxes)] / 255.0, extremes)
+            value_range = (
+                project.layout.value_range(photo, None)
+                if name == "true"
+                else project.pack.test_estimated_range[position]
+            )
+            values = to_score_space(photo[scored_pixels(sample.boxes)] / 255.0, value_range)
             lines.append(project.layout.encode(sample.name, sample.boxes, values))
         (tmp_path / f"{name}.csv").write_bytes(b"".join(lines))
         graded = chain.type(f"grade {tmp_path / name}.csv --truth {chain.truth} --json")

@@ -40,11 +40,11 @@ def test_every_photo_is_packed_in_index_order_with_its_hidden_pixels_zero(small:
             photo = load_image(raw / sample.image)
             photo[sample.hole] = 0
             np.testing.assert_array_equal(pack.image(split)[position], photo)
-            np.testing.assert_array_equal(pack.estimated(split)[position], TOY.extremes(photo, sample.hole))
+            np.testing.assert_array_equal(pack.estimated_range(split)[position], TOY.value_range(photo, sample.hole))
             if split == "train":
                 target = load_image(raw / sample.target)
                 np.testing.assert_array_equal(pack.train_target[position], target)
-                np.testing.assert_array_equal(pack.train_extremes[position], TOY.extremes(target, None))
+                np.testing.assert_array_equal(pack.train_value_range[position], TOY.value_range(target, None))
 
 
 def test_what_is_under_the_hole_does_not_reach_the_pack(files: Workspace) -> None:

@@ -228,7 +228,7 @@ def test_a_picture_that_could_be_of_two_photos_is_refused(toy: Toy, tmp_path: Pa
         type(one)(**{**one.__dict__, "name": name, "klass": "Cat"})
         for one, name in zip(photos.samples, names, strict=True)
     )
-    photos = Photos("oof", samples, (), photos.images, photos.estimated, photos.layout)
+    photos = Photos("oof", samples, (), photos.images, photos.estimated_range, photos.layout)
     folder = painted(toy, tmp_path / "painted")
     for sample in (first, second):
         (folder / sample.name).unlink()

@@ -56,10 +56,10 @@ def test_predictions_that_look_wrong_are_said(toy: Toy, tmp_path: Path, change: 
 
 def test_values_in_the_other_space_are_said(toy: Toy, tmp_path: Path) -> None:
     write_toy_source(toy, "sharp", predict=faded(0.0), splits=["oof"])
-    stretches = Photos.of(project_of(toy), "oof").estimated
+    stretches = Photos.of(project_of(toy), "oof").estimated_range
 
     def stretched(values: np.ndarray) -> np.ndarray:
-        return np.stack([to_score_space(one, extremes) for one, extremes in zip(values, stretches, strict=True)])
+        return np.stack([to_score_space(one, value_range) for one, value_range in zip(values, stretches, strict=True)])
 
     assert "if they were in score space" in doubts(toy, tmp_path, stretched, source="sharp")
 

@@ -54,8 +54,8 @@ def test_a_csv_in_any_order_gives_the_values_of_its_rows(
     import_part(project_of(toy), "mate", split, path)
     photos = Photos.of(project_of(toy), split)
     clipped = [  # a submission's values end at 0 and 1 of score space
-        from_score_space(np.clip(to_score_space(values, extremes), 0, 1).round(6), extremes)
-        for values, extremes in zip(values_of(toy, "good", split), photos.estimated, strict=True)
+        from_score_space(np.clip(to_score_space(values, value_range), 0, 1).round(6), value_range)
+        for values, value_range in zip(values_of(toy, "good", split), photos.estimated_range, strict=True)
     ]
     assert np.array_equal(stored(toy, "mate", split), np.concatenate(clipped).astype(np.float16))
     assert not list(toy.workspace.root.rglob(".partial-*"))

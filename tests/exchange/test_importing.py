@@ -111,19 +111,19 @@ def test_whole_numbers_are_taken_as_0_to_255_and_it_says_so(toy: Toy, tmp_path: 
     assert np.array_equal(stored(toy, "mate", "oof"), (values / 255.0).astype(np.float16))
 
 
-def test_score_space_is_stretched_by_the_extremes_of_the_known_pixels(toy: Toy, tmp_path: Path) -> None:
+def test_score_space_is_stretched_by_the_value_range_of_the_known_pixels(toy: Toy, tmp_path: Path) -> None:
     photos = Photos.of(project_of(toy), "oof")
-    pairs = zip(values_of(toy, "good", "oof"), photos.estimated, strict=True)
-    np.save(tmp_path / "file.npy", np.stack([to_score_space(values, extremes) for values, extremes in pairs]))
+    pairs = zip(values_of(toy, "good", "oof"), photos.estimated_range, strict=True)
+    np.save(tmp_path / "file.npy", np.stack([to_score_space(values, value_range) for values, value_range in pairs]))
     import_part(project_of(toy), "mate", "oof", tmp_path / "file.npy", space="score")
     assert np.allclose(stored(toy, "mate", "oof"), stored(toy, "good", "oof"), atol=1e-3)
 
 
 @given(arrays(np.float64, (7, 3), elements=st.floats(0, 1)), arrays(np.float64, (2, 3), elements=st.floats(0, 1)))
-def test_score_space_and_back_is_where_it_began(values: np.ndarray, extremes: np.ndarray) -> None:
-    extremes = np.sort(extremes, axis=0)
-    extremes[1] += 0.01
-    assert np.allclose(from_score_space(to_score_space(values, extremes), extremes), values, atol=1e-9)
+def test_score_space_and_back_is_where_it_began(values: np.ndarray, value_range: np.ndarray) -> None:
+    value_range = np.sort(value_range, axis=0)
+    value_range[1] += 0.01
+    assert np.allclose(from_score_space(to_score_space(values, value_range), value_range), values, atol=1e-9)
 
 
 @given(values=arrays(np.float32, (200, 3), elements=st.floats(0, 1, width=32)), scale=st.sampled_from([1, 100, 255]))

@@ -104,8 +104,8 @@ def test_the_folds_rmse_is_that_of_its_stored_predictions(name: str, trained: Pr
         errors = []
         for position in trained.folds.valid_positions(fold):
             truth = trained.pack.train_target[position][scored_pixels(trained.index.train[position].boxes)] / 255
-            guess = to_score_space(oof.values(position), trained.pack.train_estimated[position])
-            errors.append(guess - to_score_space(truth, trained.pack.train_extremes[position]))
+            guess = to_score_space(oof.values(position), trained.pack.train_estimated_range[position])
+            errors.append(guess - to_score_space(truth, trained.pack.train_value_range[position]))
         run = json.loads((trained.workspace.run(name, fold) / "run.json").read_text())
         assert run["fold_rmse"] == pytest.approx(np.sqrt(np.mean(np.concatenate(errors) ** 2)), rel=2e-4)
 

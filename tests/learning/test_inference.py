@@ -188,7 +188,7 @@ def test_fold_rmse_is_the_competitions_score(project: Project, generator: nn.Mod
     for position in positions:
         target = np.asarray(project.pack.train_target[position]).astype(np.float64) / 255
         low, high = target.min(axis=(0, 1)), target.max(axis=(0, 1))
-        guess_low, guess_high = project.pack.train_estimated[position]
+        guess_low, guess_high = project.pack.train_estimated_range[position]
         for place, (row, column) in enumerate(zip(*scored_pixels(project.index.train[position].boxes), strict=True)):
             truth = (target[row, column] - low) / (high - low)
             errors.append((every[position][place] - guess_low) / (guess_high - guess_low) - truth)

@@ -68,8 +68,8 @@ def values(toy: Toy, name: str, split: str = "oof") -> list[np.ndarray]:
 def score_error(toy: Toy, photo: int, predicted: np.ndarray) -> np.ndarray:
     """Errors of one training photo in score space, `(n, 3)`."""
     truth = toy.pack.train_target[photo][scored_pixels(toy.index.train[photo].boxes)] / 255.0
-    estimated, extremes = toy.pack.train_estimated[photo], toy.pack.train_extremes[photo]
-    return to_score_space(predicted, estimated) - to_score_space(truth, extremes)
+    estimated_range, value_range = toy.pack.train_estimated_range[photo], toy.pack.train_value_range[photo]
+    return to_score_space(predicted, estimated_range) - to_score_space(truth, value_range)
 
 
 def rmse(toy: Toy, predicted: Sequence[np.ndarray]) -> float:
@@ -150,14 +150,14 @@ def tint(toy: Toy) -> Toy:
     truth = np.clip(toy.truth * 0.6 + 50 + shift[n:], 0, 255).astype(np.uint8)
     hole = np.stack([sample.hole for sample in toy.index.train])[..., None]
     test_hole = np.stack([sample.hole for sample in toy.index.test])[..., None]
-    extremes = np.stack([toy.layout.extremes(photo, None) for photo in target])
+    value_range = np.stack([toy.layout.value_range(photo, None) for photo in target])
     pack = dataclasses.replace(
         toy.pack,
         train_target=target,
         train_image=np.where(hole, 0, target).astype(np.uint8),
         test_image=np.where(test_hole, 0, truth).astype(np.uint8),
-        train_extremes=extremes,
-        train_estimated=extremes,
+        train_value_range=value_range,
+        train_estimated_range=value_range,
     )
     return dataclasses.replace(toy, pack=pack, truth=truth)
 

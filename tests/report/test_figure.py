@@ -87,7 +87,9 @@ def test_the_number_under_a_test_photo_is_the_one_that_grading_gives(toy: Toy) -
     done = write_submission(toy.project, iter(values), "fair")
     grade = grade_submission(done.path, workspace.root / "truth", index, toy.layout)
     for place, photo in enumerate(grade.photos):
-        mine = photo_rmse(index.test[place], values[place], toy.truth[place], pack.test_estimated[place], toy.layout)
+        mine = photo_rmse(
+            index.test[place], values[place], toy.truth[place], pack.test_estimated_range[place], toy.layout
+        )
         assert mine == pytest.approx(photo.rmse, abs=1e-6)
 
 

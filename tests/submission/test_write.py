@@ -64,10 +64,10 @@ def grey_values(toy: Toy) -> Iterator[np.ndarray]:
         yield np.full((sample.scored, 3), 0.5)
 
 
-def with_true_extremes(project: Project, photos: Sequence[np.ndarray]) -> Project:
+def with_true_value_range(project: Project, photos: Sequence[np.ndarray]) -> Project:
     """The project, as if the known pixels of its test photos told their whole range."""
-    true = np.stack([project.layout.extremes(photo, None) for photo in photos])
-    project.__dict__["pack"] = dataclasses.replace(project.pack, test_estimated=true)
+    true = np.stack([project.layout.value_range(photo, None) for photo in photos])
+    project.__dict__["pack"] = dataclasses.replace(project.pack, test_estimated_range=true)
     return project
 
 
@@ -97,7 +97,7 @@ def test_a_submission_has_the_sample_s_ids_and_the_values_in_score_space(toy: To
     rows = list(csv.reader(path.open(newline="")))
     assert [row[0] for row in rows] == [row[0] for row in csv.reader(sample_of(toy.workspace, toy.layout).open())]
     written = np.array([float(row[1]) for row in rows[1:]]).reshape(-1, 3)[:, ::-1]
-    scored = [to_score_space(one, low) for one, low in zip(values, toy.pack.test_estimated, strict=True)]
+    scored = [to_score_space(one, low) for one, low in zip(values, toy.pack.test_estimated_range, strict=True)]
     np.testing.assert_allclose(written, np.clip(np.concatenate(scored), 0, 1), atol=5.1e-7)
 
 
@@ -305,14 +305,14 @@ def test_a_broken_sample_is_not_the_submission_s_fault(toy: Toy, lines: list[str
 # --- grading
 
 
-def test_the_truth_with_the_true_extremes_grades_exactly_zero(toy: Toy) -> None:
-    path = write(toy, truth_values(toy), "truth", with_true_extremes(toy.project, toy.truth))
+def test_the_truth_with_the_true_value_range_grades_exactly_zero(toy: Toy) -> None:
+    path = write(toy, truth_values(toy), "truth", with_true_value_range(toy.project, toy.truth))
     grade = grade_submission(path, truth_dir(toy), toy.index, toy.layout)
     assert (grade.score.value, grade.score.low, grade.score.high) == (0.0, 0.0, 0.0)
     assert all(photo.rmse == 0.0 for photo in grade.photos)
 
 
-def test_the_truth_with_estimated_extremes_grades_little_and_grey_much(toy: Toy) -> None:
+def test_the_truth_with_the_estimated_value_range_grades_little_and_grey_much(toy: Toy) -> None:
     truth = grade_submission(write(toy, truth_values(toy), "estimated"), truth_dir(toy), toy.index, toy.layout)
     grey = grade_submission(write(toy, grey_values(toy), "grey"), truth_dir(toy), toy.index, toy.layout)
     sample = grade_submission(sample_of(toy.workspace, toy.layout), truth_dir(toy), toy.index, toy.layout)
@@ -334,7 +334,7 @@ def test_the_grade_is_the_rmse_over_all_rows_with_overlaps_twice(toy: Toy) -> No
             expected.append(stretched[box.row : box.row + 10, box.col : box.col + 10].reshape(-1, 3))
             seen = values[place][start : start + 100]
             start += 100
-            predicted.append(np.clip(to_score_space(seen, toy.pack.test_estimated[place]), 0, 1))
+            predicted.append(np.clip(to_score_space(seen, toy.pack.test_estimated_range[place]), 0, 1))
     assert grade.score.value == pytest.approx(rmse(np.concatenate(predicted), np.concatenate(expected)), abs=1e-6)
     assert grade.rows == 3600
     one = rmse(np.concatenate(predicted[:2]), np.concatenate(expected[:2]))
@@ -387,11 +387,11 @@ def test_real_photos_in_kaggle_s_layout_go_the_whole_way(tmp_path: Path) -> None
     index, _ = build_pack(workspace, layout)
     photos = [load_image(demo.truth / sample.name) for sample in index.test]
     values = [photo[scored_pixels(sample.boxes)] / 255.0 for photo, sample in zip(photos, index.test, strict=True)]
-    perfect = write_submission(with_true_extremes(Project(workspace), photos), iter(values), "perfect")
+    perfect = write_submission(with_true_value_range(Project(workspace), photos), iter(values), "perfect")
     assert check_submission(perfect.path, sample_of(workspace, layout)).rows == 3 * 2 * 75 * 75 * 3
     assert grade_submission(perfect.path, demo.truth, index, layout).score.value == 0.0
-    estimated = write_submission(Project(workspace), iter(values), "estimated")
-    assert 0 < grade_submission(estimated.path, demo.truth, index, layout).score.value < 0.1
+    estimated_range = write_submission(Project(workspace), iter(values), "estimated")
+    assert 0 < grade_submission(estimated_range.path, demo.truth, index, layout).score.value < 0.1
 
 
 # --- the ledger

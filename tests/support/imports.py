@@ -52,8 +52,10 @@ def csv_of(toy: Toy, name: str, split: PredictionSplit) -> list[bytes]:
     """The CSV lines of each photo, the header first."""
     photos = Photos.of(project_of(toy), split)
     lines = [toy.layout.header(toy.workspace.raw)]
-    for sample, values, extremes in zip(photos.samples, values_of(toy, name, split), photos.estimated, strict=True):
-        lines.append(toy.layout.encode(sample.name, sample.boxes, to_score_space(values, extremes)))
+    for sample, values, value_range in zip(
+        photos.samples, values_of(toy, name, split), photos.estimated_range, strict=True
+    ):
+        lines.append(toy.layout.encode(sample.name, sample.boxes, to_score_space(values, value_range)))
     return lines
 
 

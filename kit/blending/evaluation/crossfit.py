@@ -1,6 +1,6 @@
 """The blend's own values on training photos, each by weights that never saw its fold: one streaming pass.
 
-What Grams cannot say is measured here: the error after clipping, and what the unknown extremes of the photos cost.
+What Grams cannot say is measured here: the error after clipping, and what the unknown value ranges of the photos cost.
 Computes in float64.
 """
 
@@ -29,7 +29,7 @@ class Crossfit:
     clipped: np.ndarray
     """`(P, rings, 3)` float64, squared error after clipping to [0, 1]: what the competition counts."""
     known: np.ndarray
-    """`(P, rings, 3)`, the same if the true extremes of the photo were known."""
+    """`(P, rings, 3)`, the same if the photo's true value range were known."""
     counts: np.ndarray
     """`(P, rings)` int, pixels."""
 
@@ -52,7 +52,7 @@ def crossfit(
     from kit.blending.weights.kernel import measure  # numba takes a while to import, and `kit --help` needs none
 
     target, local = ArrayReader(pack.train_target), threading.local()
-    estimated, true = np.asarray(pack.train_estimated), np.asarray(pack.train_extremes)
+    estimated_range, true = np.asarray(pack.train_estimated_range), np.asarray(pack.train_value_range)
 
     def work(place: int) -> tuple[np.ndarray, ...]:
         photo = int(photos[place])
@@ -63,7 +63,7 @@ def crossfit(
         blended = np.ascontiguousarray(values(place), np.float64)
         rings = rings_of(sample.boxes, sample.height, sample.width)
         clipped, known = np.zeros((2, len(RINGS), 3))
-        measure(blended, truth, rings, _stretch(estimated[photo]), _stretch(true[photo]), clipped, known)
+        measure(blended, truth, rings, _stretch(estimated_range[photo]), _stretch(true[photo]), clipped, known)
         return clipped, known, np.bincount(rings, minlength=len(RINGS))
 
     # the threads have ended before the file that they read is closed
@@ -72,6 +72,6 @@ def crossfit(
         return Crossfit(*(np.stack(part) for part in zip(*done, strict=True)))
 
 
-def _stretch(extremes: np.ndarray) -> np.ndarray:
+def _stretch(value_range: np.ndarray) -> np.ndarray:
     """Low, high and stretch of each channel, `(3, 3)`."""
-    return np.vstack([extremes, score_scale(*extremes)])
+    return np.vstack([value_range, score_scale(*value_range)])

@@ -1,9 +1,9 @@
 """Residual Grams: all that a squared-error blend needs of the pixels. Knows sources, photos and score space.
 
 For photo i, region r and members 1..K the residuals in score space are `z_k = s_i(p_k) - y_i`, where `s_i` scales by
-the extremes estimated from the known pixels, which is all that a test photo gives, and `y_i` is the truth by the true
-extremes: the error of the extremes is part of the score here as on the leaderboard. Then `G_ir[k, l] = z_k . z_l`, and
-for weights that sum to one the squared error of the blend on any set of photos and regions is `w^T (sum G_ir) w`,
+the value range estimated from the known pixels, all that a test photo gives, and `y_i` is the truth by the true one:
+the error of the value range is part of the score here as on the leaderboard. Then `G_ir[k, l] = z_k . z_l`, and for
+weights that sum to one the squared error of the blend on any set of photos and regions is `w^T (sum G_ir) w`,
 exactly. A region is a ring of pixels by their distance to the nearest known one (`kit.imaging.holes.RINGS`), in one
 channel.
 
@@ -162,11 +162,11 @@ class _PhotoResiduals:
         self.samples, self.members = samples, [one.opened() for one in predictions]
         self.target, self._picture = ArrayReader(pack.train_target), pack.train_target.shape[1:]
         self._largest, self._local = max(int(one.counts.max()) for one in predictions), threading.local()
-        estimated, extremes = np.asarray(pack.train_estimated), np.asarray(pack.train_extremes)
-        scale = score_scale(estimated[:, 0], estimated[:, 1])
-        gain = score_scale(extremes[:, 0], extremes[:, 1])
+        estimated_range, value_range = np.asarray(pack.train_estimated_range), np.asarray(pack.train_value_range)
+        scale = score_scale(estimated_range[:, 0], estimated_range[:, 1])
+        gain = score_scale(value_range[:, 0], value_range[:, 1])
         # s(p) = p * scale + shift, y = (truth - low) * gain
-        self.factors = np.stack([scale, -estimated[:, 0] * scale, extremes[:, 0], gain], axis=1)
+        self.factors = np.stack([scale, -estimated_range[:, 0] * scale, value_range[:, 0], gain], axis=1)
 
     def _buffers(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return this thread's arrays for stored values, picture and residuals; fresh ones would cost page faults."""

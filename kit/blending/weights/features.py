@@ -42,14 +42,15 @@ class PhotoFeatures:
         return PhotoFeatures(klass, self.scored[rows], self.contrast[rows])
 
 
-def photo_features(samples: Sequence[Sample], images: np.ndarray, estimated: np.ndarray) -> PhotoFeatures:
+def photo_features(samples: Sequence[Sample], images: np.ndarray, estimated_range: np.ndarray) -> PhotoFeatures:
     """Return the features of all photos of a split, from what is known of them alone.
 
     Args:
-        images: `(N, H, W, 3)` uint8, as given; estimated: `(N, 2, 3)`, extremes of the known pixels.
+        images: `(N, H, W, 3)` uint8, as given.
+        estimated_range: `(N, 2, 3)`, the value range of each photo's known pixels.
     """
     photos = range(len(samples))
-    each = map_in_order(lambda photo: features_of(samples[photo], images[photo], estimated[photo]), photos)
+    each = map_in_order(lambda photo: features_of(samples[photo], images[photo], estimated_range[photo]), photos)
     found = list(track(each, "Contrast", len(photos), "photos"))
     return PhotoFeatures(
         tuple(one.klass[0] for one in found),
@@ -58,11 +59,11 @@ def photo_features(samples: Sequence[Sample], images: np.ndarray, estimated: np.
     )
 
 
-def features_of(sample: Sample, image: np.ndarray, estimated: np.ndarray) -> PhotoFeatures:
-    """Return the features of one photo, `(H, W, 3)` uint8 with extremes `(2, 3)`."""
+def features_of(sample: Sample, image: np.ndarray, estimated_range: np.ndarray) -> PhotoFeatures:
+    """Return the features of one photo, `(H, W, 3)` uint8 with value range `(2, 3)`."""
     known = (~sample.hole).astype(np.uint8)
     deviation = cv2.meanStdDev(image, mask=known)[1][:, 0] / 255.0
-    contrast = float((deviation * score_scale(*estimated)).mean())
+    contrast = float((deviation * score_scale(*estimated_range)).mean())
     return PhotoFeatures((sample.klass,), np.array([sample.scored], np.int64), np.array([contrast]))
 
 

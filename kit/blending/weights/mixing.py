@@ -71,8 +71,8 @@ def mix(
 ) -> np.ndarray:
     """Blend one photo, `(n, 3)` float64 RGB; may leave [0, 1].
 
-    In pixel space, which is the same as in score space: all members share the photo's extremes, the weights sum to one,
-    and an intercept is stretched back.
+    In pixel space, which is the same as in score space: all members share the photo's value range, the weights sum to
+    one, and an intercept is stretched back.
 
     Args:
         coefficients: `(J, K + 1)`, the model's own, or those of a fold.

@@ -142,8 +142,8 @@ class _Finder:
             usable = np.array([len(one) > 0 for one in donors])  # all other folds can be one group
             if usable.any():
                 chunk, donors = chunk[usable], [one for one in donors if len(one)]
-                estimated = np.asarray(self.project.pack.train_estimated)[chunk]
-                scale = torch.from_numpy(score_scale(estimated[:, 0], estimated[:, 1])).float()
+                estimated_range = np.asarray(self.project.pack.train_estimated_range)[chunk]
+                scale = torch.from_numpy(score_scale(estimated_range[:, 0], estimated_range[:, 1])).float()
                 ridge.add(self.features("oof", chunk, donors), self.wanted(chunk), scale)
         return ridge.coefficients()
 
@@ -189,8 +189,8 @@ class _Finder:
         for photo in photos:
             sample = self.project.index.train[photo]
             scored = scored_pixels(sample.boxes)
-            truth = to_score_space(np.asarray(pack.train_target[photo])[scored] / 255.0, pack.train_extremes[photo])
-            low, high = pack.train_estimated[photo]
+            truth = to_score_space(np.asarray(pack.train_target[photo])[scored] / 255.0, pack.train_value_range[photo])
+            low, high = pack.train_estimated_range[photo]
             full = np.zeros((sample.height, sample.width, 3), np.float32)
             full[scored] = low + truth * (high - low) - self.base["oof"].values(int(photo))
             found.append(_smaller(full, self.size))

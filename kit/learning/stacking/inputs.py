@@ -108,7 +108,7 @@ def _is_there(folder: Path, stamp: dict[str, Any]) -> bool:
 
 def _opened(project: Project, members: list[Predictions], folder: Path, split: PredictionSplit) -> StackInputs:
     array = map_array(folder / f"{split}.npy", made_by=f"{MADE_BY} --force")
-    low, high = np.asarray(project.pack.estimated(photo_split(split))).transpose(1, 0, 2)
+    low, high = np.asarray(project.pack.estimated_range(photo_split(split))).transpose(1, 0, 2)
     samples = project.index.split(photo_split(split))
     return StackInputs(samples, members, ArrayReader(array), array.shape[1:], score_scale(low, high))
 
@@ -153,13 +153,13 @@ def _full_size(sample: Sample, values: list[np.ndarray], image: np.ndarray) -> n
 def _truth(sample: Sample, pack: Pack, photo: int) -> np.ndarray:
     """`(H, W, 4)` float32: how often each pixel is scored, and what would be scored as perfect.
 
-    The truth is stretched by the photo's true extremes, a prediction by those that known pixels give; the target is
+    The truth is stretched by the photo's true value range, a prediction by that which known pixels give; the target is
     what the second stretch brings to where the first brings the truth.
     """
     full = np.zeros((sample.height, sample.width, 4), np.float32)
     scored = scored_pixels(sample.boxes)
     np.add.at(full[..., 0], scored, 1.0)
-    wanted = to_score_space(np.asarray(pack.train_target[photo])[scored] / 255.0, pack.train_extremes[photo])
-    low, high = pack.train_estimated[photo]
+    wanted = to_score_space(np.asarray(pack.train_target[photo])[scored] / 255.0, pack.train_value_range[photo])
+    low, high = pack.train_estimated_range[photo]
     full[*scored, 1:] = low + wanted * (high - low)
     return full

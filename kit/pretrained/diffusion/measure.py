@@ -18,7 +18,7 @@ from kit.pretrained.diffusion.samples import Samples, templates_in
 
 @dataclass(frozen=True)
 class CurveReport:
-    """Samples against the truth, in score space, extremes estimated as they are for test photos."""
+    """Samples against the truth, in score space, value ranges estimated as they are for test photos."""
 
     curve: Curve
     prompts: dict[str, Estimate]
@@ -40,7 +40,7 @@ def measure_samples(project: Project, samples: Samples) -> CurveReport:
     which = np.array([templates.index(layer.template) for layer in samples.layers])
     terms, squares = np.zeros((len(places), 2)), np.zeros((len(places), len(templates)))
     for row, place in enumerate(track(places, "Measuring samples", len(places), "photos")):
-        predicted = to_score_space(samples.values("oof", place), project.pack.train_estimated[place])
+        predicted = to_score_space(samples.values("oof", place), project.pack.train_estimated_range[place])
         errors = predicted - truth_of(project, place)
         terms[row] = pair_terms(errors)
         each = np.einsum("mnc,mnc->m", errors, errors)
@@ -56,4 +56,4 @@ def truth_of(project: Project, place: int) -> np.ndarray:
     """The scored pixels of a training photo, `(n, 3)` float64 in score space."""
     sample, pack = project.index.train[place], project.pack
     truth = cut_boxes(np.asarray(pack.train_target[place]), sample.boxes) / 255.0
-    return to_score_space(truth, pack.train_extremes[place])
+    return to_score_space(truth, pack.train_value_range[place])

@@ -76,9 +76,9 @@ class ShrunkSourceWriter:
         truths = range(photos)
         errors = {name: np.zeros(photos) for name in fills}
         for place in track(truths, "Comparing fills", photos, "photos"):
-            truth, estimated = truth_of(self.project, place), self.project.pack.train_estimated[place]
+            truth, estimated_range = truth_of(self.project, place), self.project.pack.train_estimated_range[place]
             for name, fill in fills.items():
-                error = to_score_space(fill.values(place), estimated) - truth
+                error = to_score_space(fill.values(place), estimated_range) - truth
                 errors[name][place] = np.vdot(error, error)
         others = [folds.train_positions(fold) for fold in range(folds.k)]
         best = [min(fills, key=lambda name: errors[name][places].sum()) for places in others]
@@ -91,11 +91,11 @@ class ShrunkSourceWriter:
     def _sums(self, name: str, fill: Predictions, mean: Predictions) -> list[Sums]:
         project, found = self.project, []
         for place in track(range(len(project.index.train)), f"Fitting over {name}", len(project.index.train), "photos"):
-            sample, estimated = project.index.train[place], project.pack.train_estimated[place]
+            sample, estimated_range = project.index.train[place], project.pack.train_estimated_range[place]
             base = fill.values(place)
             smooth = blurred(mean.values(place) - base, sample.boxes, sample.height, sample.width)
-            missing = truth_of(project, place) - to_score_space(base, estimated)
-            found.append(photo_sums(smooth, missing, score_scale(*estimated)))
+            missing = truth_of(project, place) - to_score_space(base, estimated_range)
+            found.append(photo_sums(smooth, missing, score_scale(*estimated_range)))
         return found
 
     def _recipe(

@@ -86,7 +86,7 @@ class Supervised:
 
 
 def _by_contrast(batch: Batch, predicted: torch.Tensor) -> torch.Tensor:
-    """Squared error by each photo's own contrast: as the score has it, which stretches channels by their extremes."""
+    """Return the squared error by each photo's own contrast, as the score stretches channels by their value range."""
     scale = contrast(4 * batch.filled) / 4
     return hole_mse_loss(predicted / scale, batch.target / scale, batch.weight)
 
