@@ -46,7 +46,7 @@ def blend_values(project: Project, blend: Blend, split: PredictionSplit) -> Call
     members = [_read(project, blend, blend.members[k], split) for k in model.used]  # the others may be gone
     coefficients = model.array[:, [*model.used, -1]]
     photos = photo_split(split)
-    samples, images, estimated_range = (
+    photo_rows, images, estimated_range = (
         project.index.split(photos),
         project.pack.image(photos),
         project.pack.estimated_range(photos),
@@ -55,8 +55,8 @@ def blend_values(project: Project, blend: Blend, split: PredictionSplit) -> Call
     def values(photo: int) -> np.ndarray:
         stacked = np.stack([one.values(photo) for one in members])
         low, high = estimated_range[photo]
-        features = features_of(samples[photo], images[photo], estimated_range[photo])
-        return mix(model, coefficients, stacked, samples[photo], features, high - low).astype(np.float32)
+        features = features_of(photo_rows[photo], images[photo], estimated_range[photo])
+        return mix(model, coefficients, stacked, photo_rows[photo], features, high - low).astype(np.float32)
 
     return values
 

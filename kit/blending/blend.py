@@ -247,12 +247,12 @@ class BlendBuilder:
 
         def values(place: int) -> np.ndarray:
             photo = int(self.gram.photos[place])
-            sample = self.project.index.train[photo]
-            raw = np.empty((len(members), sample.scored, 3), np.float16)
+            photo_row = self.project.index.train[photo]
+            raw = np.empty((len(members), photo_row.scored, 3), np.float16)
             for one, row in zip(members, raw, strict=True):
                 one.raw(photo, 0, row)  # the Gram's pass has seen that all are finite
             coefficients = of_fold[int(self.fold[place])][:, [*used, -1]]
             low, high = self.estimated_range[place]
-            return mix(model, coefficients, raw, sample, self.features.of(np.array([place])), high - low)
+            return mix(model, coefficients, raw, photo_row, self.features.of(np.array([place])), high - low)
 
         return values

@@ -125,7 +125,7 @@ def make_folds(workspace: Workspace, index: Index, targets: np.ndarray, *, k: in
 
     if k < 2:
         raise UsageError(f"--k {k}: at least 2 folds are needed.")
-    hashes = np.array([int(sample.phash, 16) for sample in index.train], np.uint64)
+    hashes = np.array([int(photo_row.phash, 16) for photo_row in index.train], np.uint64)
     thumbnails = np.stack([resize(cv2.cvtColor(np.asarray(photo), cv2.COLOR_RGB2GRAY), 32, 32) for photo in targets])
     group = duplicate_groups(hashes, thumbnails.astype(np.float32))
     if group.max() + 1 < k:
@@ -138,7 +138,7 @@ def make_folds(workspace: Workspace, index: Index, targets: np.ndarray, *, k: in
         raise UsageError(f"--k {k}: there are only {groups} groups of photos. Use fewer folds: kit folds --k {groups}")
     fold = np.zeros(len(index.train), np.int64)
     splitter = StratifiedGroupKFold(k, shuffle=True, random_state=seed)
-    classes = np.array([sample.klass for sample in index.train])
+    classes = np.array([photo_row.klass for photo_row in index.train])
     if np.unique(classes, return_counts=True)[1].max() < k:  # the splitter refuses when no class can be in every fold
         classes = np.full(len(classes), "")
     with warnings.catch_warnings():
@@ -151,7 +151,7 @@ def make_folds(workspace: Workspace, index: Index, targets: np.ndarray, *, k: in
 def _write_folds(workspace: Workspace, index: Index, fold: np.ndarray, group: np.ndarray, k: int, seed: int) -> Folds:
     import pandas as pd
 
-    table = pd.DataFrame({"id": [sample.id for sample in index.train], "fold": fold, "group": group})
+    table = pd.DataFrame({"id": [photo_row.id for photo_row in index.train], "fold": fold, "group": group})
     text = table.to_csv(index=False, lineterminator="\n")
     digest = digest_bytes(text.encode())
     write_text(workspace.folds, text)
@@ -185,7 +185,7 @@ def read_folds(workspace: Workspace, index: Index) -> Folds:
         ids = [row["id"] for row in rows]
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise TableError(f"{path} is not a table of id,fold,group ({error}). Make it again: {again}") from None
-    if ids != [sample.id for sample in index.train]:
+    if ids != [photo_row.id for photo_row in index.train]:
         raise Mismatch(f"{path} does not list the photos of the index. Make it again: {again}")
     if set(fold.tolist()) != set(range(recipe["k"] if isinstance(recipe.get("k"), int) else 0)):
         again = f"kit folds --k {len(set(fold.tolist()))} --seed {recipe.get('seed', 0)} --force"
@@ -220,7 +220,7 @@ def ensure_folds(
 
 def describe_folds(folds: Folds, index: Index) -> str:
     """Describe the photos by fold and class, and how many near duplicates were kept together."""
-    classes = np.array([sample.klass for sample in index.train])
+    classes = np.array([photo_row.klass for photo_row in index.train])
     lines = []
     for fold in range(folds.k):
         members = classes[folds.fold == fold]

@@ -86,7 +86,7 @@ def build_pack(workspace: Workspace, layout: Competition) -> tuple[Index, tuple[
         with _open_arrays(folder, rows, height, width) as arrays:
             packer = _Packer(workspace.raw, layout, arrays, (height, width))
             # threads: reading, decoding and writing release the interpreter's lock
-            packed = map_in_order(packer.pack, _photo_rows(rows))
+            packed = map_in_order(packer.pack, _pack_rows(rows))
             facts = list(track(packed, "Reading photos", len(rows), "photos"))
         rows = rows.assign(
             height=height, width=width, digest=[digest for digest, _ in facts], phash=[phash for _, phash in facts]
@@ -100,7 +100,7 @@ def build_pack(workspace: Workspace, layout: Competition) -> tuple[Index, tuple[
 
 
 @dataclass(frozen=True)
-class _PhotoRow:
+class _PackRow:
     """One photo before it is read, and its row in the arrays of its split."""
 
     id: str
@@ -111,11 +111,11 @@ class _PhotoRow:
     boxes: tuple[Box, ...]
 
 
-def _photo_rows(rows: pd.DataFrame) -> Iterator[_PhotoRow]:
+def _pack_rows(rows: pd.DataFrame) -> Iterator[_PackRow]:
     position = {"train": 0, "test": 0}
     columns = (rows[name].tolist() for name in ("id", "split", "image", "target", "boxes"))
     for photo_id, split, image, target, boxes in zip(*columns, strict=True):
-        yield _PhotoRow(photo_id, split, position[split], image, target, boxes_from_text(boxes))
+        yield _PackRow(photo_id, split, position[split], image, target, boxes_from_text(boxes))
         position[split] += 1
 
 
@@ -133,7 +133,7 @@ class _Packer:
     def __init__(self, raw: Path, layout: Competition, arrays: dict[str, ArrayWriter], size: tuple[int, int]) -> None:
         self.raw, self.layout, self.arrays, self.size = raw, layout, arrays, size
 
-    def pack(self, row: _PhotoRow) -> tuple[str, str]:
+    def pack(self, row: _PackRow) -> tuple[str, str]:
         """Store one photo; return its digest and its perceptual hash, "" in the test split."""
         image, data = self._image(row)
         self.arrays[f"{row.split}_image"].write(row.position, image)
@@ -150,7 +150,7 @@ class _Packer:
         self.arrays["train_extremes"].write(row.position, self.layout.value_range(target, None))
         return digest_bytes(data + target_data), perceptual_hash(target)
 
-    def _image(self, row: _PhotoRow) -> tuple[np.ndarray, bytes]:
+    def _image(self, row: _PackRow) -> tuple[np.ndarray, bytes]:
         """Return the photo as given, hidden pixels zero, and its file's bytes."""
         height, width = self.size
         image, data = _read(self.raw / row.image)

@@ -62,16 +62,16 @@ def doubts_about(project: Project, name: str) -> list[str]:
 def _look(project: Project, name: str, split: PredictionSplit) -> _Looks:
     photos = Photos.of(project, split)
     predictions = project.predictions.read(name, split)
-    chosen = _some(len(photos.samples))
+    chosen = _some(len(photos.photo_rows))
     level, known, truths, bounds = (np.zeros((len(chosen), *shape)) for shape in ((), (), (), (2,)))
     errors: dict[str, list[float]] = {}
     for place, position in enumerate(track(chosen.tolist(), f"Looking at {name} ({split})", len(chosen), "photos")):
-        sample, values = photos.samples[position], predictions.values(position)
-        around = photos.images[position][~sample.hole] / 255.0
+        photo_row, values = photos.photo_rows[position], predictions.values(position)
+        around = photos.images[position][~photo_row.hole] / 255.0
         level[place], known[place] = values.mean(), around.mean() if around.size else values.mean()
         bounds[place] = values.min(), values.max()
         if split == "oof":
-            truth = project.pack.train_target[position][scored_pixels(sample.boxes)] / 255.0
+            truth = project.pack.train_target[position][scored_pixels(photo_row.boxes)] / 255.0
             truths[place] = truth.mean()
             for reading, error in _errors(values, truth, around, photos.estimated_range[position]).items():
                 errors.setdefault(reading, []).append(error)
@@ -122,8 +122,8 @@ def _of_order(project: Project, name: str, looks: _Looks) -> list[str]:
         return []
     photos = Photos.of(project, "oof")
     pairs = []
-    for position in _some(len(photos.samples)).tolist():
-        hole, target = photos.samples[position].hole, project.pack.train_target[position]
+    for position in _some(len(photos.photo_rows)).tolist():
+        hole, target = photos.photo_rows[position].hole, project.pack.train_target[position]
         if hole.any() and not hole.all():
             pairs.append((target[hole].mean(), target[~hole].mean()))
     usual, related = _correlation(*np.array(pairs).T), _correlation(looks.level, looks.known)

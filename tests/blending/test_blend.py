@@ -56,8 +56,8 @@ def toy(tmp_path: Path) -> Toy:
 def all_residuals(toy: Toy, source: str) -> np.ndarray:
     oof = toy.project.predictions.read(source, "oof")
     parts = []
-    for photo, sample in enumerate(toy.index.train):
-        truth = toy.pack.train_target[photo][scored_pixels(sample.boxes)] / 255.0
+    for photo, photo_row in enumerate(toy.index.train):
+        truth = toy.pack.train_target[photo][scored_pixels(photo_row.boxes)] / 255.0
         estimated_range, value_range = toy.pack.train_estimated_range[photo], toy.pack.train_value_range[photo]
         parts.append(to_score_space(oof.values(photo), estimated_range) - to_score_space(truth, value_range))
     return np.concatenate(parts).reshape(-1)

@@ -29,8 +29,8 @@ def toy(tmp_path: Path) -> Toy:
 
 def truths(toy: Toy) -> list[np.ndarray]:
     found = []
-    for photo, sample in enumerate(toy.index.train):
-        truth = toy.pack.train_target[photo][scored_pixels(sample.boxes)] / 255.0
+    for photo, photo_row in enumerate(toy.index.train):
+        truth = toy.pack.train_target[photo][scored_pixels(photo_row.boxes)] / 255.0
         found.append(to_score_space(truth, toy.pack.train_value_range[photo]))
     return found
 
@@ -78,19 +78,19 @@ def test_mixing_by_region_is_what_a_loop_would_do(toy: Toy) -> None:
     recipe = blend.recipe
     rng = np.random.default_rng(0)
     coefficients = rng.normal(size=recipe.array.shape)
-    sample, features = (
+    photo_row, features = (
         toy.index.train[3],
         photo_features(toy.index.train, toy.pack.train_image, toy.pack.train_estimated_range).of(np.array([3])),
     )
-    values = rng.random((4, sample.scored, 3)).astype(np.float32)
+    values = rng.random((4, photo_row.scored, 3)).astype(np.float32)
     span = np.array([0.5, 1.0, 0.8])
     weights = coefficients[0] + coefficients[1:]  # the common ones, and each region's own
-    expected = np.empty((sample.scored, 3))
-    for pixel, ring in enumerate(rings_of(sample.boxes, sample.height, sample.width)):
+    expected = np.empty((photo_row.scored, 3))
+    for pixel, ring in enumerate(rings_of(photo_row.boxes, photo_row.height, photo_row.width)):
         for channel in range(3):
             w = weights[3 * ring + channel]
             expected[pixel, channel] = w[:-1] @ values[:, pixel, channel] + w[-1] * span[channel]
-    np.testing.assert_allclose(mix(recipe, coefficients, values, sample, features, span), expected, rtol=1e-6)
+    np.testing.assert_allclose(mix(recipe, coefficients, values, photo_row, features, span), expected, rtol=1e-6)
 
 
 def test_a_model_that_cannot_be_is_refused(toy: Toy) -> None:
@@ -125,8 +125,8 @@ def test_crossfit_measures_what_plain_numpy_does(toy: Toy) -> None:
     values = {place: rng.normal(0.5, 0.4, (toy.index.train[photo].scored, 3)) for place, photo in enumerate(photos)}
     found = crossfit(toy.index.train, toy.pack, photos, values.__getitem__)
     for place, photo in enumerate(photos):
-        sample, y = toy.index.train[photo], truths(toy)[photo]
-        rings = rings_of(sample.boxes, sample.height, sample.width)
+        photo_row, y = toy.index.train[photo], truths(toy)[photo]
+        rings = rings_of(photo_row.boxes, photo_row.height, photo_row.width)
         for errors, value_range in (
             (found.clipped, toy.pack.train_estimated_range[photo]),
             (found.known, toy.pack.train_value_range[photo]),

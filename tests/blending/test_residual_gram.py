@@ -60,7 +60,7 @@ def test_gram_equals_sums_over_pixels(toy: Toy) -> None:
 
 
 def test_overlapping_boxes_count_twice(toy: Toy) -> None:
-    photo = next(n for n, sample in enumerate(toy.index.train) if sample.hole.sum() < sample.scored)
+    photo = next(n for n, photo_row in enumerate(toy.index.train) if photo_row.hole.sum() < photo_row.scored)
     gram = residual_gram(toy.index.train, toy.pack, read(toy, "m0"))
     z = residuals(toy, photo, ["m0"])[0].reshape(-1, 3)
     rows, columns = scored_pixels(toy.index.train[photo].boxes)
@@ -106,8 +106,8 @@ def test_large_boxes_have_the_sums_of_their_rings(tmp_path: Path) -> None:
         write_toy_source(toy, f"m{number}", 0.05 + 0.02 * number, seed=number, splits=("oof",))
     gram = residual_gram(toy.index.train, toy.pack, read(toy, *MEMBERS[:3]))
     for row, photo in enumerate(gram.photos):
-        sample, z = toy.index.train[photo], residuals(toy, photo, MEMBERS[:3]).reshape(3, -1, 3)
-        rings = rings_of(sample.boxes, sample.height, sample.width)
+        photo_row, z = toy.index.train[photo], residuals(toy, photo, MEMBERS[:3]).reshape(3, -1, 3)
+        rings = rings_of(photo_row.boxes, photo_row.height, photo_row.width)
         for region in range(REGIONS):
             part = z[:, rings == region // 3, region % 3]
             np.testing.assert_allclose(gram.by_region[row, region], part @ part.T, rtol=1e-12, atol=1e-12)
@@ -119,12 +119,12 @@ def test_regions_are_rings_by_channel(toy: Toy) -> None:
     gram = residual_gram(toy.index.train, toy.pack, read(toy, *MEMBERS))
     assert gram.by_region.shape == (len(gram), REGIONS, 4, 4)
     for row, photo in enumerate(gram.photos[:8]):
-        sample = toy.index.train[photo]
-        hole = np.pad(hole_of(sample.boxes, sample.height, sample.width), 1, constant_values=True)
+        photo_row = toy.index.train[photo]
+        hole = np.pad(hole_of(photo_row.boxes, photo_row.height, photo_row.width), 1, constant_values=True)
         known = np.argwhere(~hole) - 1
-        rows, columns = scored_pixels(sample.boxes)
+        rows, columns = scored_pixels(photo_row.boxes)
         deep = np.abs(np.stack([rows, columns], 1)[:, None] - known[None]).max(axis=2).min(axis=1)
-        np.testing.assert_array_equal(border_distances(sample.boxes, sample.height, sample.width), deep)
+        np.testing.assert_array_equal(border_distances(photo_row.boxes, photo_row.height, photo_row.width), deep)
         z = residuals(toy, photo, MEMBERS).reshape(4, -1, 3)
         for ring, least in enumerate(RINGS):
             most = (*RINGS, 999)[ring + 1]

@@ -84,7 +84,7 @@ def test_folds_never_split_a_duplicate_group(tmp_path_factory: pytest.TempPathFa
 
 
 def test_classes_are_spread_evenly(toy: Toy) -> None:
-    classes = np.array([sample.klass for sample in toy.index.train])
+    classes = np.array([photo_row.klass for photo_row in toy.index.train])
     for fold in range(3):
         members = classes[toy.folds.fold == fold]
         assert len(members) == 8 and (members == "Cat").sum() == 4

@@ -110,13 +110,13 @@ def test_photos_of_one_name_are_told_apart_by_their_boxes_or_their_order(tmp_pat
 
 def test_arrays_and_pictures_of_one_name_need_more_than_that_name(tmp_path: Path) -> None:
     toy = twins(tmp_path, False)
-    samples, pictures = toy.index.train, pictures_of(toy, "good", "oof")
-    np.savez(tmp_path / "file.npz", **{one.name: each for one, each in zip(samples, pictures, strict=True)})
+    photo_rows, pictures = toy.index.train, pictures_of(toy, "good", "oof")
+    np.savez(tmp_path / "file.npz", **{one.name: each for one, each in zip(photo_rows, pictures, strict=True)})
     with pytest.raises(PredictionsError, match=r"could be train/Cat/Cat \(0\)\.png or train/Dog/Dog \(1\)\.png"):
         import_part(project_of(toy), "mate", "oof", tmp_path / "file.npz")
-    for sample, picture in zip(samples, pictures, strict=True):
-        save_image(tmp_path / "flat" / sample.name, to_uint8(picture))
-        save_image(tmp_path / "classes" / sample.klass.lower() / sample.name, to_uint8(picture))
+    for photo_row, picture in zip(photo_rows, pictures, strict=True):
+        save_image(tmp_path / "flat" / photo_row.name, to_uint8(picture))
+        save_image(tmp_path / "classes" / photo_row.klass.lower() / photo_row.name, to_uint8(picture))
     with pytest.raises(PredictionsError, match="Put the pictures in a folder for each class"):
         import_part(project_of(toy), "mate", "oof", tmp_path / "flat")
     import_part(project_of(toy), "mate", "oof", tmp_path / "classes")

@@ -57,16 +57,16 @@ def channels_first(toy: Toy, split: PredictionSplit, path: Path) -> Path:
 
 
 def by_id(toy: Toy, split: PredictionSplit, path: Path) -> Path:
-    samples = Photos.of(project_of(toy), split).samples
-    named = {sample.id: values for sample, values in zip(samples, values_of(toy, "good", split), strict=True)}
+    photo_rows = Photos.of(project_of(toy), split).photo_rows
+    named = {photo_row.id: values for photo_row, values in zip(photo_rows, values_of(toy, "good", split), strict=True)}
     np.savez_compressed(path.with_suffix(".npz"), **dict(reversed(named.items())))
     return path.with_suffix(".npz")
 
 
 def by_file_name(toy: Toy, split: PredictionSplit, path: Path) -> Path:
-    samples = Photos.of(project_of(toy), split).samples
+    photo_rows = Photos.of(project_of(toy), split).photo_rows
     pictures = pictures_of(toy, "good", split)
-    np.savez(path.with_suffix(".npz"), **{one.name: each for one, each in zip(samples, pictures, strict=True)})
+    np.savez(path.with_suffix(".npz"), **{one.name: each for one, each in zip(photo_rows, pictures, strict=True)})
     return path.with_suffix(".npz")
 
 

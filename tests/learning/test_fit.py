@@ -64,10 +64,10 @@ def test_an_experiment_predicts_every_training_photo_once_and_the_test_photos_wi
     test = trained.predictions.read(name, "test")
     assert oof.places.shape[:2] == (len(trained.index.train), 1)
     assert test.places.shape[:2] == (len(trained.index.test), FOLDS)
-    for predictions, samples in ((oof, trained.index.train), (test, trained.index.test)):
-        for position, sample in enumerate(samples):
+    for predictions, photo_rows in ((oof, trained.index.train), (test, trained.index.test)):
+        for position, photo_row in enumerate(photo_rows):
             values = predictions.values(position)
-            assert values.shape == (sample.scored, 3)
+            assert values.shape == (photo_row.scored, 3)
             assert values.min() >= 0 and values.max() <= 1
 
 
@@ -171,10 +171,10 @@ def test_everything_again_on_another_machine_without_the_hidden_pixels_gives_the
     workspace = Workspace(tmp_path / "noise", SLUG)
     shutil.copytree(trained.workspace.raw, workspace.raw)
     shutil.copytree(trained.workspace.folds.parent, workspace.folds.parent)
-    for sample in (*trained.index.train, *trained.index.test):
-        path = workspace.raw / sample.image
+    for photo_row in (*trained.index.train, *trained.index.test):
+        path = workspace.raw / photo_row.image
         picture = cv2.imread(str(path))
-        picture[sample.hole] = np.random.default_rng(2).integers(0, 256, picture[sample.hole].shape)
+        picture[photo_row.hole] = np.random.default_rng(2).integers(0, 256, picture[photo_row.hole].shape)
         cv2.imwrite(str(path), picture)
     build_pack(workspace, TOY)
     from kit.data.index import read_index

@@ -148,8 +148,8 @@ def tint(toy: Toy) -> Toy:
     n = len(toy.index.train)
     target = np.clip(toy.pack.train_target * 0.6 + 50 + shift[:n], 0, 255).astype(np.uint8)
     truth = np.clip(toy.truth * 0.6 + 50 + shift[n:], 0, 255).astype(np.uint8)
-    hole = np.stack([sample.hole for sample in toy.index.train])[..., None]
-    test_hole = np.stack([sample.hole for sample in toy.index.test])[..., None]
+    hole = np.stack([photo_row.hole for photo_row in toy.index.train])[..., None]
+    test_hole = np.stack([photo_row.hole for photo_row in toy.index.test])[..., None]
     value_range = np.stack([toy.layout.value_range(photo, None) for photo in target])
     pack = dataclasses.replace(
         toy.pack,
@@ -218,9 +218,9 @@ def test_nothing_depends_on_what_lies_under_the_holes(toy: Toy) -> None:
     before = prediction_bytes(toy, name)
     rng = np.random.default_rng(0)
     images = {}
-    for field, samples in (("train_image", toy.index.train), ("test_image", toy.index.test)):
+    for field, photo_rows in (("train_image", toy.index.train), ("test_image", toy.index.test)):
         image = np.array(getattr(toy.pack, field))
-        hole = np.stack([sample.hole for sample in samples])
+        hole = np.stack([photo_row.hole for photo_row in photo_rows])
         image[hole] = rng.integers(0, 256, (int(hole.sum()), 3))
         images[field] = image
     stacked(dataclasses.replace(toy, pack=dataclasses.replace(toy.pack, **images)), force=True)

@@ -66,7 +66,7 @@ def finish(toy: Toy, one: Experiment, fold: int) -> None:
     """What a training of this fold leaves behind, as far as `finished_fold` looks."""
     for split in SPLITS:
         store = toy.project.predictions
-        values = [np.full((sample.scored, 3), 0.5) for sample in store.photos(split, fold)]
+        values = [np.full((photo_row.scored, 3), 0.5) for photo_row in store.photos(split, fold)]
         store.write(one.name, split, values, made_by="kit predict", recipe=recipe_of(one), fold=fold)
     write_json(toy.workspace.run(one.name, fold) / "experiment.json", run_stamp(toy.index, toy.folds, one))
     write_json(toy.workspace.run(one.name, fold) / "run.json", RUN)

@@ -59,8 +59,8 @@ def test_vectors_do_not_depend_on_hidden_pixels(kind: str, toy: Toy, clip: Path,
     shutil.rmtree(toy.workspace.root / "embeddings")
     images = np.array(toy.pack.train_image)
     rng = np.random.default_rng(0)
-    for image, sample in zip(images, toy.index.train, strict=True):
-        image[sample.hole] = rng.integers(0, 256, (int(sample.hole.sum()), 3))
+    for image, photo_row in zip(images, toy.index.train, strict=True):
+        image[photo_row.hole] = rng.integers(0, 256, (int(photo_row.hole.sum()), 3))
     changed = dataclasses.replace(toy.pack, train_image=images, train_target=255 - toy.pack.train_target)
     np.testing.assert_array_equal(embedded(toy, model, pack=changed), first)
 

@@ -55,12 +55,12 @@ def test_columns_are_hidden_prediction_and_truth_bit_by_bit(toy: Toy) -> None:
     grid = cells(draw(toy, photos=[0, 5]), 3, 2)
     values = toy.project.predictions.read("good", "oof")
     for photo, (hidden, predicted, truth) in zip([0, 5], grid, strict=True):
-        sample = toy.index.train[photo]
+        photo_row = toy.index.train[photo]
         np.testing.assert_array_equal(hidden, toy.pack.train_image[photo])
         np.testing.assert_array_equal(truth, toy.pack.train_target[photo])
-        np.testing.assert_array_equal(predicted[~sample.hole], hidden[~sample.hole])
+        np.testing.assert_array_equal(predicted[~photo_row.hole], hidden[~photo_row.hole])
         expected = hidden.copy()
-        expected[scored_pixels(sample.boxes)] = to_uint8(values.values(photo))  # box 2 over box 1
+        expected[scored_pixels(photo_row.boxes)] = to_uint8(values.values(photo))  # box 2 over box 1
         np.testing.assert_array_equal(predicted, expected)
 
 
@@ -137,8 +137,8 @@ def test_a_column_may_bring_its_own_values(toy: Toy) -> None:
 
 
 def test_photos_are_found_by_position_id_or_name(toy: Toy) -> None:
-    sample = toy.index.train[3]
-    by_position, by_id, by_name = (draw(toy, photos=[key]) for key in (3, sample.id, sample.name))
+    photo_row = toy.index.train[3]
+    by_position, by_id, by_name = (draw(toy, photos=[key]) for key in (3, photo_row.id, photo_row.name))
     np.testing.assert_array_equal(by_position, by_id)
     np.testing.assert_array_equal(by_position, by_name)
 

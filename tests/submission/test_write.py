@@ -55,13 +55,13 @@ def truth_dir(toy: Toy) -> Path:
 
 
 def truth_values(toy: Toy) -> Iterator[np.ndarray]:
-    for sample, photo in zip(toy.index.test, toy.truth, strict=True):
-        yield photo[scored_pixels(sample.boxes)] / 255.0
+    for photo_row, photo in zip(toy.index.test, toy.truth, strict=True):
+        yield photo[scored_pixels(photo_row.boxes)] / 255.0
 
 
 def grey_values(toy: Toy) -> Iterator[np.ndarray]:
-    for sample in toy.index.test:
-        yield np.full((sample.scored, 3), 0.5)
+    for photo_row in toy.index.test:
+        yield np.full((photo_row.scored, 3), 0.5)
 
 
 def with_true_value_range(project: Project, photos: Sequence[np.ndarray]) -> Project:
@@ -92,7 +92,7 @@ def put(tmp_path: Path, lines: list[str]) -> Path:
 
 def test_a_submission_has_the_sample_s_ids_and_the_values_in_score_space(toy: Toy) -> None:
     rng = np.random.default_rng(0)
-    values = [rng.random((sample.scored, 3)) for sample in toy.index.test]
+    values = [rng.random((photo_row.scored, 3)) for photo_row in toy.index.test]
     path = write(toy, iter(values), "random")
     rows = list(csv.reader(path.open(newline="")))
     assert [row[0] for row in rows] == [row[0] for row in csv.reader(sample_of(toy.workspace, toy.layout).open())]
@@ -323,14 +323,14 @@ def test_the_truth_with_the_estimated_value_range_grades_little_and_grey_much(to
 
 def test_the_grade_is_the_rmse_over_all_rows_with_overlaps_twice(toy: Toy) -> None:
     rng = np.random.default_rng(3)
-    values = [rng.random((sample.scored, 3)) for sample in toy.index.test]
+    values = [rng.random((photo_row.scored, 3)) for photo_row in toy.index.test]
     grade = grade_submission(write(toy, iter(values), "noise"), truth_dir(toy), toy.index, toy.layout)
     predicted, expected = [], []
-    for place, (sample, photo) in enumerate(zip(toy.index.test, toy.truth, strict=True)):
+    for place, (photo_row, photo) in enumerate(zip(toy.index.test, toy.truth, strict=True)):
         low, high = photo.min(axis=(0, 1)).astype(float), photo.max(axis=(0, 1)).astype(float)
         stretched = (photo - low) / (high - low)
         start = 0
-        for box in sample.boxes:  # as the data page has it, box after box
+        for box in photo_row.boxes:  # as the data page has it, box after box
             expected.append(stretched[box.row : box.row + 10, box.col : box.col + 10].reshape(-1, 3))
             seen = values[place][start : start + 100]
             start += 100
@@ -385,8 +385,10 @@ def test_real_photos_in_kaggle_s_layout_go_the_whole_way(tmp_path: Path) -> None
     layout = competition(workspace.slug)
     extract(demo.archive, workspace.raw)
     index, _ = build_pack(workspace, layout)
-    photos = [load_image(demo.truth / sample.name) for sample in index.test]
-    values = [photo[scored_pixels(sample.boxes)] / 255.0 for photo, sample in zip(photos, index.test, strict=True)]
+    photos = [load_image(demo.truth / photo_row.name) for photo_row in index.test]
+    values = [
+        photo[scored_pixels(photo_row.boxes)] / 255.0 for photo, photo_row in zip(photos, index.test, strict=True)
+    ]
     perfect = write_submission(with_true_value_range(Project(workspace), photos), iter(values), "perfect")
     assert check_submission(perfect.path, sample_of(workspace, layout)).rows == 3 * 2 * 75 * 75 * 3
     assert grade_submission(perfect.path, demo.truth, index, layout).score.value == 0.0

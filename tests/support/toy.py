@@ -112,7 +112,7 @@ def make_toy_workspace(
     index, _ = build_pack(workspace, TOY)
     pack = read_pack(workspace, index)
     folds = make_folds(workspace, index, pack.train_target, k=k, seed=seed)
-    truth = np.stack([_load(path / "truth" / f"{sample.name}") for sample in index.test])
+    truth = np.stack([_load(path / "truth" / f"{photo_row.name}") for photo_row in index.test])
     return Toy(workspace, TOY, index, pack, folds, truth)
 
 
@@ -237,8 +237,8 @@ def write_toy_source(
 
 
 def _values(toy: Toy, split: PredictionSplit, positions: Sequence[int], predict: Predictor) -> Iterator[np.ndarray]:
-    samples = toy.index.split("train" if split == "oof" else "test")
+    photo_rows = toy.index.split("train" if split == "oof" else "test")
     for position in positions:
-        rows, cols = scored_pixels(samples[position].boxes)
+        rows, cols = scored_pixels(photo_rows[position].boxes)
         truth = toy.target(split)[position][rows, cols] / 255.0
         yield predict(split, int(position), truth)

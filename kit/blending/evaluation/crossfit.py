@@ -17,7 +17,7 @@ from kit.competitions import score_scale
 from kit.core.array_reader import ArrayReader
 from kit.core.parallel import map_in_order
 from kit.core.progress import track
-from kit.data.index import Sample
+from kit.data.index import PhotoRow
 from kit.data.pack import Pack
 from kit.imaging.holes import RINGS, cut_boxes, rings_of
 
@@ -35,7 +35,7 @@ class Crossfit:
 
 
 def crossfit(
-    samples: Sequence[Sample],
+    photo_rows: Sequence[PhotoRow],
     pack: Pack,
     photos: np.ndarray,
     values: Callable[[int], np.ndarray],
@@ -45,7 +45,7 @@ def crossfit(
     """Measure a blend on training photos.
 
     Args:
-        samples: all training photos of the pack.
+        photo_rows: all training photos of the pack.
         photos: `(P,)` positions.
         values: a photo's place among `photos` to its values, `(n, 3)` RGB, which may leave [0, 1]. Called by threads.
     """
@@ -56,12 +56,12 @@ def crossfit(
 
     def work(place: int) -> tuple[np.ndarray, ...]:
         photo = int(photos[place])
-        sample = samples[photo]
+        photo_row = photo_rows[photo]
         if not hasattr(local, "photo"):
             local.photo = np.empty((1, *pack.train_target.shape[1:]), np.uint8)
-        truth = cut_boxes(target.read(photo, local.photo)[0], sample.boxes)
+        truth = cut_boxes(target.read(photo, local.photo)[0], photo_row.boxes)
         blended = np.ascontiguousarray(values(place), np.float64)
-        rings = rings_of(sample.boxes, sample.height, sample.width)
+        rings = rings_of(photo_row.boxes, photo_row.height, photo_row.width)
         clipped, known = np.zeros((2, len(RINGS), 3))
         measure(blended, truth, rings, _stretch(estimated_range[photo]), _stretch(true[photo]), clipped, known)
         return clipped, known, np.bincount(rings, minlength=len(RINGS))

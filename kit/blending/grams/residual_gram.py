@@ -26,7 +26,7 @@ from kit.competitions import score_scale
 from kit.core.array_reader import ArrayReader
 from kit.core.parallel import map_in_order
 from kit.core.progress import track
-from kit.data.index import Sample
+from kit.data.index import PhotoRow
 from kit.data.pack import Pack
 from kit.data.predictions import Predictions
 from kit.errors import UsageError
@@ -99,7 +99,7 @@ class ResidualGram:
 
 
 def residual_gram(
-    samples: Sequence[Sample],
+    photo_rows: Sequence[PhotoRow],
     pack: Pack,
     predictions: Sequence[Predictions],
     *,
@@ -111,7 +111,7 @@ def residual_gram(
     Memory: a photo's values for each worker, and the Grams; it does not grow with the pixels.
 
     Args:
-        samples: all training photos of the pack.
+        photo_rows: all training photos of the pack.
         known: the Gram of the first of these predictions, on all of their common photos; only the products with
             later ones are made.
         workers: threads, by default one for each core; the result does not depend on it.
@@ -130,7 +130,7 @@ def residual_gram(
     counts = np.zeros((P, regions), np.int64)
     if known is not None:
         products[:, :, :first, :first] = known.by_region
-    one_photo = _PhotoResiduals(samples, pack, predictions)
+    one_photo = _PhotoResiduals(photo_rows, pack, predictions)
 
     def add(row: int) -> None:
         one_photo.add(int(photos[row]), first, products[row], sums[row], counts[row])
@@ -158,8 +158,8 @@ def _common_photos(predictions: Sequence[Predictions]) -> np.ndarray:
 class _PhotoResiduals:
     """The residuals of one photo after another; shared by all workers."""
 
-    def __init__(self, samples: Sequence[Sample], pack: Pack, predictions: Sequence[Predictions]) -> None:
-        self.samples, self.members = samples, [one.opened() for one in predictions]
+    def __init__(self, photo_rows: Sequence[PhotoRow], pack: Pack, predictions: Sequence[Predictions]) -> None:
+        self.photo_rows, self.members = photo_rows, [one.opened() for one in predictions]
         self.target, self._picture = ArrayReader(pack.train_target), pack.train_target.shape[1:]
         self._largest, self._local = max(int(one.counts.max()) for one in predictions), threading.local()
         estimated_range, value_range = np.asarray(pack.train_estimated_range), np.asarray(pack.train_value_range)
@@ -184,14 +184,14 @@ class _PhotoResiduals:
         """Add to the `(R, K, K)`, `(R, K)` and `(R,)` of this photo, a position in the index."""
         from kit.blending.grams.kernel import HALVES, add_photo  # numba takes a while to import
 
-        sample = self.samples[photo]
+        photo_row = self.photo_rows[photo]
         stored, picture, residuals = self._buffers()
-        stored = stored[:, : sample.scored]
+        stored = stored[:, : photo_row.scored]
         for member, into in zip(self.members, stored, strict=True):
             member.raw(photo, 0, into)
         self.target.read(photo, picture)
-        rings = rings_of(sample.boxes, sample.height, sample.width)
-        truth = cut_boxes(picture[0], sample.boxes)
+        rings = rings_of(photo_row.boxes, photo_row.height, photo_row.width)
+        truth = cut_boxes(picture[0], photo_row.boxes)
         factors = self.factors[photo]
         add_photo(stored.view(np.uint16), truth, rings, factors, HALVES, residuals, first, products, sums, counts)
         bad = np.flatnonzero(~np.isfinite(sums.sum(axis=0)))

@@ -15,7 +15,7 @@ import numpy as np
 from kit.competitions import score_scale
 from kit.core.parallel import map_in_order
 from kit.core.progress import track
-from kit.data.index import Sample
+from kit.data.index import PhotoRow
 from kit.imaging.holes import RINGS
 
 ONE = "one"
@@ -42,15 +42,15 @@ class PhotoFeatures:
         return PhotoFeatures(klass, self.scored[rows], self.contrast[rows])
 
 
-def photo_features(samples: Sequence[Sample], images: np.ndarray, estimated_range: np.ndarray) -> PhotoFeatures:
+def photo_features(photo_rows: Sequence[PhotoRow], images: np.ndarray, estimated_range: np.ndarray) -> PhotoFeatures:
     """Return the features of all photos of a split, from what is known of them alone.
 
     Args:
         images: `(N, H, W, 3)` uint8, as given.
         estimated_range: `(N, 2, 3)`, the value range of each photo's known pixels.
     """
-    photos = range(len(samples))
-    each = map_in_order(lambda photo: features_of(samples[photo], images[photo], estimated_range[photo]), photos)
+    photos = range(len(photo_rows))
+    each = map_in_order(lambda photo: features_of(photo_rows[photo], images[photo], estimated_range[photo]), photos)
     found = list(track(each, "Contrast", len(photos), "photos"))
     return PhotoFeatures(
         tuple(one.klass[0] for one in found),
@@ -59,12 +59,12 @@ def photo_features(samples: Sequence[Sample], images: np.ndarray, estimated_rang
     )
 
 
-def features_of(sample: Sample, image: np.ndarray, estimated_range: np.ndarray) -> PhotoFeatures:
+def features_of(photo_row: PhotoRow, image: np.ndarray, estimated_range: np.ndarray) -> PhotoFeatures:
     """Return the features of one photo, `(H, W, 3)` uint8 with value range `(2, 3)`."""
-    known = (~sample.hole).astype(np.uint8)
+    known = (~photo_row.hole).astype(np.uint8)
     deviation = cv2.meanStdDev(image, mask=known)[1][:, 0] / 255.0
     contrast = float((deviation * score_scale(*estimated_range)).mean())
-    return PhotoFeatures((sample.klass,), np.array([sample.scored], np.int64), np.array([contrast]))
+    return PhotoFeatures((photo_row.klass,), np.array([photo_row.scored], np.int64), np.array([contrast]))
 
 
 @dataclass(frozen=True)

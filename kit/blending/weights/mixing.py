@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kit.blending.weights.features import ONE, PhotoFeatures, Term, term_values
-from kit.data.index import Sample
+from kit.data.index import PhotoRow
 from kit.imaging.holes import RINGS, rings_of
 
 PIXELS = "pixels"
@@ -65,7 +65,7 @@ def mix(
     model: WeightModel,
     coefficients: np.ndarray,
     values: np.ndarray,
-    sample: Sample,
+    photo_row: PhotoRow,
     features: PhotoFeatures,
     span: np.ndarray,
 ) -> np.ndarray:
@@ -88,7 +88,7 @@ def mix(
         values = numbers_of(values.view(np.uint16), HALVES)
     levels = np.zeros(values.shape[1], np.uint8)
     if len(weights) > 1:
-        levels = rings_of(sample.boxes, sample.height, sample.width)
+        levels = rings_of(photo_row.boxes, photo_row.height, photo_row.width)
     return np.asarray(mix_levels(values, levels, np.ascontiguousarray(weights[..., :-1]), weights[..., -1] * span))
 
 

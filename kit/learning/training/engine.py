@@ -138,7 +138,7 @@ def _photos(
     if conditions is not None:
         used = len(index.test) * experiment.test_photos
         condition = torch.cat([conditions.train[positions], conditions.test[:used]])
-    test = TestPhotos(pack.test_image, [sample.boxes for sample in index.test])
+    test = TestPhotos(pack.test_image, [photo_row.boxes for photo_row in index.test])
     return TrainingPhotos(
         experiment,
         pack.train_target,

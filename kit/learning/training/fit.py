@@ -124,8 +124,8 @@ def _write(
     device: torch.device,
 ) -> None:
     name = experiment.name
-    samples = project.index.split(photo_split(split))
-    positions = project.folds.valid_positions(fold) if split == "oof" else np.arange(len(samples))
+    photo_rows = project.index.split(photo_split(split))
+    positions = project.folds.valid_positions(fold) if split == "oof" else np.arange(len(photo_rows))
     fill = base_fills(project, experiment)[split]
     conditions = conditions_of(project, experiment, fold, device)
     condition = None if conditions is None else conditions.train if split == "oof" else conditions.test
@@ -135,7 +135,7 @@ def _write(
 
     def values() -> Iterator[np.ndarray]:
         images = project.pack.image(photo_split(split))
-        inputs: Inputs = prepare_inputs(experiment, images, samples, positions, fill, condition)
+        inputs: Inputs = prepare_inputs(experiment, images, photo_rows, positions, fill, condition)
         title = f"Predicting {name}, fold {fold} ({split})"
         yield from track(predict(generator, experiment, inputs, device), title, len(positions), "photos")
 

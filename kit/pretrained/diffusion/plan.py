@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kit.core.storage import digest_bytes, read_json, write_json
 from kit.core.workspace import PredictionSplit
-from kit.data.index import Index, Sample
+from kit.data.index import Index, PhotoRow
 from kit.data.prediction_store import photo_split
 from kit.errors import DamagedStore, UsageError
 from kit.imaging.holes import boxes_to_text
@@ -34,7 +34,7 @@ class Job:
     split: PredictionSplit
     position: int
     """The photo's place in its split."""
-    photo: Sample
+    photo: PhotoRow
     prompt: str
     sample: int
     key: bytes
@@ -45,7 +45,7 @@ def sample_specs(templates: Sequence[str], samples: int) -> list[SampleSpec]:
     return [SampleSpec(template, number) for number in range(samples) for template in templates]
 
 
-def key_of(photo: Sample, prompt: str, sample: int) -> bytes:
+def key_of(photo: PhotoRow, prompt: str, sample: int) -> bytes:
     """What names a sample within its recipe's folder: 16 bytes."""
     text = json.dumps([photo.digest, boxes_to_text(photo.boxes), photo.height, photo.width, prompt, sample])
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
@@ -69,10 +69,10 @@ class PhotoSelection:
     def positions(self, split: PredictionSplit) -> list[int]:
         """Places in the split, ascending; with a limit those of least digest, so that every class has its share and a
         larger limit takes the same photos and more."""
-        samples = self.index.split(photo_split(split))
-        if self.limit is None or self.limit >= len(samples):
-            return list(range(len(samples)))
-        order = sorted(range(len(samples)), key=lambda place: (_shuffled(samples[place]), place))
+        photo_rows = self.index.split(photo_split(split))
+        if self.limit is None or self.limit >= len(photo_rows):
+            return list(range(len(photo_rows)))
+        order = sorted(range(len(photo_rows)), key=lambda place: (_shuffled(photo_rows[place]), place))
         return sorted(order[: self.limit])
 
     def jobs(self, layers: Sequence[SampleSpec], shard: Shard | None = None) -> Iterator[Job]:
@@ -94,7 +94,7 @@ class PhotoSelection:
         return all(job.key in cache for job in self.jobs([layer]))
 
 
-def _shuffled(photo: Sample) -> str:
+def _shuffled(photo: PhotoRow) -> str:
     return digest_bytes(f"{photo.digest} {photo.id}".encode())
 
 

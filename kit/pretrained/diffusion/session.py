@@ -211,17 +211,17 @@ def stored_session(project: Project, stored: StoredRecipe, selection: Selection)
 def _class_of(project: Project, request: SamplingRequest) -> ClassOf:
     """Return the layout's classes, and where it gives none those that a CLIP predicts."""
     photos = {split: project.index.split(photo_split(split)) for split in BOTH}
-    lacking = any(not sample.klass for samples in photos.values() for sample in samples)
+    lacking = any(not photo_row.klass for photo_rows in photos.values() for photo_row in photo_rows)
     if request.clip is None or not lacking or not any(map(needs_class, request.templates)):
         return class_in_index
     from kit.pretrained.clip.zero_shot import zero_shot_classes
     from kit.pretrained.devices import device_of
 
     predicted: dict[str, str] = {}
-    for split, samples in photos.items():
+    for split, photo_rows in photos.items():
         names = zero_shot_classes(project, request.clip, photo_split(split), device=device_of(request.device))
-        predicted |= {sample.id: name for sample, name in zip(samples, names, strict=True)}
-    return lambda sample: sample.klass or predicted[sample.id]
+        predicted |= {photo_row.id: name for photo_row, name in zip(photo_rows, names, strict=True)}
+    return lambda photo_row: photo_row.klass or predicted[photo_row.id]
 
 
 def _exact(settings: SamplingSettings, device: str) -> SamplingSettings:
@@ -315,7 +315,7 @@ def _classless(session: SamplingSession) -> list[str]:
     if not any(map(needs_class, session.request.templates)):
         return []
     photos = [session.project.index.split(photo_split(split)) for split in session.request.splits]
-    without = sum(not session.photos.class_of(sample) for samples in photos for sample in samples)
+    without = sum(not session.photos.class_of(photo_row) for photo_rows in photos for photo_row in photo_rows)
     text = f"{without} photos have no class: their prompts say {UNKNOWN!r}. A CLIP can tell: kit sd run --clip MODEL"
     return [text] if without else []
 

@@ -70,7 +70,7 @@ class SourceWriter:
     def _write_spread(self, path: Path, split: PredictionSplit) -> str:
         """Write the samples' standard deviation, float16 `(values, 3)` in the order of the part; return its digest."""
         self._claim(path.parent.parent.name)
-        total = sum(sample.scored for sample in self.project.index.split(photo_split(split)))
+        total = sum(photo_row.scored for photo_row in self.project.index.split(photo_split(split)))
         with writing(path) as file:
             np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": (total, 3)})
             for place in self._track(split, "spread"):
