@@ -49,10 +49,10 @@ def _check_mean(toy: Toy, model: Path, oof: Any) -> None:
     """Mean and spread beside it are those of the samples, colours matched by box."""
     _, found = sample(toy, model, 2)
     jobs = PhotoSelection(toy.index, ("oof",)).jobs(sample_specs(templates_of([]), 2))
-    layers = np.stack([_matched(found[job.key]) for job in jobs if job.position == 3])
-    assert np.abs(oof.values(3) - layers.mean(0)).max() < 1e-3
+    drawn = np.stack([_matched(found[job.key]) for job in jobs if job.position == 3])
+    assert np.abs(oof.values(3) - drawn.mean(0)).max() < 1e-3
     spread = np.load(toy.workspace.source("sd-mean", "oof") / "spread.npy")
-    assert spread.shape == (8 * 200, 3) and np.abs(spread[600:800] - layers.std(0, ddof=1)).max() < 1e-3
+    assert spread.shape == (8 * 200, 3) and np.abs(spread[600:800] - drawn.std(0, ddof=1)).max() < 1e-3
 
 
 def _matched(record: Record) -> np.ndarray:

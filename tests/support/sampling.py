@@ -44,9 +44,9 @@ def sample(
     found = find_model(toy.workspace, str(model))
     recipe = SamplingRecipe(settings, found.digest, str(model))
     photos = PhotoSelection(toy.index, ("oof", "test"), limit)
-    layers = sample_specs(templates_of([]), number)
+    specs = sample_specs(templates_of([]), number)
     options.setdefault("batch", 4)
-    outcome = make_samples(Project(toy.workspace), photos, layers, recipe, found, CPU, SamplerOptions(**options))
+    outcome = make_samples(Project(toy.workspace), photos, specs, recipe, found, CPU, SamplerOptions(**options))
     return outcome, records(toy, recipe)
 
 

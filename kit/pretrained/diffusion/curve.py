@@ -49,19 +49,19 @@ class Curve:
     """`(N,)` int, near duplicates share a number."""
 
     def rmse(self, m: int) -> Estimate:
-        """Of the mean of m samples, with its 95 % interval over photos; for m up to `samples` measured, beyond it told
-        by the law."""
+        """Return that of the mean of m samples, with its 95 % interval over photos: measured for m up to `samples`,
+        beyond it by the law."""
         return rmse_by_photo(self.shared + self.own / m, self.counts, self.groups)
 
     @property
     def limit(self) -> Estimate:
-        """Of the mean of infinitely many samples; its square is estimated without bias."""
+        """Return the RMSE of the mean of infinitely many samples; its square is estimated without bias."""
         return _clipped(self.shared, self.counts, self.groups)
 
     @property
     def ratio(self) -> float:
-        """b / a: 1 for draws from the true posterior, more for a sampler that spreads too much or too wildly, less for
-        one whose samples are too much alike."""
+        """Return b / a: 1 for draws from the true posterior, more for a sampler that spreads too much or too
+        wildly, less for one whose samples are too much alike."""
         below = float(self.shared.sum())
         return float(self.own.sum()) / below if below > 0 else float("inf")
 

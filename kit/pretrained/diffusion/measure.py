@@ -31,13 +31,13 @@ def measure_samples(project: Project, samples: Samples) -> CurveReport:
     Raises:
         UsageError: fewer than two samples of each photo.
     """
-    if len(samples.layers) < 2:
+    if len(samples.specs) < 2:
         raise UsageError(
-            f"A curve takes two samples of each photo, and the cache has {len(samples.layers)} whole layers of them. "
+            f"A curve takes two samples of each photo, and the cache has {len(samples.specs)} of all of them. "
             "Draw more: kit sd run --samples 2"
         )
-    places, templates = samples.photos.positions("oof"), templates_in(samples.layers)
-    which = np.array([templates.index(layer.template) for layer in samples.layers])
+    places, templates = samples.photos.positions("oof"), templates_in(samples.specs)
+    which = np.array([templates.index(spec.template) for spec in samples.specs])
     terms, squares = np.zeros((len(places), 2)), np.zeros((len(places), len(templates)))
     for row, place in enumerate(track(places, "Measuring samples", len(places), "photos")):
         predicted = to_score_space(samples.values("oof", place), project.pack.train_estimated_range[place])
@@ -49,7 +49,7 @@ def measure_samples(project: Project, samples: Samples) -> CurveReport:
     folds = project.folds_if_any
     groups = np.arange(len(places)) if folds is None else folds.group[places]
     prompts = {template: rmse_by_photo(squares[:, place], counts, groups) for place, template in enumerate(templates)}
-    return CurveReport(Curve(len(samples.layers), len(places), terms[:, 0], terms[:, 1], counts, groups), prompts)
+    return CurveReport(Curve(len(samples.specs), len(places), terms[:, 0], terms[:, 1], counts, groups), prompts)
 
 
 def truth_of(project: Project, place: int) -> np.ndarray:

@@ -123,7 +123,7 @@ class SamplingSession:
     """What was last asked of this recipe."""
 
     @property
-    def layers(self) -> list[SampleSpec]:
+    def specs(self) -> list[SampleSpec]:
         """The samples that were asked for."""
         return sample_specs(self.request.templates, self.request.samples or 1)
 
@@ -239,15 +239,15 @@ def sampling_status(session: SamplingSession, *, check: bool = True) -> Sampling
     Args:
         check: read every sample, to find what is damaged.
     """
-    request, layers = session.request, session.layers
+    request, specs = session.request, session.specs
     if request.samples is None:
         number = session.asked.samples
         while any(job.key in session.cache for job in session.photos.jobs(_all(session, number))):
             number += 1
-        layers = sample_specs(session.templates, number)
+        specs = sample_specs(session.templates, number)
     if check:
         session.cache.check()
-    return count_samples(session.cache, session.photos, layers, request.shard)
+    return count_samples(session.cache, session.photos, specs, request.shard)
 
 
 def _all(session: SamplingSession, number: int) -> list[SampleSpec]:
@@ -261,7 +261,7 @@ class SamplingResult:
     outcome: Outcome | None = None
     """None: every sample was there."""
     hits: int = 0
-    layers: tuple[SampleSpec, ...] = ()
+    specs: tuple[SampleSpec, ...] = ()
     """Of which the sources are made."""
     written: list[WrittenPart] = field(default_factory=list)
     shrinks: list[tuple[int, ShrinkToFill, bool]] = field(default_factory=list)
@@ -279,7 +279,7 @@ def run(session: SamplingSession) -> SamplingResult:
     if is_main_process() and session.model is not None:
         asked = Asked(request.templates, request.samples or 1, request.limit, request.matched, request.clip)
         note_asked(session.project.workspace, session.recipe, asked)
-    jobs = list(session.photos.jobs(session.layers, request.shard))
+    jobs = list(session.photos.jobs(session.specs, request.shard))
     session.cache.check()
     missing = sum(job.key not in session.cache for job in jobs)
     found.hits = len(jobs) - missing
@@ -307,7 +307,7 @@ def _make(session: SamplingSession) -> Outcome:
     from kit.pretrained.diffusion.sampler import SamplerOptions, make_samples
 
     options = SamplerOptions(request.batch, request.low_memory, request.shard, quiet=not is_main_process())
-    wanted = (session.photos, session.layers, session.recipe, session.model)
+    wanted = (session.photos, session.specs, session.recipe, session.model)
     return make_samples(session.project, *wanted, device_of(request.device), options)
 
 
@@ -325,13 +325,13 @@ def _write_sources(session: SamplingSession, found: SamplingResult) -> None:
     if request.limit is not None:
         found.notes.append("No sources: they are made of whole splits, without --limit.")
         return
-    splits, layers = _whole(session)
+    splits, specs = _whole(session)
     if not splits:
-        found.notes.append("No sources yet: no layer of samples is whole. See: kit sd status")
+        found.notes.append("No sources yet: no sample is there of every photo. See: kit sd status")
         return
-    found.layers = tuple(layers)
+    found.specs = tuple(specs)
     photos = replace(session.photos, splits=splits, limit=None)
-    samples = Samples(session.cache, photos, found.layers, request.matched)
+    samples = Samples(session.cache, photos, found.specs, request.matched)
     maker = SourceWriter(project, session.recipe, samples, request.name, request.command, request.force)
     found.written = [written for split in splits for written in maker.write(split)]
     if len(splits) < len(BOTH):
@@ -343,18 +343,18 @@ def _write_sources(session: SamplingSession, found: SamplingResult) -> None:
 
 
 def _whole(session: SamplingSession) -> tuple[tuple[PredictionSplit, ...], list[SampleSpec]]:
-    """Return splits and layers to make sources of: layers that both splits have, else those that one has."""
+    """Return splits and specs to make sources of: specs that both splits have whole, else those that one has."""
     for splits in (BOTH, ("oof",), ("test",)):
         photos = replace(session.photos, splits=splits, limit=None)
-        if layers := stored_specs(photos, session.cache, session.templates):
-            return splits, layers
+        if specs := stored_specs(photos, session.cache, session.templates):
+            return splits, specs
     return (), []
 
 
 def evaluate_curve(session: SamplingSession) -> tuple[CurveReport, tuple[SampleSpec, ...]]:
     """Evaluate the m-curve and the prompts of what was asked for, on the training photos that have it.
 
-    With samples unsaid, of all layers that every such photo has; if there is none, of those that the photos of the last
+    With samples unsaid, of all specs that every such photo has; if there is none, of those that the photos of the last
     `--limit` have.
 
     Raises:
@@ -362,11 +362,11 @@ def evaluate_curve(session: SamplingSession) -> tuple[CurveReport, tuple[SampleS
     """
     photos = replace(session.photos, splits=("oof",))
     if session.request.samples is not None:
-        layers = [layer for layer in session.layers if photos.has(session.cache, layer)]
+        specs = [spec for spec in session.specs if photos.has(session.cache, spec)]
     else:
-        layers = stored_specs(photos, session.cache, session.templates)
-        if not layers and photos.limit is None and session.asked.limit is not None:
+        specs = stored_specs(photos, session.cache, session.templates)
+        if not specs and photos.limit is None and session.asked.limit is not None:
             photos = replace(photos, limit=session.asked.limit)
-            layers = stored_specs(photos, session.cache, session.templates)
-    samples = Samples(session.cache, photos, tuple(layers), session.request.matched)
-    return measure_samples(session.project, samples), samples.layers
+            specs = stored_specs(photos, session.cache, session.templates)
+    samples = Samples(session.cache, photos, tuple(specs), session.request.matched)
+    return measure_samples(session.project, samples), samples.specs

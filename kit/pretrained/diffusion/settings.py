@@ -1,8 +1,8 @@
-"""What a sample depends on besides its photo, prompt and number. Knows no model and no torch.
+"""Settings and model of samples: all that they depend on besides photo, prompt and number. Knows no model and no torch.
 
 sd/<digest>/recipe.json       settings and model, in words
 sd/<digest>/prompts/*.json    the templates that were asked for
-sd/<digest>/samples/*.bin     the samples, see `records`
+sd/<digest>/samples/*.bin     the samples, see `sample_store`
 sd/<digest>/claims            locks of the processes at work
 sd/models/*.json              digests of weights, so that gigabytes are hashed once
 """

@@ -43,7 +43,7 @@ class SourceWriter:
     project: Project
     recipe: SamplingRecipe
     samples: Samples
-    """All layers that both splits, or the asked one, have whole."""
+    """Those that both splits, or the asked one, have of every photo."""
     name: str
     command: str
     """The command that makes it again."""
@@ -51,7 +51,7 @@ class SourceWriter:
 
     def write(self, split: PredictionSplit) -> list[WrittenPart]:
         """Write `NAME` and `NAME-mean` of one split; what is there with the same samples stays."""
-        first = Samples(self.samples.cache, self.samples.photos, self.samples.layers[:1], self.samples.matched)
+        first = Samples(self.samples.cache, self.samples.photos, self.samples.specs[:1], self.samples.matched)
         return [self._single(split, first), self._mean(split)]
 
     def _single(self, split: PredictionSplit, first: Samples) -> WrittenPart:
@@ -122,7 +122,7 @@ class SourceWriter:
             "what": what,
             **self.recipe.fields,
             "label": self.recipe.label,
-            "layers": [asdict(layer) for layer in samples.layers],
+            "layers": [asdict(spec) for spec in samples.specs],
             "matched": samples.matched,
             "samples": samples.digest(split),
         }
