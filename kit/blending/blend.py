@@ -215,7 +215,7 @@ class BlendBuilder:
         )
 
     def _stack(self) -> Stack | None:
-        """A stacking network that was trained on these very values, the last by name of several."""
+        """Return a stacking network that was trained on these very values, the last by name of several."""
         members = {one.source: [one.digest, test.digest] for one, test in zip(self.oof, self.test, strict=True)}
         for source in reversed(self.project.predictions.sources()):
             recipe = stack_recipe(self.project, source)
@@ -240,7 +240,7 @@ class BlendBuilder:
         return rmse_of(float(photo_errors(regression.gram, regression.values, model.array).sum()), self.gram)
 
     def _values(self, selection: Selection, model: WeightModel) -> Values:
-        """A photo's place to its blend by the weights of the other folds."""
+        """Return a function from a photo's place to its blend by the weights of the other folds."""
         of_fold = dict(zip(selection.nested.folds, selection.nested.coefficients, strict=True))
         used = np.flatnonzero(np.abs(selection.nested.coefficients[..., :-1]).max(axis=(0, 1)))
         members = [self.oof[k].opened() for k in used]

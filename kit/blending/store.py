@@ -83,7 +83,7 @@ def _refuse_retired(path: Path, found: dict[str, Any]) -> None:
 
 
 def _build(kind: Any, value: Any) -> Any:
-    """The JSON of nested frozen dataclasses as what it was; strict about names and types."""
+    """Build nested frozen dataclasses from their JSON; strict about names and types."""
     if is_dataclass(kind):
         hints = get_type_hints(kind)
         names = [field.name for field in fields(kind)]

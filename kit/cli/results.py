@@ -25,7 +25,7 @@ def print_json(value: Any) -> None:
 
 
 def interval(estimate: Estimate | None) -> str:
-    """`0.1641 [0.1601, 0.1680]`, or a dash."""
+    """Return `0.1641 [0.1601, 0.1680]`, or a dash."""
     return str(estimate) if estimate is not None else "-"
 
 

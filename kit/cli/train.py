@@ -140,7 +140,7 @@ def _say_renamed(settings: list[str]) -> None:
 
 
 def _say_its_own(one: Experiment) -> None:
-    """A source whose settings are not those of the catalog goes on with what it has, and says so."""
+    """Say that a source whose settings are not those of the catalog goes on with what it has."""
     from kit.learning.experiments import EXPERIMENTS, settings_of
 
     if one.name not in EXPERIMENTS or not is_main_process():

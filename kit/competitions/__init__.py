@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Layout:
-    """What `Competition.index` finds: the rows, and what a person should hear about them."""
+    """The findings of `Competition.index`: the rows, and notes for a person."""
 
     rows: pd.DataFrame
     """Columns id, split (train|test), klass, name, image, target (paths below raw/, target "" in test), boxes."""
@@ -70,7 +70,8 @@ def score_scale(low: np.ndarray, high: np.ndarray) -> np.ndarray:
 
 
 def sample_path(raw: Path, sample: str) -> Path:
-    """The sample submission, at `sample` below `raw` or below a folder or two that the archive nests everything in.
+    """Find the sample submission, at `sample` below `raw` or below a folder or two that the archive nests everything
+    in.
 
     Raises:
         ArchiveError: it is not there.

@@ -131,7 +131,8 @@ def _note_unlisted(folder: Path, present: set[str], listed: set[str], notes: lis
 
 
 def _listed_here(table: pd.DataFrame, folder: Path, present: set[str]) -> pd.DataFrame:
-    """The rows about `folder`: all of its own table; of a table for several folders, those that it has pictures for."""
+    """Return the rows about `folder`: all of its own table; of a table for several folders, those that it has pictures
+    for."""
     if (folder / "masked_info.csv").is_file():
         return table
     return table[table["filename"].isin(present)]

@@ -35,7 +35,7 @@ SPLITS: tuple[PredictionSplit, PredictionSplit] = ("oof", "test")
 
 
 class SourceKind(StrEnum):
-    """What made a source, as the `kind` of its recipe says it; blends share the sources' names."""
+    """The kind of thing that made a source, as `kind` in its recipe; blends share the sources' names."""
 
     FILL = "fill"
     EXPERIMENT = "experiment"
@@ -101,7 +101,7 @@ class PredictionStore:
 
     @cached_property
     def folds(self) -> Folds | None:
-        """The folds, or None before `kit folds`."""
+        """Return the folds, or None before `kit folds`."""
         return self._give_folds()
 
     # --- names
@@ -382,7 +382,7 @@ def _pairs(
 
 
 def _is_whole(path: Path, manifest: dict[str, Any]) -> bool:
-    """Whether the file has the length that its manifest says: cheap, and catches what was cut."""
+    """Return whether the file has the length that its manifest says: cheap, and catches what was cut."""
     header = 128  # of every .npy that `write_part` writes
     whole: bool = path.stat().st_size == header + manifest["values"] * 3 * 2
     return whole

@@ -24,7 +24,7 @@ ANY_SPLIT = ("values", "predictions", "arr_0")  # names of an array with all pho
 
 @dataclass(frozen=True)
 class Header:
-    """What a `.npy` says of its array."""
+    """The header of a `.npy`."""
 
     shape: tuple[int, ...]
     fortran: bool

@@ -1,4 +1,4 @@
-"""What looks wrong with imported predictions that can be read all the same. Reads the store; changes nothing.
+"""Checks of imported predictions that can be read but look wrong. Reads the store; changes nothing.
 
 A wrong order of photos, channels or spaces leaves numbers that are numbers: only beside the photos do they look odd.
 """
@@ -30,7 +30,7 @@ NEAR_TRUTH = 0.02  # score space: no prediction is that good, the unknown value 
 
 @dataclass(frozen=True)
 class _Looks:
-    """What was measured on some photos of one split, each array `(photos,)` of mean levels or mean squared errors."""
+    """Measurements on some photos of one split, each array `(photos,)` of mean levels or mean squared errors."""
 
     level: np.ndarray
     known: np.ndarray
@@ -162,7 +162,7 @@ def _of_errors(name: str, errors: dict[str, np.ndarray]) -> list[str]:
 
 
 def _of_both(name: str, oof: _Looks, test: _Looks) -> list[str]:
-    """Levels beside those of the known pixels: the photos differ, their surroundings with them."""
+    """Return levels beside those of the known pixels: the photos differ, their surroundings with them."""
     sides = [looks.level - looks.known for looks in (oof, test)]
     difference = float(sides[1].mean() - sides[0].mean())
     deviation = float(np.sqrt(sum(side.var() / max(1, len(side)) for side in sides)))

@@ -23,7 +23,7 @@ from kit.errors import MissingStep, UsageError
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written."""
+    """The file that was written."""
 
     path: Path
     photos: dict[PredictionSplit, int]

@@ -41,7 +41,7 @@ def all_pictures(folder: Path) -> list[Path]:
 
 
 def find_pictures(folder: Path, photos: Photos, log: ReaderLog) -> list[Path]:
-    """The picture of each photo: same name, or the name with another suffix; a class folder decides between namesakes.
+    """Find each photo's picture: same name, or with another suffix; a class folder decides between namesakes.
 
     Raises:
         PredictionsError: none, several, or one that could be of several photos.

@@ -1,4 +1,4 @@
-"""What a file has to predict, and what its numbers mean. Knows arrays; knows no file format."""
+"""The photos that a file has to predict, and the meaning of its numbers. Knows arrays; knows no file format."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MANY = 0.05  # and a photo with more than this share of such values was meant in
 
 @dataclass(frozen=True)
 class ValueFormat:
-    """How the numbers of a file are to be read."""
+    """The way to read the numbers of a file."""
 
     space: Space = "pixel"
     """`score`: each channel stretched by the value range of the photo's known pixels, as in a submission."""
@@ -44,7 +44,7 @@ class ValueFormat:
 
 @dataclass
 class ReaderLog:
-    """What a reader has to tell besides values."""
+    """Notes and warnings of a reader, besides values."""
 
     how: str = ""
     """How the file was understood, in a few words."""
@@ -124,7 +124,7 @@ def to_pixels(values: np.ndarray, photos: Photos, position: int, value_format: V
 
 
 def from_score_space(values: np.ndarray, value_range: np.ndarray) -> np.ndarray:
-    """The inverse of `kit.competitions.to_score_space`; a channel without contrast is its one value everywhere."""
+    """Invert `kit.competitions.to_score_space`; a channel without contrast is its one value everywhere."""
     low, high = value_range
     stretched: np.ndarray = low + values * (high - low)
     return stretched

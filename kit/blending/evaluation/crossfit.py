@@ -73,5 +73,5 @@ def crossfit(
 
 
 def _stretch(value_range: np.ndarray) -> np.ndarray:
-    """Low, high and stretch of each channel, `(3, 3)`."""
+    """Return the low, high and stretch of each channel, `(3, 3)`."""
     return np.vstack([value_range, score_scale(*value_range)])

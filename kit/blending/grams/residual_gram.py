@@ -57,22 +57,22 @@ class ResidualGram:
 
     @cached_property
     def products(self) -> np.ndarray:
-        """`(P, K, K)` float64, of whole photos."""
+        """Return `(P, K, K)` float64, of whole photos."""
         return np.asarray(self.by_region.sum(axis=1))
 
     @cached_property
     def sums(self) -> np.ndarray:
-        """`(P, K)` float64, of whole photos."""
+        """Return `(P, K)` float64, of whole photos."""
         return np.asarray(self.region_sums.sum(axis=1))
 
     @cached_property
     def counts(self) -> np.ndarray:
-        """`(P,)` int, values of each photo: three a scored pixel."""
+        """Return `(P,)` int, values of each photo: three a scored pixel."""
         return np.asarray(self.region_counts.sum(axis=1))
 
     @property
     def sse(self) -> np.ndarray:
-        """`(P, K)` float64, each member's squared error on each photo."""
+        """Return `(P, K)` float64, each member's squared error on each photo."""
         return np.ascontiguousarray(np.diagonal(self.products, axis1=1, axis2=2))
 
     def of(self, member: str) -> int:

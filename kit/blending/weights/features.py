@@ -24,7 +24,7 @@ CHANNELS = ("red", "green", "blue")
 
 @dataclass(frozen=True)
 class PhotoFeatures:
-    """What the weights of P photos may depend on."""
+    """Facts of P photos that weights may depend on."""
 
     klass: tuple[str, ...]
     """"" where the layout gives none."""
@@ -76,7 +76,7 @@ class Term:
     scale: float = 1.0
 
     def values(self, features: PhotoFeatures, regions: int) -> np.ndarray:
-        """`(P, R)` float64; region `3 * ring + channel`."""
+        """Return `(P, R)` float64; region `3 * ring + channel`."""
         raw = _raw(self.name, features, regions)
         return np.broadcast_to((raw - self.centre) / self.scale, (len(features), regions))
 
@@ -138,5 +138,5 @@ def feature_terms(features: PhotoFeatures, counts: np.ndarray) -> tuple[Term, ..
 
 
 def term_values(terms: Sequence[Term], features: PhotoFeatures, regions: int) -> np.ndarray:
-    """`(P, R, J)` float64; 0, the average, where a term is not known."""
+    """Return `(P, R, J)` float64; 0, the average, where a term is not known."""
     return np.asarray(np.nan_to_num(np.stack([term.values(features, regions) for term in terms], axis=2)))

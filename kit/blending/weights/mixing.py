@@ -37,7 +37,7 @@ class WeightModel:
 
     @property
     def is_plain(self) -> bool:
-        """Whether there is one weight a member and no intercept: the same everywhere."""
+        """Return whether there is one weight a member and no intercept: the same everywhere."""
         return len(self.terms) == 1 and not self.coefficients[0][-1]
 
     def by_region(self, features: PhotoFeatures) -> np.ndarray:

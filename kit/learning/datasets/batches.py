@@ -133,12 +133,12 @@ class TrainingPhotos:
         self.base = SpectralFill(settings.training_base)
 
     def __len__(self) -> int:
-        """Steps in an epoch; the last, smaller one is left out unless it is the only one."""
+        """Return the steps in an epoch; the last, smaller one is left out unless it is the only one."""
         return max(1, len(self.photos) // self._in_a_step)
 
     @property
     def passes(self) -> int:
-        """Batches of this process in a step."""
+        """Return the batches of this process in a step."""
         return max(1, min(self.settings.accumulate, len(self.photos) // self.shard.count))
 
     @property

@@ -130,7 +130,7 @@ class _Finder:
             started = time.perf_counter()
 
     def fitted(self, fold: int) -> torch.Tensor:
-        """`(3, FEATURES)`: how far neighbours are trusted, from photos of the other folds alone."""
+        """Return `(3, FEATURES)`: how far neighbours are trusted, from photos of the other folds alone."""
         allowed = self.project.folds.train_positions(fold)
         some = allowed
         if len(allowed) > FITTED_ON:
@@ -150,7 +150,7 @@ class _Finder:
     def predicted(
         self, fold: int, split: PredictionSplit, photos: np.ndarray, coefficients: torch.Tensor
     ) -> Iterator[np.ndarray]:
-        """Hidden pixels of each photo, `(n, 3)` float32."""
+        """Return each photo's hidden pixels, `(n, 3)` float32."""
         donors = self.project.folds.train_positions(fold)
         photo_rows = self.project.index.split(photo_split(split))
         for start in range(0, len(photos), _CHUNK):
@@ -166,7 +166,7 @@ class _Finder:
                 yield np.clip(full.numpy()[:, rows, columns].T + self.base[split].values(int(photo)), 0.0, 1.0)
 
     def features(self, split: PredictionSplit, photos: np.ndarray, donors: list[np.ndarray]) -> torch.Tensor:
-        """Of each photo, from the most similar of its donors: `(n, FEATURES, 3, S, S)`."""
+        """Return the features of each photo, from the most similar of its donors: `(n, FEATURES, 3, S, S)`."""
         photo_rows = self.project.index.split(photo_split(split))
         filled = torch.stack([self.filled(split, photo_rows[photo], int(photo)) for photo in photos])
         hole = torch.cat([coverage(photo_rows[photo].boxes, _size(photo_rows[photo]), self.size) for photo in photos])
@@ -178,7 +178,7 @@ class _Finder:
         return features(torch.stack(means), filled, hole)
 
     def filled(self, split: PredictionSplit, photo_row: PhotoRow, photo: int) -> torch.Tensor:
-        """The photo with the base fill in its holes, `(3, S, S)`."""
+        """Return the photo with the base fill in its holes, `(3, S, S)`."""
         full = np.asarray(self.project.pack.image(photo_split(split))[photo]).astype(np.float32) / 255
         full[scored_pixels(photo_row.boxes)] = self.base[split].values(photo)
         return _smaller(full, self.size)

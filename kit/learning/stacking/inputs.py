@@ -138,7 +138,7 @@ def _make(
 
 
 def _full_size(photo_row: PhotoRow, values: list[np.ndarray], image: np.ndarray) -> np.ndarray:
-    """`(H, W, 3K + 5)` float32: members, known pixels, hole, distance."""
+    """Return `(H, W, 3K + 5)` float32: members, known pixels, hole, distance."""
     K, scored, hole = len(values), scored_pixels(photo_row.boxes), photo_row.hole
     full = np.zeros((photo_row.height, photo_row.width, 3 * K + 5), np.float32)
     for number, one in enumerate(values):
@@ -153,7 +153,7 @@ def _full_size(photo_row: PhotoRow, values: list[np.ndarray], image: np.ndarray)
 
 
 def _truth(photo_row: PhotoRow, pack: Pack, photo: int) -> np.ndarray:
-    """`(H, W, 4)` float32: how often each pixel is scored, and what would be scored as perfect.
+    """Return `(H, W, 4)` float32: how often each pixel is scored, and what would be scored as perfect.
 
     The truth is stretched by the photo's true value range, a prediction by that which known pixels give; the target is
     what the second stretch brings to where the first brings the truth.

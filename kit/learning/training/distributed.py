@@ -29,7 +29,7 @@ class DistributedContext:
 
     @property
     def is_main_process(self) -> bool:
-        """Whether this process is the one that writes."""
+        """Return whether this process is the one that writes."""
         return self.rank == 0
 
     @property
@@ -65,12 +65,12 @@ class DistributedContext:
             gradient.copy_(mean.view(gradient.shape))
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait until all processes are at this point."""
         if self.count > 1:
             dist.barrier()
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
-        """The mean over all processes, of a tensor on any device."""
+        """Return the mean over all processes, of a tensor on any device."""
         if self.count == 1:
             return values
         total = values.to(self.device, copy=True)
@@ -78,7 +78,7 @@ class DistributedContext:
         return (total / self.count).cpu()
 
     def from_main(self, value: float) -> float:
-        """What the main process has."""
+        """Return the value that the main process has."""
         if self.count == 1:
             return value
         shared = torch.tensor([value], dtype=torch.float64, device=self.device)
@@ -87,7 +87,7 @@ class DistributedContext:
 
 
 def started_by_torchrun() -> bool:
-    """Whether other processes train with this one.
+    """Return whether other processes train with this one.
 
     Raises:
         TrainingError: the environment says so, but not where they are.

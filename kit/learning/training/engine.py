@@ -39,7 +39,7 @@ CHECKPOINT_SECONDS = 20.0  # a kill costs at most one epoch or this much, whiche
 
 @dataclass(frozen=True)
 class Options:
-    """How a training is run, as opposed to what is trained."""
+    """Options of running a training, without effect on what is trained."""
 
     max_minutes: float | None = None
     compiled: bool = False

@@ -84,7 +84,7 @@ def fit_fold(
 
 
 def base_fills(project: Project, experiment: Experiment) -> dict[PredictionSplit, Predictions]:
-    """The base fill's predictions of both splits, computed now if they are not there."""
+    """Return the base fill's predictions of both splits, computed now if they are not there."""
     make_fill_source(project, experiment.base)
     return {split: project.predictions.read(experiment.base, split) for split in SPLITS}
 

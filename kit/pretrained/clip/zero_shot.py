@@ -46,7 +46,7 @@ class ZeroShot:
 
     @property
     def agreement(self) -> float:
-        """Share of those that are predicted rightly; NaN where none is known."""
+        """Return the share of those that are predicted rightly; NaN where none is known."""
         right = sum(one == klass for one, klass in zip(self.chosen, self.known, strict=True))
         return right / self.told if self.told else float("nan")
 

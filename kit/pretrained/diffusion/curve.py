@@ -20,7 +20,7 @@ from kit.imaging.metrics import Estimate, rmse_by_photo
 
 
 def pair_terms(errors: np.ndarray) -> tuple[float, float]:
-    """Sums over a photo's values of a and b: `(M, ...)` errors, M at least 2, to two float64.
+    """Return the sums over a photo's values of a and b: `(M, ...)` errors, M at least 2, to two float64.
 
     O(M) instead of O(M^2): the sum of all products is the square of the sum.
     """
@@ -67,7 +67,7 @@ class Curve:
 
 
 def _clipped(terms: np.ndarray, counts: np.ndarray, groups: np.ndarray) -> Estimate:
-    """`rmse_by_photo` of terms that may be negative: a tiny limit's estimate can fall below zero."""
+    """Return `rmse_by_photo` of terms that may be negative: a tiny limit's estimate can fall below zero."""
     if terms.sum() <= 0:
         return Estimate(0.0, 0.0, float(rmse_by_photo(np.abs(terms), counts, groups).high))
     with np.errstate(invalid="ignore"):

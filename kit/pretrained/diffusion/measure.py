@@ -53,7 +53,7 @@ def measure_samples(project: Project, samples: Samples) -> CurveReport:
 
 
 def truth_of(project: Project, place: int) -> np.ndarray:
-    """The scored pixels of a training photo, `(n, 3)` float64 in score space."""
+    """Return the scored pixels of a training photo, `(n, 3)` float64 in score space."""
     photo_row, pack = project.index.train[place], project.pack
     truth = cut_boxes(np.asarray(pack.train_target[place]), photo_row.boxes) / 255.0
     return to_score_space(truth, pack.train_value_range[place])

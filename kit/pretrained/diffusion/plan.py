@@ -107,7 +107,8 @@ class Shard:
 
 
 def shard_of(text: str | None, environment: Mapping[str, str]) -> Shard | None:
-    """`--shard 2/4`, or this process's place among those that torchrun started; None for all photos.
+    """Return the shard of `--shard 2/4`, or this process's place among those that torchrun started; None for all
+    photos.
 
     Raises:
         UsageError: neither is what it should be, or both are given.
@@ -138,7 +139,7 @@ def remember_templates(folder: Path, templates: Sequence[str]) -> None:
 
 
 def known_templates(folder: Path) -> tuple[str, ...]:
-    """Every template that was ever asked for with this recipe, sorted."""
+    """Return every template that was ever asked for with this recipe, sorted."""
     found = set()
     for path in folder.glob("prompts/*.json"):
         template = read_json(path, made_by="kit sd run").get("template")

@@ -58,7 +58,7 @@ class Samples:
 
 
 def mean_and_spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation over samples: `(samples, n, 3)` to two float32 `(n, 3)`.
+    """Return the mean and standard deviation over samples: `(samples, n, 3)` to two float32 `(n, 3)`.
 
     The deviation is the unbiased estimate's root; 0 where there is a single sample.
     """

@@ -37,7 +37,7 @@ BOTH: tuple[PredictionSplit, ...] = ("oof", "test")
 
 @dataclass(frozen=True)
 class SamplingRequest:
-    """What the user typed after `kit sd`.
+    """A request as it was typed after `kit sd`.
 
     Attributes:
         model: a folder or a hub id; `variant` and `download`: see `find_model`.
@@ -73,7 +73,7 @@ class SamplingRequest:
 
     @property
     def command(self) -> str:
-        """The command that makes these sources again: what was typed, without what does not change them."""
+        """Return the command that makes these sources again: what was typed, without what does not change them."""
         words = ["kit", "sd", "run", "--model", self.model]
         words += [word for template in self.templates for word in ("--prompt", template)]
         usual = SamplingSettings()
@@ -89,7 +89,7 @@ class SamplingRequest:
 
 @dataclass(frozen=True)
 class Selection:
-    """What `kit sd status` and `kit sd curve` are asked about; None: of any recipe, or as it was last asked for.
+    """The samples that `kit sd status` and `kit sd curve` look at; None: of any recipe, or as it was last asked for.
 
     Attributes:
         settings: those of `SamplingSettings` that are given.
@@ -124,12 +124,12 @@ class SamplingSession:
 
     @property
     def specs(self) -> list[SampleSpec]:
-        """The samples that were asked for."""
+        """Return the samples that were asked for."""
         return sample_specs(self.request.templates, self.request.samples or 1)
 
     @property
     def templates(self) -> tuple[str, ...]:
-        """Those asked for first, then those asked for before."""
+        """Return those asked for first, then those asked for before."""
         known = known_templates(self.recipe.folder(self.project.workspace))
         return tuple(dict.fromkeys((*self.request.templates, *known)))
 
@@ -256,7 +256,7 @@ def _all(session: SamplingSession, number: int) -> list[SampleSpec]:
 
 @dataclass
 class SamplingResult:
-    """What `kit sd run` made and wrote."""
+    """Everything that `kit sd run` made and wrote."""
 
     outcome: Outcome | None = None
     """None: every sample was there."""

@@ -22,7 +22,7 @@ class SpecStatus:
 
 @dataclass(frozen=True)
 class SamplingStatus:
-    """What `kit sd status` shows of one recipe."""
+    """The status of one recipe, for `kit sd status`."""
 
     specs: tuple[SpecStatus, ...]
     hits: int

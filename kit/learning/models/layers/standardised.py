@@ -32,5 +32,6 @@ class Standardised(nn.Module):
 
 
 def contrast(photo: torch.Tensor) -> torch.Tensor:
-    """Standard deviation of each photo `(N, 3, S, S)` of the network's input, not below `FLAT`: `(N, 1, 1, 1)`."""
+    """Return the standard deviation of each photo `(N, 3, S, S)` of the network's input, not below `FLAT`: `(N, 1, 1,
+    1)`."""
     return photo.std((1, 2, 3), keepdim=True) + FLAT
