@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
-from support.toy import Toy, make_toy_workspace, noisy, write_toy_source
+from support.toy import Toy, noisy
 
 from kit.blending import CANDIDATES, blend_test_values, blend_values, make_blend, nested_weights, read_blend
 from kit.blending.evaluation.crossfit import crossfit
@@ -15,23 +14,25 @@ from kit.blending.weights.features import photo_features
 from kit.blending.weights.mixing import checked_model, mix, plain_model
 from kit.competitions import to_score_space
 from kit.errors import DamagedStore, UnknownName
-from kit.imaging.holes import RINGS, rings_of, scored_pixels
+from kit.imaging.holes import RINGS, rings_of
 
-
-@pytest.fixture
-def toy(tmp_path: Path) -> Toy:
-    toy = make_toy_workspace(tmp_path, photos=40, test=6, k=4, box=13)
-    for number, name in enumerate(("harmonic", "mean", "telea")):
-        write_toy_source(toy, name, 0.1 + 0.03 * number, seed=number, predict=noisy(0.1, number, blur=0.1 * number))
-    write_toy_source(toy, "unet", 0.09, seed=9, by_fold=True)
-    return toy
+pytestmark = pytest.mark.toy(
+    photos=40,
+    k=4,
+    box=13,
+    sources=[
+        {"name": "harmonic", "predict": noisy(0.1, 0)},
+        {"name": "mean", "predict": noisy(0.1, 1, blur=0.1)},
+        {"name": "telea", "predict": noisy(0.1, 2, blur=0.2)},
+        {"name": "unet", "noise": 0.09, "seed": 9, "by_fold": True},
+    ],
+)
 
 
 def truths(toy: Toy) -> list[np.ndarray]:
     found = []
-    for photo, photo_row in enumerate(toy.index.train):
-        truth = toy.pack.train_target[photo][scored_pixels(photo_row.boxes)] / 255.0
-        found.append(to_score_space(truth, toy.pack.train_value_range[photo]))
+    for photo in range(len(toy.index.train)):
+        found.append(to_score_space(toy.true_values("oof", photo), toy.pack.train_value_range[photo]))
     return found
 
 

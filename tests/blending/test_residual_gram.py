@@ -19,14 +19,17 @@ from kit.data.predictions import Predictions
 from kit.errors import PredictionsError, UsageError
 from kit.imaging.holes import RINGS, border_distances, hole_of, rings_of, scored_pixels
 
-
-@pytest.fixture(scope="module")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
-    toy = make_toy_workspace(tmp_path_factory.mktemp("gram"), duplicates=2)
-    for number in range(4):
-        write_toy_source(toy, f"m{number}", 0.05 + 0.02 * number, seed=number, by_fold=number == 2)
-    write_toy_source(toy, "partial", 0.1, seed=7, by_fold=True, present=[0, 2])
-    return toy
+pytestmark = pytest.mark.toy(
+    shared=True,
+    duplicates=2,
+    sources=[
+        {"name": "m0", "noise": 0.05, "seed": 0},
+        {"name": "m1", "noise": 0.07, "seed": 1},
+        {"name": "m2", "noise": 0.09, "seed": 2, "by_fold": True},
+        {"name": "m3", "noise": 0.11, "seed": 3},
+        {"name": "partial", "noise": 0.1, "seed": 7, "by_fold": True, "present": [0, 2]},
+    ],
+)
 
 
 def read(toy: Toy, *names: str, partial: bool = False) -> list[Predictions]:
@@ -35,9 +38,7 @@ def read(toy: Toy, *names: str, partial: bool = False) -> list[Predictions]:
 
 def residuals(toy: Toy, photo: int, names: list[str]) -> np.ndarray:
     """`(K, values)` the slow way: pixel by pixel through `scored_pixels`."""
-    rows, columns = scored_pixels(toy.index.train[photo].boxes)
-    truth = toy.pack.train_target[photo][rows, columns] / 255.0
-    y = to_score_space(truth, toy.pack.train_value_range[photo])
+    y = to_score_space(toy.true_values("oof", photo), toy.pack.train_value_range[photo])
     return np.stack(
         [
             (to_score_space(one.values(photo), toy.pack.train_estimated_range[photo]) - y).reshape(-1)

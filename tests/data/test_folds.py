@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.small import Small
-from support.toy import TOY, Toy, make_toy_files, make_toy_workspace, toy_photo
+from support.toy import TOY, Toy, make_toy_files, toy_photo
 
 from kit.core.storage import read_json, write_json
 from kit.data.folds import Folds, describe_folds, duplicate_groups, ensure_folds, make_folds, read_folds
@@ -18,10 +18,7 @@ from kit.data.pack import build_pack, perceptual_hash, read_pack
 from kit.errors import DamagedStore, Mismatch, MissingStep, UsageError
 from kit.imaging.images import load_image, save_image
 
-
-@pytest.fixture
-def toy(tmp_path: Path) -> Toy:
-    return make_toy_workspace(tmp_path, photos=24, test=2, k=3)
+pytestmark = pytest.mark.toy(test=2)
 
 
 def reencoded(photo: np.ndarray, quality: int) -> np.ndarray:

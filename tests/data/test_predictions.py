@@ -31,14 +31,7 @@ from kit.imaging.holes import scored_pixels
 RECIPE = {"kind": "test"}
 
 
-@pytest.fixture
-def toy(tmp_path: Path) -> Toy:
-    return make_toy_workspace(tmp_path, photos=12, test=3, k=3)
-
-
-def truth_of(toy: Toy, split: str, photo: int) -> np.ndarray:
-    photo_rows, targets = (toy.index.train, toy.pack.train_target) if split == "oof" else (toy.index.test, toy.truth)
-    return targets[photo][scored_pixels(photo_rows[photo].boxes)] / 255.0
+pytestmark = pytest.mark.toy(photos=12, test=3)
 
 
 def store(toy: Toy, folds: Folds | None) -> PredictionStore:
@@ -64,7 +57,7 @@ def test_values_come_back_in_index_order_to_float16_precision(toy: Toy, split: s
     photos = len(toy.index.train if split == "oof" else toy.index.test)
     np.testing.assert_array_equal(predictions.photos, np.arange(photos))
     for photo in range(photos):
-        values, truth = predictions.values(photo), truth_of(toy, split, photo)
+        values, truth = predictions.values(photo), toy.true_values(split, photo)
         assert values.dtype == np.float32 and values.shape == truth.shape
         assert np.abs(values - truth).max() <= 2**-12  # half a step of float16 just below 1
 

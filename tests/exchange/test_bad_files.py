@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from support.command import Done, kit
 from support.imports import (
+    READY,
     Write,
     by_photo,
     csv,
@@ -31,6 +32,8 @@ from kit.errors import PredictionsError
 from kit.exchange import import_part
 from kit.exchange.values import Photos, ReaderLog
 from kit.imaging.images import save_image
+
+pytestmark = pytest.mark.toy(**READY)
 
 
 def cut(write: Write) -> Write:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from support.command import kit, ok
 from support.imports import (
+    READY,
     faded,
     flat,
     project_of,
@@ -25,6 +26,8 @@ from kit.errors import TableError
 from kit.exchange import compare_folds, doubts_about, import_part
 from kit.exchange.values import Photos
 from kit.imaging.images import save_image, to_uint8
+
+pytestmark = pytest.mark.toy(**READY)
 
 
 def doubts(

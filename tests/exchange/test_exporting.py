@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from support.command import kit, ok
 from support.imports import (
+    READY,
     SPLITS,
     flat,
     project_of,
@@ -18,6 +19,8 @@ from support.toy import Toy, write_toy_source
 
 from kit.exchange import export_source, import_part
 from kit.exchange.values import Photos
+
+pytestmark = pytest.mark.toy(**READY)
 
 
 def test_export_and_import_give_the_same_values(toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from support.command import ok
 from support.imports import (
+    READY,
     SPLITS,
     csv_of,
     faded,
@@ -29,6 +30,8 @@ from kit.errors import PredictionsError
 from kit.exchange import import_part
 from kit.exchange.values import Photos, from_score_space
 from kit.imaging.images import save_image, to_uint8
+
+pytestmark = pytest.mark.toy(**READY)
 
 
 def in_order(parts: list[bytes]) -> bytes:

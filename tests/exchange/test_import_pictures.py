@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.imports import (
+    READY,
     SPLITS,
     painted,
     pictures_of,
@@ -22,6 +23,8 @@ from kit.exchange import import_part
 from kit.exchange.values import Photos
 from kit.imaging.holes import scored_pixels
 from kit.imaging.images import load_image, resize, to_uint8
+
+pytestmark = pytest.mark.toy(**READY)
 
 
 @pytest.mark.parametrize("split", SPLITS)

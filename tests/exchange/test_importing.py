@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from support.command import kit, ok
 from support.imports import (
+    READY,
     SPLITS,
     by_photo,
     csv_of,
@@ -39,6 +40,8 @@ from kit.errors import StoreError
 from kit.exchange import import_part
 from kit.exchange.values import Photos, ValueFormat, from_score_space, to_pixels
 from kit.imaging.images import to_uint8
+
+pytestmark = pytest.mark.toy(**READY)
 
 
 def fortran(toy: Toy, split: PredictionSplit, path: Path) -> Path:
@@ -127,8 +130,8 @@ def test_score_space_and_back_is_where_it_began(values: np.ndarray, value_range:
 
 
 @given(values=arrays(np.float32, (200, 3), elements=st.floats(0, 1, width=32)), scale=st.sampled_from([1, 100, 255]))
-def test_a_range_and_an_order_of_channels_are_undone(base: Toy, values: np.ndarray, scale: float) -> None:
-    photos = Photos.of(project_of(base), "oof")
+def test_a_range_and_an_order_of_channels_are_undone(shared_toy: Toy, values: np.ndarray, scale: float) -> None:
+    photos = Photos.of(project_of(shared_toy), "oof")
     written = values[:, ::-1].astype(np.float64) * scale
     read = to_pixels(written, photos, 0, ValueFormat(channels="bgr", scale=scale), "file")
     assert np.allclose(read, values, atol=1e-12)

@@ -21,10 +21,7 @@ from kit.learning.neighbours.analogues import Library, Ridge, align_neighbours, 
 from kit.learning.neighbours.source import NAME, make_neighbours
 from kit.pretrained.clip.model import find_model
 
-
-@pytest.fixture
-def toy(tmp_path: Path) -> Toy:
-    return make_toy_workspace(tmp_path, photos=15, test=4, k=3)
+pytestmark = pytest.mark.toy(photos=15, test=4)
 
 
 def project_of(toy: Toy) -> Project:

@@ -26,13 +26,12 @@ SMALL = StackSettings(size=16, width=16, levels=2, maps=False, epochs=1, batch_s
 MEMBERS = ("left", "right")
 
 
-@pytest.fixture
-def toy(tmp_path: Path) -> Toy:
-    """A toy competition with two members, one of them made fold by fold."""
-    made = make_toy_workspace(tmp_path)
-    write_toy_source(made, "left", noise=0.05, seed=1, recipe={"kind": "import", "name": "left"})
-    write_toy_source(made, "right", noise=0.08, seed=2, by_fold=True)
-    return made
+pytestmark = pytest.mark.toy(  # two members, one of them made fold by fold
+    sources=[
+        {"name": "left", "noise": 0.05, "seed": 1, "recipe": {"kind": "import", "name": "left"}},
+        {"name": "right", "noise": 0.08, "seed": 2, "by_fold": True},
+    ],
+)
 
 
 def even(toy: Toy, members: Sequence[str] = MEMBERS) -> np.ndarray:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
-from support.toy import Toy, make_toy_workspace
+from support.toy import Toy
 
 from kit.core.storage import digest_of, read_json, write_json
 from kit.data.prediction_store import SPLITS
@@ -27,9 +26,7 @@ def regress(*settings: str) -> Experiment:
     return experiment("regress", settings)
 
 
-@pytest.fixture
-def toy(tmp_path: Path) -> Toy:
-    return make_toy_workspace(tmp_path, photos=6, test=2, k=3)
+pytestmark = pytest.mark.toy(photos=6, test=2)
 
 
 def test_the_settings_of_a_source_are_found_by_its_name(toy: Toy) -> None:

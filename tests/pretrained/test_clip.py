@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 from support.command import kit, ok
 from support.tiny_clip import NUMBERS, SIZE, tiny_clip, tiny_timm
-from support.toy import Toy, make_toy_workspace
+from support.toy import Toy
 
 import kit.pretrained.clip.embeddings as embeddings
 from kit.data.pack import Pack
@@ -33,9 +33,7 @@ from kit.pretrained.clip.vector_store import VectorStore
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def toy(tmp_path: Path) -> Toy:
-    return make_toy_workspace(tmp_path / "toy", photos=12, test=4)
+pytestmark = pytest.mark.toy(photos=12, test=4)
 
 
 def embedded(toy: Toy, model: object, split: Any = "train", pack: Pack | None = None) -> np.ndarray:

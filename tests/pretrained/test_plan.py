@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.toy import Toy, make_toy_workspace
+from support.toy import Toy
 
 from kit.core.workspace import Workspace
 from kit.errors import DamagedStore, UsageError
@@ -29,10 +29,7 @@ from kit.pretrained.diffusion.settings import SamplingRecipe, SamplingSettings, 
 from kit.pretrained.diffusion.status import count_samples
 from kit.pretrained.prompts import PROMPTS, prompt_for, templates_of
 
-
-@pytest.fixture(scope="module")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
-    return make_toy_workspace(tmp_path_factory.mktemp("toy"), photos=12, test=4, size=32)
+pytestmark = pytest.mark.toy(shared=True, photos=12, test=4)
 
 
 def record(number: int, pixels: int = 20) -> Record:

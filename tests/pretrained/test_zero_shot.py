@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.command import kit, ok
-from support.toy import CLASSES, Toy, make_toy_workspace, write_toy_source
+from support.toy import CLASSES, Toy, write_toy_source
 
 from kit.data.project import Project
 from kit.errors import UsageError
@@ -17,10 +17,7 @@ from kit.pretrained.clip.embeddings import image_store, photo_embeddings, photo_
 from kit.pretrained.clip.model import ClipModel, find_model
 from kit.pretrained.clip.zero_shot import prompt_of, search_prompts, zero_shot, zero_shot_classes
 
-
-@pytest.fixture
-def toy(tmp_path: Path) -> Toy:
-    return make_toy_workspace(tmp_path / "toy", photos=12, test=4)
+pytestmark = pytest.mark.toy(photos=12, test=4)
 
 
 def knowing(toy: Toy, clip: Path) -> tuple[Project, ClipModel]:

@@ -29,14 +29,18 @@ from kit.submission.write import write_submission
 SIZE = 48  # so large that a column of it is drawn without shrinking
 
 
-@pytest.fixture(scope="module")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
-    """Three sources, one of which has been trained on folds 0 and 2 alone."""
-    toy = make_toy_workspace(tmp_path_factory.mktemp("toy"), photos=24, test=4, size=SIZE, box=14, k=3, seed=4)
-    write_toy_source(toy, "good", noise=0.05, seed=1)
-    write_toy_source(toy, "fair", noise=0.08, seed=2, by_fold=True)
-    write_toy_source(toy, "partial", noise=0.1, seed=3, by_fold=True, present=[0, 2])
-    return toy
+pytestmark = pytest.mark.toy(
+    shared=True,
+    test=4,
+    size=SIZE,
+    box=14,
+    seed=4,
+    sources=[
+        {"name": "good", "noise": 0.05, "seed": 1},
+        {"name": "fair", "noise": 0.08, "seed": 2, "by_fold": True},
+        {"name": "partial", "noise": 0.1, "seed": 3, "by_fold": True, "present": [0, 2]},  # fold 1 has not been trained
+    ],
+)
 
 
 def draw(toy: Toy, **changes: object) -> np.ndarray:

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.toy import Toy, make_toy_workspace
+from support.toy import Toy
 
 from kit.competitions import competition, to_score_space
 from kit.core.archive import extract
@@ -37,11 +37,7 @@ from kit.submission.grade import grade_submission
 from kit.submission.ledger import LedgerRow, append_ledger, read_ledger, update_ledger
 from kit.submission.write import check_submission, sample_of, write_submission, zip_submission
 
-
-@pytest.fixture(scope="module")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
-    """Six test photos of 32x32 with boxes of 10x10; those of the first overlap, and some hide an extreme."""
-    return make_toy_workspace(tmp_path_factory.mktemp("toy"), photos=6, test=6, k=2, seed=4)
+pytestmark = pytest.mark.toy(shared=True, photos=6, k=2, seed=4)  # some boxes overlap, and some hide the darkest pixel
 
 
 @pytest.fixture
@@ -76,9 +72,9 @@ def write(toy: Toy, values: Iterator[np.ndarray], name: str, project: Project | 
 
 
 @pytest.fixture(scope="module")
-def lines(toy: Toy) -> list[str]:
+def lines(shared_toy: Toy) -> list[str]:
     """Lines of a good submission, header first."""
-    return write(toy, truth_values(toy), "good").read_text().splitlines()
+    return write(shared_toy, truth_values(shared_toy), "good").read_text().splitlines()
 
 
 def put(tmp_path: Path, lines: list[str]) -> Path:
@@ -249,13 +245,13 @@ def test_a_submission_is_refused_with_line_found_and_expected(
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_any_single_changed_line_is_refused_by_its_number(
-    toy: Toy, lines: list[str], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+    shared_toy: Toy, lines: list[str], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     place = data.draw(st.integers(1, len(lines) - 1))
     line = data.draw(st.text(st.characters(codec="ascii", exclude_characters='",\r\n'), min_size=1, max_size=8))
     path = put(tmp_path_factory.mktemp("changed"), [*lines[:place], f"{line},0.5", *lines[place + 1 :]])
     with pytest.raises(SubmissionError, match=f"line {place + 1}: "):
-        check_submission(path, sample_of(toy.workspace, toy.layout))
+        check_submission(path, sample_of(shared_toy.workspace, shared_toy.layout))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,17 @@ SPLITS: tuple[PredictionSplit, PredictionSplit] = ("oof", "test")
 def faded(share: float) -> Predictor:
     """Truth drawn toward grey: the same for a pixel in both boxes, as it is in a picture."""
     return lambda split, photo, truth: truth + share * (0.5 - truth) + 0.05 * ((photo % 3) - 1)
+
+
+READY: dict[str, Any] = {
+    "photos": 30,
+    "sources": [
+        {"name": "good", "predict": faded(0.3)},
+        {"name": "other", "noise": 0.2, "seed": 2},
+        {"name": "unet", "noise": 0.05, "seed": 3, "by_fold": True},
+    ],
+}
+"""The toy competition of the tests of imports and exports, for the mark `toy`."""
 
 
 def project_of(toy: Toy) -> Project:

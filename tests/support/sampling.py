@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +11,6 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from kit.core.workspace import Workspace
-from kit.data.folds import read_folds
-from kit.data.index import read_index
-from kit.data.pack import read_pack
 from kit.data.project import Project
 from kit.pretrained.diffusion.model import find_model
 from kit.pretrained.diffusion.plan import PhotoSelection, sample_specs
@@ -28,13 +23,6 @@ from support.toy import Toy
 CPU = torch.device("cpu")
 QUICK = SamplingSettings(steps=2, size=32, dtype="float32")
 LINE = "--size 32 --steps 2"
-
-
-def copy(toy: Toy, folder: Path) -> Toy:
-    shutil.copytree(toy.workspace.root, folder)
-    workspace = Workspace(folder, toy.workspace.slug)
-    index = read_index(workspace)
-    return Toy(workspace, toy.layout, index, read_pack(workspace, index), read_folds(workspace, index), toy.truth)
 
 
 def sample(
