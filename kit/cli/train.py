@@ -166,7 +166,7 @@ def _train(
     if one.test_photos and speaks:
         print("Training also on the known parts of the test photos (test_photos=true).", file=sys.stderr)
     run = fit_fold(project, one, fold, device=device, options=Options(**options), force=force, replacing=replacing)
-    if run.main:
+    if run.is_main_process:
         state = "There already" if run.skipped else "Trained"
         numbers = {"fold_rmse": run.rmse, "fill_rmse": run.fill_rmse, "epochs": run.epochs, "seconds": run.seconds}
         _say(state, one, fold, numbers, run.folder)

@@ -80,7 +80,7 @@ def fit_fold(
         raise
     predicted = processes.is_main_process and _predict(project, experiment.name, fold, processes)
     processes.wait()
-    return dataclasses.replace(run, skipped=run.skipped and not predicted, main=processes.is_main_process)
+    return dataclasses.replace(run, skipped=run.skipped and not predicted, is_main_process=processes.is_main_process)
 
 
 def base_fills(project: Project, experiment: Experiment) -> dict[PredictionSplit, Predictions]:

@@ -33,7 +33,7 @@ class Run:
     fill_rmse: float = math.nan
     """Of the base fill alone on the same photos; not known of runs of earlier versions."""
     skipped: bool = False
-    main: bool = True
+    is_main_process: bool = True
     """Whether this process is the one that wrote it."""
 
 
