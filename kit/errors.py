@@ -91,7 +91,7 @@ class TableError(DataError):
 
 
 class StoreError(KitError):
-    """What the kit has written, or not yet written."""
+    """A file that the kit has written, or has not written yet."""
 
 
 class MissingStep(StoreError):

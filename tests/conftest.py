@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ import pytest
 from hypothesis import settings
 from support.kaggle_standin import kaggle_env, kaggle_service
 from support.small import Small
+from support.toy import Toy, toy_with
 
 from kit.core.workspace import Workspace
 from kit.data.fetch import fetch
+from kit.data.project import Project
 from kit.data.sample_competition import make_demo_archive
 
 __all__ = ["kaggle_env", "kaggle_service"]  # fixtures
@@ -53,6 +56,33 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     made = make_demo_archive(folder / "original", train=20, test=4)
     fetch(Workspace(folder / "workspace"), source=made.archive)
     return Small(made.archive, made.truth, folder / "workspace")
+
+
+@pytest.fixture(scope="module")
+def shared_toy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    """The toy competition that the module's mark asks for, made once a module; not to be written to.
+
+    pytestmark = pytest.mark.toy(photos=12, sources=[{"name": "good", "noise": 0.05}])
+    """
+    mark = request.node.get_closest_marker("toy")
+    asked = {} if mark is None else {name: value for name, value in mark.kwargs.items() if name != "shared"}
+    return toy_with(tmp_path_factory.mktemp("toy"), **asked)
+
+
+@pytest.fixture
+def toy(request: pytest.FixtureRequest, shared_toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    """A copy of it to be written to; with `shared=True` in the mark, where tests only read, the thing itself."""
+    mark = request.node.get_closest_marker("toy")
+    if mark is not None and mark.kwargs.get("shared"):
+        return shared_toy
+    return shared_toy.copy(tmp_path_factory.mktemp("copy") / "w")
+
+
+@pytest.fixture
+def copied(trained: Project, tmp_path: Path) -> Project:
+    """A copy of the `trained` of the module, to be written to."""
+    shutil.copytree(trained.workspace.root, tmp_path / "copy")
+    return Project(Workspace(tmp_path / "copy", trained.workspace.slug))
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from kit.errors import Mismatch
 def blend_test_values(project: Project, blend: Blend) -> Iterator[np.ndarray]:
     """Yield the blend of each test photo in order, `(n, 3)` float32 RGB in the order of its scored pixels.
 
-    In pixel space by the extremes of the known pixels: values may leave [0, 1], and are to be clipped last, in score
+    In pixel space by the value range of the known pixels: values may leave [0, 1], and are to be clipped last, in score
     space. The checks are made at once, before the first photo is asked for.
 
     Raises:
@@ -46,13 +46,17 @@ def blend_values(project: Project, blend: Blend, split: PredictionSplit) -> Call
     members = [_read(project, blend, blend.members[k], split) for k in model.used]  # the others may be gone
     coefficients = model.array[:, [*model.used, -1]]
     photos = photo_split(split)
-    samples, images, estimated = project.index.split(photos), project.pack.image(photos), project.pack.estimated(photos)
+    photo_rows, images, estimated_range = (
+        project.index.split(photos),
+        project.pack.image(photos),
+        project.pack.estimated_range(photos),
+    )
 
     def values(photo: int) -> np.ndarray:
         stacked = np.stack([one.values(photo) for one in members])
-        low, high = estimated[photo]
-        features = features_of(samples[photo], images[photo], estimated[photo])
-        return mix(model, coefficients, stacked, samples[photo], features, high - low).astype(np.float32)
+        low, high = estimated_range[photo]
+        features = features_of(photo_rows[photo], images[photo], estimated_range[photo])
+        return mix(model, coefficients, stacked, photo_rows[photo], features, high - low).astype(np.float32)
 
     return values
 

@@ -134,8 +134,8 @@ class BlendBuilder:
         _check_sample(self.gram, project.folds)
         photos, pack = self.gram.photos, project.pack
         self.fold, self.group = project.folds.fold[photos], project.folds.group[photos]
-        self.estimated = np.asarray(pack.train_estimated)[photos]
-        features = photo_features(project.index.train, pack.train_image, pack.train_estimated)
+        self.estimated_range = np.asarray(pack.train_estimated_range)[photos]
+        features = photo_features(project.index.train, pack.train_image, pack.train_estimated_range)
         self.features = features.of(photos)
         self.designs = Designs(self.gram, self.features, self.fold)
         self.plain_gram = self.gram
@@ -215,7 +215,7 @@ class BlendBuilder:
         )
 
     def _stack(self) -> Stack | None:
-        """A stacking network that was trained on these very values, the last by name of several."""
+        """Return a stacking network that was trained on these very values, the last by name of several."""
         members = {one.source: [one.digest, test.digest] for one, test in zip(self.oof, self.test, strict=True)}
         for source in reversed(self.project.predictions.sources()):
             recipe = stack_recipe(self.project, source)
@@ -240,19 +240,19 @@ class BlendBuilder:
         return rmse_of(float(photo_errors(regression.gram, regression.values, model.array).sum()), self.gram)
 
     def _values(self, selection: Selection, model: WeightModel) -> Values:
-        """A photo's place to its blend by the weights of the other folds."""
+        """Return a function from a photo's place to its blend by the weights of the other folds."""
         of_fold = dict(zip(selection.nested.folds, selection.nested.coefficients, strict=True))
         used = np.flatnonzero(np.abs(selection.nested.coefficients[..., :-1]).max(axis=(0, 1)))
         members = [self.oof[k].opened() for k in used]
 
         def values(place: int) -> np.ndarray:
             photo = int(self.gram.photos[place])
-            sample = self.project.index.train[photo]
-            raw = np.empty((len(members), sample.scored, 3), np.float16)
+            photo_row = self.project.index.train[photo]
+            raw = np.empty((len(members), photo_row.scored, 3), np.float16)
             for one, row in zip(members, raw, strict=True):
                 one.raw(photo, 0, row)  # the Gram's pass has seen that all are finite
             coefficients = of_fold[int(self.fold[place])][:, [*used, -1]]
-            low, high = self.estimated[place]
-            return mix(model, coefficients, raw, sample, self.features.of(np.array([place])), high - low)
+            low, high = self.estimated_range[place]
+            return mix(model, coefficients, raw, photo_row, self.features.of(np.array([place])), high - low)
 
         return values

@@ -174,7 +174,7 @@ def error_breakdown(found: Crossfit, features: PhotoFeatures, group: np.ndarray,
 
 
 def ring_names() -> list[str]:
-    """`1-2`, ..., `21+`: pixels to the nearest known one."""
+    """Return `1-2`, ..., `21+`: pixels to the nearest known one."""
     nexts = [*RINGS[1:], 0]
     return [
         f"{low}+" if not high else (f"{low}" if high == low + 1 else f"{low}-{high - 1}")

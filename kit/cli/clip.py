@@ -115,7 +115,7 @@ def classes(
     if as_json:
         from kit.cli.results import print_json
 
-        ids = {split: [sample.id for sample in project.index.split(split)] for split in predicted}
+        ids = {split: [photo_row.id for photo_row in project.index.split(split)] for split in predicted}
         print_json({split: dict(zip(ids[split], one.chosen, strict=True)) for split, one in predicted.items()})
     else:
         print(_classes_table(predicted))

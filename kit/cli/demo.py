@@ -85,7 +85,7 @@ def _say(title: str, command: str) -> None:
 
 
 def _is_other(workspace: Workspace, seed: int) -> bool:
-    """Whether the folder holds the demo of another seed."""
+    """Return whether the folder holds the demo of another seed."""
     from kit.core.storage import read_json
     from kit.data.folds import read_folds
     from kit.data.index import read_index

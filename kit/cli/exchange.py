@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 class Space(StrEnum):
-    """What the numbers measure."""
+    """The space of the numbers."""
 
     pixel = "pixel"
     score = "score"
 
 
 class Channels(StrEnum):
-    """Which channel comes first."""
+    """The order of the channels."""
 
     rgb = "rgb"
     bgr = "bgr"

@@ -64,12 +64,12 @@ def remember_workspace(root: Path, competition: str | None, by_environment: bool
 
 
 def with_workspace_flags(message: str) -> str:
-    """The message with its commands as they must be typed for this workspace."""
+    """Return the message with its commands as they must be typed for this workspace."""
     return _TYPED.sub(lambda found: f"kit {_prefix}{found.group(1)}", message) if _prefix else message
 
 
 def workspace_of(context: typer.Context, slug: str | None = None) -> Workspace:
-    """The workspace that the global options name."""
+    """Return the workspace that the global options name."""
     from kit.data.index import open_workspace
 
     root, competition = context.obj
@@ -77,7 +77,7 @@ def workspace_of(context: typer.Context, slug: str | None = None) -> Workspace:
 
 
 def project_of(context: typer.Context) -> Project:
-    """The project in that workspace."""
+    """Return the project in that workspace."""
     from kit.data.project import Project
 
     return Project(workspace_of(context))

@@ -25,7 +25,7 @@ def print_json(value: object) -> None:
 
 
 def interval(estimate: Estimate | None) -> str:
-    """`0.1641 [0.1601, 0.1680]`, or a dash."""
+    """Return `0.1641 [0.1601, 0.1680]`, or a dash."""
     return str(estimate) if estimate is not None else "-"
 
 
@@ -113,7 +113,7 @@ def _expectation(blend: Blend) -> list[str]:
     photos = "1 test photo" if board.photos == 1 else f"{board.photos} test photos"
     return [
         f"Leaderboard, {photos}: {board.score} expected, clipped (which test photos: +-"
-        f"{board.sampling:.4f}, which training photos: +-{board.estimation:.4f}; unknown extremes cost "
+        f"{board.sampling:.4f}, which training photos: +-{board.estimation:.4f}; unknown value ranges cost "
         f"{change(board.extremes)}).",
     ]
 

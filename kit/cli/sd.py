@@ -302,7 +302,7 @@ def _print_result(found: SamplingResult, request: SamplingRequest, as_json: bool
             f"{outcome.hits}{elsewhere}"
         )
     for written in found.written:
-        number = f" ({len(found.layers)} samples a photo)" if written.name.endswith("-mean") else ""
+        number = f" ({len(found.specs)} samples a photo)" if written.name.endswith("-mean") else ""
         print(f"{'Written' if written.fresh else 'There already'}: {written.name}, {written.split}{number}")
     for fold, shrink, fresh in found.shrinks:
         text = f"{shrink.fill} + {shrink.weight:.2f} x blur of {shrink.sigma:g} px"
@@ -321,7 +321,7 @@ def _as_plain(found: SamplingResult) -> dict[str, Any]:
         "elsewhere": outcome.locked_elsewhere if outcome else 0,
         "retried": outcome.retried if outcome else 0,
         "seconds": outcome.seconds if outcome else 0.0,
-        "layers": found.layers,
+        "layers": found.specs,
         "sources": found.written,
         "shrunk": [{"fold": fold, "fit": shrink, "fresh": fresh} for fold, shrink, fresh in found.shrinks],
         "notes": found.notes,
@@ -340,7 +340,8 @@ def _print_status(
 
     listed = [_recipe_facts(project, one, session) for one in stored]
     if as_json:
-        print_json({**asdict(chosen), "recipes": listed})
+        counts = asdict(chosen)
+        print_json({"layers": counts.pop("specs"), **counts, "recipes": listed})
         return
     if listed:
         rows = [
@@ -350,7 +351,7 @@ def _print_status(
         ]  # fmt: skip
         print(table(["", "size", "steps", "other settings", "samples", "there", "missing", "model"], rows))
         print()
-    rows = [[one.prompt, str(one.sample + 1), str(one.there), str(one.missing)] for one in chosen.layers]
+    rows = [[one.prompt, str(one.sample + 1), str(one.there), str(one.missing)] for one in chosen.specs]
     print(table(["Prompt", "sample", "there", "missing"], rows))
     left = (
         ""
@@ -374,7 +375,7 @@ def _recipe_facts(project: Project, stored: StoredRecipe, session: SamplingSessi
         "size": recipe.settings.size,
         "steps": recipe.settings.steps,
         "other": _others(recipe.settings),
-        "samples": max(one.sample for one in counts.layers) + 1,
+        "samples": max(one.sample for one in counts.specs) + 1,
         "there": counts.hits,
         "missing": counts.missing,
         "chosen": recipe.digest == session.recipe.digest,
@@ -401,7 +402,7 @@ def _hours(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}"
 
 
-def _print_curve(found: CurveReport, layers: tuple[SampleSpec, ...], as_json: bool) -> None:
+def _print_curve(found: CurveReport, specs: tuple[SampleSpec, ...], as_json: bool) -> None:
     from kit.cli.results import print_json
     from kit.cli.tables import table
 
@@ -413,7 +414,7 @@ def _print_curve(found: CurveReport, layers: tuple[SampleSpec, ...], as_json: bo
             {
                 "photos": curve.photos,
                 "samples": curve.samples,
-                "layers": layers,
+                "layers": specs,
                 "curve": [{"m": m, "rmse": point, "measured": m <= curve.samples} for m, point in points],
                 "limit": curve.limit,
                 "ratio": curve.ratio,

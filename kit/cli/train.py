@@ -141,7 +141,7 @@ def _say_renamed(settings: list[str]) -> None:
 
 
 def _say_its_own(one: Experiment) -> None:
-    """A source whose settings are not those of the catalog goes on with what it has, and says so."""
+    """Say that a source whose settings are not those of the catalog goes on with what it has."""
     from kit.learning.experiments import EXPERIMENTS, settings_of
 
     if one.name not in EXPERIMENTS or not is_main_process():
@@ -167,7 +167,7 @@ def _train(
     if one.test_photos and speaks:
         print("Training also on the known parts of the test photos (test_photos=true).", file=sys.stderr)
     run = fit_fold(project, one, fold, device=device, options=Options(**options), force=force, replacing=replacing)
-    if run.main:
+    if run.is_main_process:
         state = "There already" if run.skipped else "Trained"
         numbers = {"fold_rmse": run.rmse, "fill_rmse": run.fill_rmse, "epochs": run.epochs, "seconds": run.seconds}
         _say(state, one, fold, numbers, run.folder)

@@ -1,8 +1,8 @@
 """Competition layouts: one module each, looked up by slug. This file computes nothing.
 
 A layout answers four questions: which photos are there and what is hidden (`index`), in which space is a photo scored
-(`extremes`), which bytes does the service want (`header`, `encode`), and what does a file of such bytes say (`decode`).
-Channel order, value range and header live there and nowhere else.
+(`value_range`), which bytes does the service want (`header`, `encode`), and what does a file of such bytes say
+(`decode`). Channel order, value range and header live there and nowhere else.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Layout:
-    """What `Competition.index` finds: the rows, and what a person should hear about them."""
+    """The findings of `Competition.index`: the rows, and notes for a person."""
 
     rows: pd.DataFrame
     """Columns id, split (train|test), klass, name, image, target (paths below raw/, target "" in test), boxes."""
@@ -41,7 +41,7 @@ class Competition:
     """Path of the sample submission below raw/."""
     index: Callable[[Path], Layout]
     """Raw folder to rows, training photos first, each split in the order of its scored rows."""
-    extremes: Callable[[np.ndarray, np.ndarray | None], np.ndarray]
+    value_range: Callable[[np.ndarray, np.ndarray | None], np.ndarray]
     """`(image uint8 RGB (H, W, 3), hole bool (H, W) or None)` to `(2, 3)` float64: low and high of each channel in
     [0, 1]. Score space is `(value - low) / (high - low)`. With a hole the hidden pixels are not looked at."""
     header: Callable[[Path], bytes]
@@ -52,25 +52,26 @@ class Competition:
     """`(n * 3,)` values of one photo as they stand in the file, to `(n, 3)` RGB in score space."""
 
 
-def to_score_space(values: np.ndarray, extremes: np.ndarray) -> np.ndarray:
+def to_score_space(values: np.ndarray, value_range: np.ndarray) -> np.ndarray:
     """Stretch RGB values `(..., 3)` in [0, 1] to score space, float64, not clipped.
 
     A channel without contrast is 0 everywhere, as OpenCV's NORM_MINMAX has it.
     """
-    low, high = extremes
+    low, high = value_range
     scaled: np.ndarray = (values.astype(np.float64) - low) * score_scale(low, high)
     return scaled
 
 
 def score_scale(low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Return how much score space stretches channels with these extremes, any equal shape; 0 without contrast."""
+    """Return how much score space stretches channels with this value range, any equal shape; 0 without contrast."""
     span = high - low
     scale: np.ndarray = np.divide(1.0, span, out=np.zeros(span.shape), where=span > 0)
     return scale
 
 
 def sample_path(raw: Path, sample: str) -> Path:
-    """The sample submission, at `sample` below `raw` or below a folder or two that the archive nests everything in.
+    """Find the sample submission, at `sample` below `raw` or below a folder or two that the archive nests everything
+    in.
 
     Raises:
         ArchiveError: it is not there.

@@ -131,7 +131,8 @@ def _note_unlisted(folder: Path, present: set[str], listed: set[str], notes: lis
 
 
 def _listed_here(table: pd.DataFrame, folder: Path, present: set[str]) -> pd.DataFrame:
-    """The rows about `folder`: all of its own table; of a table for several folders, those that it has pictures for."""
+    """Return the rows about `folder`: all of its own table; of a table for several folders, those that it has pictures
+    for."""
     if (folder / "masked_info.csv").is_file():
         return table
     return table[table["filename"].isin(present)]
@@ -264,10 +265,10 @@ def _named_boxes(table: pd.DataFrame, folder: Path) -> list[tuple[str, str]]:
     return pairs
 
 
-def extremes(image: np.ndarray, hole: np.ndarray | None) -> np.ndarray:
+def value_range(image: np.ndarray, hole: np.ndarray | None) -> np.ndarray:
     """Return low and high of each channel, `(2, 3)` float64 in [0, 1]; with a hole, of the known pixels alone.
 
-    With `hole=None` these are the true extremes of an original photo. The hidden pixels of a test photo take part in
+    With `hole=None` this is the true value range of an original photo. The hidden pixels of a test photo take part in
     the true ones, so the estimate is off for some: EXPERIMENTS.md says by how much (`scripts/bench/extremes.py`).
     """
     if hole is not None and hole.all():
@@ -368,7 +369,7 @@ PHOTO_RECONSTRUCTION = Competition(
     metric="rmse",
     sample=SAMPLE,
     index=index,
-    extremes=extremes,
+    value_range=value_range,
     header=header,
     encode=encode,
     decode=decode,

@@ -22,7 +22,7 @@ from kit.errors import ArchiveError, KitError, UsageError
 
 @dataclass(frozen=True)
 class Fetched:
-    """What lies in the workspace now."""
+    """The competition as it lies in the workspace now."""
 
     index: Index
     notes: tuple[str, ...]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kit.core.progress import track
-from kit.data.index import Sample
+from kit.data.index import PhotoRow
 from kit.data.prediction_store import SPLITS, photo_split
 from kit.data.project import Project
 from kit.errors import UnknownName
@@ -50,12 +50,12 @@ def make_fill_source(project: Project, name: str, *, force: bool = False, worker
 
 
 def _values(
-    name: str, samples: tuple[Sample, ...], images: np.ndarray, split: str, workers: int | None
+    name: str, photo_rows: tuple[PhotoRow, ...], images: np.ndarray, split: str, workers: int | None
 ) -> Iterator[np.ndarray]:
-    filled = fill_photos(name, images, lambda position: samples[position].hole, workers=workers)
-    bar = track(filled, f"Filling {name} ({split})", len(samples), "photos")
-    for sample, photo in zip(samples, bar, strict=True):
-        yield photo[scored_pixels(sample.boxes)]
+    filled = fill_photos(name, images, lambda position: photo_rows[position].hole, workers=workers)
+    bar = track(filled, f"Filling {name} ({split})", len(photo_rows), "photos")
+    for photo_row, photo in zip(photo_rows, bar, strict=True):
+        yield photo[scored_pixels(photo_row.boxes)]
 
 
 def fills_named(names: Sequence[str]) -> list[str]:

@@ -81,7 +81,7 @@ def read_folds(workspace: Workspace, index: Index) -> Folds:
         ids = [row["id"] for row in rows]
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise TableError(f"{path} is not a table of id,fold,group ({error}). Make it again: {again}") from None
-    if ids != [sample.id for sample in index.train]:
+    if ids != [photo_row.id for photo_row in index.train]:
         raise Mismatch(f"{path} does not list the photos of the index. Make it again: {again}")
     if set(fold.tolist()) != set(range(recipe["k"] if isinstance(recipe.get("k"), int) else 0)):
         again = f"kit folds --k {len(set(fold.tolist()))} --seed {recipe.get('seed', 0)} --force"
@@ -91,7 +91,7 @@ def read_folds(workspace: Workspace, index: Index) -> Folds:
 
 def describe_folds(folds: Folds, index: Index) -> str:
     """Describe the photos by fold and class, and how many near duplicates were kept together."""
-    classes = np.array([sample.klass for sample in index.train])
+    classes = np.array([photo_row.klass for photo_row in index.train])
     lines = []
     for fold in range(folds.k):
         members = classes[folds.fold == fold]

@@ -28,7 +28,7 @@ COLUMNS = ["id", "split", "klass", "name", "image", "target", "boxes", "height",
 
 
 @dataclass(frozen=True)
-class Sample:
+class PhotoRow:
     """One photo: a row of the index."""
 
     id: str
@@ -61,23 +61,23 @@ class Sample:
 class Index:
     """All photos, in the order of the file; each split in the order in which its pixels are stored and scored."""
 
-    train: tuple[Sample, ...]
-    test: tuple[Sample, ...]
+    train: tuple[PhotoRow, ...]
+    test: tuple[PhotoRow, ...]
     digest: str
 
-    def split(self, split: Split) -> tuple[Sample, ...]:
+    def split(self, split: Split) -> tuple[PhotoRow, ...]:
         """Return the photos of one split."""
         return self.train if split == "train" else self.test
 
     @cached_property
     def classes(self) -> list[str]:
         """Return class names, sorted."""
-        return sorted({sample.klass for sample in self.train})
+        return sorted({photo_row.klass for photo_row in self.train})
 
     @cached_property
     def positions(self) -> dict[str, int]:
         """Return the position of each training photo by its id."""
-        return {sample.id: position for position, sample in enumerate(self.train)}
+        return {photo_row.id: position for position, photo_row in enumerate(self.train)}
 
 
 def write_index(workspace: Workspace, rows: pd.DataFrame, notes: Sequence[str] = ()) -> str:
@@ -113,10 +113,10 @@ def read_index(workspace: Workspace) -> Index:
         raise MissingStep(f"{workspace.index} is missing. Run: {again}") from None
     if digest_bytes(data) != manifest.get("digest"):
         raise DamagedStore(f"{workspace.index} was changed after kit wrote it. Make it again: {again} --force")
-    samples: dict[str, list[Sample]] = {"train": [], "test": []}
+    photo_rows: dict[str, list[PhotoRow]] = {"train": [], "test": []}
     for row in csv.DictReader(io.StringIO(data.decode(), newline="")):
-        samples[row["split"]].append(
-            Sample(
+        photo_rows[row["split"]].append(
+            PhotoRow(
                 id=row["id"],
                 klass=row["klass"],
                 name=row["name"],
@@ -129,7 +129,7 @@ def read_index(workspace: Workspace) -> Index:
                 phash=row["phash"],
             )
         )
-    return Index(tuple(samples["train"]), tuple(samples["test"]), manifest["digest"])
+    return Index(tuple(photo_rows["train"]), tuple(photo_rows["test"]), manifest["digest"])
 
 
 def open_workspace(root: Path, slug: str | None) -> Workspace:

@@ -3,7 +3,7 @@
     train_image.npy   (N, H, W, 3) uint8 RGB, the photos as given, hidden pixels set to 0
     train_target.npy  (N, H, W, 3) uint8 RGB, the whole photos
     test_image.npy    (M, H, W, 3)
-    train_extremes.npy, train_estimated.npy, test_estimated.npy   (N, 2, 3) float64, see `Competition.extremes`
+    train_extremes.npy, train_estimated.npy, test_estimated.npy   (N, 2, 3) float64, see `Competition.value_range`
 
 Hidden pixels are zeroed here, once, so that nothing downstream can depend on what a file has under its hole.
 """
@@ -34,6 +34,12 @@ if TYPE_CHECKING:
 
 PACK_VERSION = 1
 HASH_SIZE = 8
+_STORED_AS = {
+    "train_extremes": "train_value_range",
+    "train_estimated": "train_estimated_range",
+    "test_estimated": "test_estimated_range",
+}
+"""Files of the pack that are named otherwise than the fields of `Pack`."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +49,17 @@ class Pack:
     train_image: np.ndarray
     train_target: np.ndarray
     test_image: np.ndarray
-    train_extremes: np.ndarray
-    train_estimated: np.ndarray
-    test_estimated: np.ndarray
+    train_value_range: np.ndarray
+    train_estimated_range: np.ndarray
+    test_estimated_range: np.ndarray
 
     def image(self, split: Split) -> np.ndarray:
         """Return the photos as given, holes zero, `(N, H, W, 3)` uint8."""
         return self.train_image if split == "train" else self.test_image
 
-    def estimated(self, split: Split) -> np.ndarray:
-        """Return the extremes estimated from known pixels, `(N, 2, 3)` float64."""
-        return self.train_estimated if split == "train" else self.test_estimated
+    def estimated_range(self, split: Split) -> np.ndarray:
+        """Return the value ranges estimated from known pixels, `(N, 2, 3)` float64."""
+        return self.train_estimated_range if split == "train" else self.test_estimated_range
 
 
 def perceptual_hash(image: np.ndarray) -> str:
@@ -80,7 +86,7 @@ def build_pack(workspace: Workspace, layout: Competition) -> tuple[Index, tuple[
         with _open_arrays(folder, rows, height, width) as arrays:
             packer = _Packer(workspace.raw, layout, arrays, (height, width))
             # threads: reading, decoding and writing release the interpreter's lock
-            packed = map_in_order(packer.pack, _photo_rows(rows))
+            packed = map_in_order(packer.pack, _pack_rows(rows))
             facts = list(track(packed, "Reading photos", len(rows), "photos"))
         rows = rows.assign(
             height=height, width=width, digest=[digest for digest, _ in facts], phash=[phash for _, phash in facts]
@@ -94,7 +100,7 @@ def build_pack(workspace: Workspace, layout: Competition) -> tuple[Index, tuple[
 
 
 @dataclass(frozen=True)
-class _PhotoRow:
+class _PackRow:
     """One photo before it is read, and its row in the arrays of its split."""
 
     id: str
@@ -105,11 +111,11 @@ class _PhotoRow:
     boxes: tuple[Box, ...]
 
 
-def _photo_rows(rows: pd.DataFrame) -> Iterator[_PhotoRow]:
+def _pack_rows(rows: pd.DataFrame) -> Iterator[_PackRow]:
     position = {"train": 0, "test": 0}
     columns = (rows[name].tolist() for name in ("id", "split", "image", "target", "boxes"))
     for photo_id, split, image, target, boxes in zip(*columns, strict=True):
-        yield _PhotoRow(photo_id, split, position[split], image, target, boxes_from_text(boxes))
+        yield _PackRow(photo_id, split, position[split], image, target, boxes_from_text(boxes))
         position[split] += 1
 
 
@@ -127,12 +133,12 @@ class _Packer:
     def __init__(self, raw: Path, layout: Competition, arrays: dict[str, ArrayWriter], size: tuple[int, int]) -> None:
         self.raw, self.layout, self.arrays, self.size = raw, layout, arrays, size
 
-    def pack(self, row: _PhotoRow) -> tuple[str, str]:
+    def pack(self, row: _PackRow) -> tuple[str, str]:
         """Store one photo; return its digest and its perceptual hash, "" in the test split."""
         image, data = self._image(row)
         self.arrays[f"{row.split}_image"].write(row.position, image)
         hole = hole_of(row.boxes, *self.size)
-        self.arrays[f"{row.split}_estimated"].write(row.position, self.layout.extremes(image, hole))
+        self.arrays[f"{row.split}_estimated"].write(row.position, self.layout.value_range(image, hole))
         if not row.target:
             return digest_bytes(data), ""
         target, target_data = _read(self.raw / row.target)
@@ -141,10 +147,10 @@ class _Packer:
                 f"{self.raw / row.target} is not of the size of {self.raw / row.image}. Fetch again: kit fetch --force"
             )
         self.arrays["train_target"].write(row.position, target)
-        self.arrays["train_extremes"].write(row.position, self.layout.extremes(target, None))
+        self.arrays["train_extremes"].write(row.position, self.layout.value_range(target, None))
         return digest_bytes(data + target_data), perceptual_hash(target)
 
-    def _image(self, row: _PhotoRow) -> tuple[np.ndarray, bytes]:
+    def _image(self, row: _PackRow) -> tuple[np.ndarray, bytes]:
         """Return the photo as given, hidden pixels zero, and its file's bytes."""
         height, width = self.size
         image, data = _read(self.raw / row.image)
@@ -206,4 +212,4 @@ def read_pack(workspace: Workspace, index: Index) -> Pack:
                 f"{path} holds {array.dtype} values of shape {array.shape}, but {np.dtype(dtype)} of {shape} belong "
                 "there. Run: kit fetch --force"
             )
-    return Pack(**arrays)
+    return Pack(**{_STORED_AS.get(name, name): array for name, array in arrays.items()})

@@ -25,7 +25,7 @@ import numpy as np
 from kit.core.storage import digest_of, read_json, sweep, write_json, writing
 from kit.core.workspace import PredictionSplit, Split, Workspace, checked_name, checked_source_name
 from kit.data.folds import Folds
-from kit.data.index import Index, Sample
+from kit.data.index import Index, PhotoRow
 from kit.data.predictions import Part, Predictions
 from kit.errors import DamagedStore, Mismatch, MissingStep, PredictionsError, StoreError, UnknownName, UsageError
 from kit.imaging.fills import FILLS
@@ -35,7 +35,7 @@ SPLITS: tuple[PredictionSplit, PredictionSplit] = ("oof", "test")
 
 
 class SourceKind(StrEnum):
-    """What made a source, as the `kind` of its recipe says it; blends share the sources' names."""
+    """The kind of thing that made a source, as `kind` in its recipe; blends share the sources' names."""
 
     FILL = "fill"
     EXPERIMENT = "experiment"
@@ -101,7 +101,7 @@ class PredictionStore:
 
     @cached_property
     def folds(self) -> Folds | None:
-        """The folds, or None before `kit folds`."""
+        """Return the folds, or None before `kit folds`."""
         return self._give_folds()
 
     # --- names
@@ -174,15 +174,15 @@ class PredictionStore:
         Raises:
             PredictionsError: values that are not finite, or not one `(n, 3)` array for each photo.
         """
-        samples = self.photos(split, fold)
+        photo_rows = self.photos(split, fold)
         path = self.path(source, split, fold)
         sweep(path.parent)
-        total = sum(sample.scored for sample in samples)
+        total = sum(photo_row.scored for photo_row in photo_rows)
         sha = hashlib.sha256()
         with writing(path) as file:
             header = {"descr": "<f2", "fortran_order": False, "shape": (total, 3)}
             np.lib.format.write_array_header_1_0(file, header)
-            for chunk in _checked(values, samples, source):
+            for chunk in _checked(values, photo_rows, source):
                 data = chunk.tobytes()
                 sha.update(data)
                 file.write(data)
@@ -201,7 +201,7 @@ class PredictionStore:
                 "recipe": recipe,
                 "index": self.index.digest,
                 "folds": self._folds_digest(fold),
-                "photos": len(samples),
+                "photos": len(photo_rows),
                 "values": total,
                 "digest": sha.hexdigest()[:16],
                 "seconds": round(seconds(), 3) if seconds else 0.0,
@@ -212,13 +212,13 @@ class PredictionStore:
         """Return the `.npy` of one part."""
         return self.workspace.source(source, split) / f"{part_name(fold)}.npy"
 
-    def photos(self, split: PredictionSplit, fold: int | None) -> list[Sample]:
+    def photos(self, split: PredictionSplit, fold: int | None) -> list[PhotoRow]:
         """Return the photos of one part, in order."""
-        samples = self.index.split(photo_split(split))
+        photo_rows = self.index.split(photo_split(split))
         if split == "test" or fold is None:
-            return list(samples)
+            return list(photo_rows)
         assert self.folds is not None, "an OOF part of a fold needs the folds"
-        return [samples[position] for position in self.folds.valid_positions(fold)]
+        return [photo_rows[position] for position in self.folds.valid_positions(fold)]
 
     def _folds_digest(self, fold: int | None) -> str | None:
         return None if fold is None or self.folds is None else self.folds.digest
@@ -275,7 +275,7 @@ class PredictionStore:
         known = self.sources()
         if source not in known:
             raise UnknownName("source", source, known)
-        counts = np.array([sample.scored for sample in self.index.split(photo_split(split))], np.int64)
+        counts = np.array([photo_row.scored for photo_row in self.index.split(photo_split(split))], np.int64)
         if self.manifest(source, split, None) is not None:
             part = self._open_part(source, split, None)
             places = np.stack([np.zeros(len(counts), np.int64), _starts(counts)], axis=1)[:, None]
@@ -337,7 +337,7 @@ class PredictionStore:
         if fold is not None and self.folds is not None and manifest["folds"] != self.folds.digest:
             raise Mismatch(f"{path} was made with other folds ({manifest['folds']}, here {self.folds.digest}). {again}")
         part = Part(part_name(fold), path, manifest)
-        array, total = part.mapped(), sum(sample.scored for sample in self.photos(split, fold))
+        array, total = part.mapped(), sum(photo_row.scored for photo_row in self.photos(split, fold))
         if array.shape != (total, 3) or array.dtype != np.float16 or manifest["values"] != total:
             raise DamagedStore(
                 f"{path} holds {array.dtype} values of shape {array.shape}, and its manifest says "
@@ -354,34 +354,36 @@ def _vouches_for(manifest: Path, digest: str) -> bool:
         return False
 
 
-def _checked(values: Iterable[np.ndarray], samples: Sequence[Sample], source: str) -> Iterator[np.ndarray]:
+def _checked(values: Iterable[np.ndarray], photo_rows: Sequence[PhotoRow], source: str) -> Iterator[np.ndarray]:
     count = 0
-    for sample, chunk in _pairs(samples, values, source):
+    for photo_row, chunk in _pairs(photo_rows, values, source):
         count += 1
-        if chunk.shape != (sample.scored, 3):
+        if chunk.shape != (photo_row.scored, 3):
             raise PredictionsError(
-                f"{source}: {sample.id} needs values of shape {(sample.scored, 3)}, got {tuple(chunk.shape)}."
+                f"{source}: {photo_row.id} needs values of shape {(photo_row.scored, 3)}, got {tuple(chunk.shape)}."
             )
         if not np.isfinite(chunk).all():
             bad = int((~np.isfinite(chunk)).sum())
             raise PredictionsError(
-                f"{source}: {bad} of the {chunk.size} values of {sample.id} are not finite (NaN or infinite)."
+                f"{source}: {bad} of the {chunk.size} values of {photo_row.id} are not finite (NaN or infinite)."
             )
         yield np.ascontiguousarray(np.clip(chunk, 0.0, 1.0).astype("<f2"))
-    if count != len(samples):
-        raise PredictionsError(f"{source}: values for {count} photos, but the part has {len(samples)}.")
+    if count != len(photo_rows):
+        raise PredictionsError(f"{source}: values for {count} photos, but the part has {len(photo_rows)}.")
 
 
-def _pairs(samples: Sequence[Sample], values: Iterable[np.ndarray], source: str) -> Iterator[tuple[Sample, np.ndarray]]:
+def _pairs(
+    photo_rows: Sequence[PhotoRow], values: Iterable[np.ndarray], source: str
+) -> Iterator[tuple[PhotoRow, np.ndarray]]:
     position = -1
     for position, chunk in enumerate(values):
-        if position >= len(samples):
-            raise PredictionsError(f"{source}: values for more than the {len(samples)} photos of the part.")
-        yield samples[position], chunk
+        if position >= len(photo_rows):
+            raise PredictionsError(f"{source}: values for more than the {len(photo_rows)} photos of the part.")
+        yield photo_rows[position], chunk
 
 
 def _is_whole(path: Path, manifest: dict[str, Any]) -> bool:
-    """Whether the file has the length that its manifest says: cheap, and catches what was cut."""
+    """Return whether the file has the length that its manifest says: cheap, and catches what was cut."""
     header = 128  # of every .npy that `write_part` writes
     whole: bool = path.stat().st_size == header + manifest["values"] * 3 * 2
     return whole

@@ -1,4 +1,4 @@
-"""What most commands open first: layout, index, pack and folds of one workspace. Computes nothing."""
+"""The project: layout, index, pack and folds of one workspace. Computes nothing."""
 
 from __future__ import annotations
 

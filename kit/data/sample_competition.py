@@ -70,7 +70,7 @@ SOURCES = (
 
 @dataclass(frozen=True)
 class DemoArchive:
-    """What `make_demo_archive` leaves behind."""
+    """Files that `make_demo_archive` leaves behind."""
 
     archive: Path
     """The zip, for `kit fetch --from`."""
@@ -146,7 +146,8 @@ def halves(source: _Source, height: int, width: int) -> tuple[Box, Box]:
 
 
 def choose_crops(rng: np.random.Generator, image: np.ndarray, region: Box, count: int) -> list[Box]:
-    """`count` square crops inside `region`, of several scales, none nearly blank, overlapping as little as they can."""
+    """Choose `count` square crops in `region`, of several scales, none nearly blank, overlapping as little as they
+    can."""
     if not count:
         return []
     largest = min(region.height, region.width)
@@ -204,7 +205,7 @@ def _photos(rng: np.random.Generator, train: int, test: int) -> Iterator[_Photo]
 
 
 def _boxes(rng: np.random.Generator, *, overlapping: bool) -> tuple[Box, ...]:
-    """Two boxes anywhere; the first photo of each split has overlapping ones, so that a demo always meets some."""
+    """Draw two boxes anywhere; the first photo of each split has overlapping ones, so that a demo always meets some."""
     like = [Box(0, 0, BOX_SIZE, BOX_SIZE)] * 2
     while True:
         first, second = random_boxes(rng, like, SIZE, SIZE)

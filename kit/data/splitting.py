@@ -79,7 +79,7 @@ def make_folds(project: Project, *, k: int = 5, seed: int = 0) -> Folds:
     if k < 2:
         raise UsageError(f"--k {k}: at least 2 folds are needed.")
     train, targets = project.index.train, project.pack.train_target
-    hashes = np.array([int(sample.phash, 16) for sample in train], np.uint64)
+    hashes = np.array([int(photo_row.phash, 16) for photo_row in train], np.uint64)
     thumbnails = np.stack([resize(cv2.cvtColor(np.asarray(photo), cv2.COLOR_RGB2GRAY), 32, 32) for photo in targets])
     group = duplicate_groups(hashes, thumbnails.astype(np.float32))
     if group.max() + 1 < k:
@@ -92,7 +92,7 @@ def make_folds(project: Project, *, k: int = 5, seed: int = 0) -> Folds:
         raise UsageError(f"--k {k}: there are only {groups} groups of photos. Use fewer folds: kit folds --k {groups}")
     fold = np.zeros(len(train), np.int64)
     splitter = StratifiedGroupKFold(k, shuffle=True, random_state=seed)
-    classes = np.array([sample.klass for sample in train])
+    classes = np.array([photo_row.klass for photo_row in train])
     if np.unique(classes, return_counts=True)[1].max() < k:  # the splitter refuses when no class can be in every fold
         classes = np.full(len(classes), "")
     with warnings.catch_warnings():
@@ -106,7 +106,7 @@ def _write_folds(project: Project, fold: np.ndarray, group: np.ndarray, k: int, 
     import pandas as pd
 
     workspace, index = project.workspace, project.index
-    table = pd.DataFrame({"id": [sample.id for sample in index.train], "fold": fold, "group": group})
+    table = pd.DataFrame({"id": [photo_row.id for photo_row in index.train], "fold": fold, "group": group})
     text = table.to_csv(index=False, lineterminator="\n")
     digest = digest_bytes(text.encode())
     write_text(workspace.folds, text)

@@ -24,7 +24,7 @@ ANY_SPLIT = ("values", "predictions", "arr_0")  # names of an array with all pho
 
 @dataclass(frozen=True)
 class Header:
-    """What a `.npy` says of its array."""
+    """The header of a `.npy`."""
 
     shape: tuple[int, ...]
     fortran: bool
@@ -48,7 +48,7 @@ def npz_values(path: Path, photos: Photos, value_format: ValueFormat, log: Reade
         twice = sorted({name for name in listed if listed.count(name) > 1}) if len(set(listed)) < len(listed) else []
         if twice:
             raise PredictionsError(f"{path} holds two arrays of one name: {few(twice)}. Save it again.")
-        if {sample.id for sample in photos.samples} & set(listed) or set(photos.named) & set(listed):
+        if {photo_row.id for photo_row in photos.photo_rows} & set(listed) or set(photos.named) & set(listed):
             yield from _by_photo(archive, path, set(listed), photos, value_format, log)
             return
         name = _array_of_all(path, listed, photos)
@@ -98,7 +98,7 @@ def _array_of_all(path: Path, listed: list[str], photos: Photos) -> str:
         return (known or listed)[0]
     raise PredictionsError(
         f"{path} holds {len(listed)} arrays ({few(sorted(listed))}), none named like a {photos.kind} photo "
-        f"({photos.samples[0].id!r}) and none {photos.split} or {' or '.join(ANY_SPLIT)}."
+        f"({photos.photo_rows[0].id!r}) and none {photos.split} or {' or '.join(ANY_SPLIT)}."
     )
 
 
@@ -125,7 +125,7 @@ def _of_all_photos(
 
 def _is_whole(header: Header, label: str, photos: Photos) -> bool:
     """Return whether the array holds whole pictures. Raises `PredictionsError` when it fits these photos in no way."""
-    shape, count, total = header.shape, len(photos.samples), int(photos.counts.sum())
+    shape, count, total = header.shape, len(photos.photo_rows), int(photos.counts.sum())
     if shape == (total, 3) or (
         len(shape) == 3 and shape[0] == count and set(photos.counts) == {shape[1]} and shape[2] == 3
     ):
@@ -133,9 +133,9 @@ def _is_whole(header: Header, label: str, photos: Photos) -> bool:
     if len(shape) == 4 and shape[0] == count and 3 in (shape[1], shape[3]) and min(shape) > 0:
         return True
     each = f"({count}, {photos.counts[0]}, 3), " if len(set(photos.counts.tolist())) == 1 else ""
-    first = photos.samples[0]
+    first = photos.photo_rows[0]
     swapped = ""
-    if shape and shape[0] in (len(photos.others), sum(sample.scored for sample in photos.others)):
+    if shape and shape[0] in (len(photos.others), sum(photo_row.scored for photo_row in photos.others)):
         swapped = f" It fits the {'test' if photos.split == 'oof' else 'training'} photos: --oof and --test exchanged?"
     raise PredictionsError(
         f"{label} has the shape {shape}; for the {count} {photos.kind} photos ({total}, 3), {each}({count}, "
@@ -149,7 +149,7 @@ def _photo(
     if block.ndim == 2:
         return to_pixels(block, photos, position, value_format, label)
     picture = block if block.shape[2] == 3 else np.moveaxis(block, 0, 2)
-    return known.hidden(picture, position, f"{label}: the picture of {photos.samples[position].id}")
+    return known.hidden(picture, position, f"{label}: the picture of {photos.photo_rows[position].id}")
 
 
 # --- one array a photo ----------------------------------------------------------
@@ -159,7 +159,7 @@ def _by_photo(
     archive: zipfile.ZipFile, path: Path, listed: set[str], photos: Photos, value_format: ValueFormat, log: ReaderLog
 ) -> Iterator[np.ndarray]:
     names = _names(path, listed, photos)
-    extra = sorted(listed - set(names) - {sample.id for sample in photos.others})
+    extra = sorted(listed - set(names) - {photo_row.id for photo_row in photos.others})
     if extra:
         log.notes.append(f"{path}: {len(extra)} arrays are of no {photos.kind} photo and were left: {few(extra)}.")
     known = KnownPixels(path, photos, value_format, log)
@@ -170,10 +170,11 @@ def _by_photo(
             shape = header.shape
             hidden = shape == (int(photos.counts[position]), 3)
             if not hidden and not (len(shape) == 3 and 3 in (shape[0], shape[2]) and min(shape) > 0):
-                sample = photos.samples[position]
+                photo_row = photos.photo_rows[position]
                 raise PredictionsError(
-                    f"{label} has the shape {shape}; ({sample.scored}, 3), ({sample.height}, {sample.width}, 3) or "
-                    f"(3, {sample.height}, {sample.width}) is needed."
+                    f"{label} has the shape {shape}; ({photo_row.scored}, 3), "
+                    f"({photo_row.height}, {photo_row.width}, 3) or (3, {photo_row.height}, {photo_row.width}) "
+                    "is needed."
                 )
             if not position:
                 what = "hidden pixels" if hidden else "whole pictures"
@@ -186,20 +187,20 @@ def _by_photo(
 def _names(path: Path, listed: set[str], photos: Photos) -> list[str]:
     """Return the array of each photo: by its id, else by its file name where only one photo has it."""
     names, missing = [], []
-    for sample in photos.samples:
-        if sample.id in listed:
-            names.append(sample.id)
-        elif sample.name not in listed:
-            missing.append(sample.id)
-        elif len(photos.named[sample.name]) > 1:
-            ids = [photos.samples[position].id for position in photos.named[sample.name]]
+    for photo_row in photos.photo_rows:
+        if photo_row.id in listed:
+            names.append(photo_row.id)
+        elif photo_row.name not in listed:
+            missing.append(photo_row.id)
+        elif len(photos.named[photo_row.name]) > 1:
+            ids = [photos.photo_rows[position].id for position in photos.named[photo_row.name]]
             raise PredictionsError(
-                f"{path}: {sample.name!r} could be {' or '.join(ids)}. Name the arrays by these ids."
+                f"{path}: {photo_row.name!r} could be {' or '.join(ids)}. Name the arrays by these ids."
             )
         else:
-            names.append(sample.name)
+            names.append(photo_row.name)
     if missing:
         raise PredictionsError(
-            f"{path} lacks {len(missing)} of the {len(photos.samples)} {photos.kind} photos: {few(missing)}."
+            f"{path} lacks {len(missing)} of the {len(photos.photo_rows)} {photos.kind} photos: {few(missing)}."
         )
     return names

@@ -1,4 +1,4 @@
-"""What looks wrong with imported predictions that can be read all the same. Reads the store; changes nothing.
+"""Checks of imported predictions that can be read but look wrong. Reads the store; changes nothing.
 
 A wrong order of photos, channels or spaces leaves numbers that are numbers: only beside the photos do they look odd.
 """
@@ -25,12 +25,12 @@ TELLING = 0.5  # where hidden and known levels of whole photos are this correlat
 CLOSER = 0.99  # another reading whose RMSE is below this share of that of the one chosen was probably meant,
 CREDIBLE = 3.5  # if by photo the difference is so many of its standard errors: no right file of nine sources came near
 OFF = 0.05  # difference of the mean levels of OOF and test, each less that of the known pixels around
-NEAR_TRUTH = 0.02  # score space: no prediction is that good, the unknown extremes alone cost about 0.01
+NEAR_TRUTH = 0.02  # score space: no prediction is that good, the unknown value range alone costs about 0.01
 
 
 @dataclass(frozen=True)
 class _Looks:
-    """What was measured on some photos of one split, each array `(photos,)` of mean levels or mean squared errors."""
+    """Measurements on some photos of one split, each array `(photos,)` of mean levels or mean squared errors."""
 
     level: np.ndarray
     known: np.ndarray
@@ -62,25 +62,25 @@ def doubts_about(project: Project, name: str) -> list[str]:
 def _look(project: Project, name: str, split: PredictionSplit) -> _Looks:
     photos = Photos.of(project, split)
     predictions = project.predictions.read(name, split)
-    chosen = _some(len(photos.samples))
-    level, known, truths, extremes = (np.zeros((len(chosen), *shape)) for shape in ((), (), (), (2,)))
+    chosen = _some(len(photos.photo_rows))
+    level, known, truths, bounds = (np.zeros((len(chosen), *shape)) for shape in ((), (), (), (2,)))
     errors: dict[str, list[float]] = {}
     for place, position in enumerate(track(chosen.tolist(), f"Looking at {name} ({split})", len(chosen), "photos")):
-        sample, values = photos.samples[position], predictions.values(position)
-        around = photos.images[position][~sample.hole] / 255.0
+        photo_row, values = photos.photo_rows[position], predictions.values(position)
+        around = photos.images[position][~photo_row.hole] / 255.0
         level[place], known[place] = values.mean(), around.mean() if around.size else values.mean()
-        extremes[place] = values.min(), values.max()
+        bounds[place] = values.min(), values.max()
         if split == "oof":
-            truth = project.pack.train_target[position][scored_pixels(sample.boxes)] / 255.0
+            truth = project.pack.train_target[position][scored_pixels(photo_row.boxes)] / 255.0
             truths[place] = truth.mean()
-            for reading, error in _errors(values, truth, around, photos.estimated[position]).items():
+            for reading, error in _errors(values, truth, around, photos.estimated_range[position]).items():
                 errors.setdefault(reading, []).append(error)
     return _Looks(
         level,
         known,
         truths if split == "oof" else np.zeros(0),
-        float(extremes[:, 0].min()),
-        float(extremes[:, 1].max()),
+        float(bounds[:, 0].min()),
+        float(bounds[:, 1].max()),
         {key: np.array(each) for key, each in errors.items()},
     )
 
@@ -89,13 +89,13 @@ def _some(count: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, min(count, LOOKED_AT)).astype(int))
 
 
-def _errors(values: np.ndarray, truth: np.ndarray, around: np.ndarray, estimated: np.ndarray) -> dict[str, float]:
-    low, high = estimated
+def _errors(values: np.ndarray, truth: np.ndarray, around: np.ndarray, estimated_range: np.ndarray) -> dict[str, float]:
+    low, high = estimated_range
     unstretched = np.divide(values - low, high - low, out=np.zeros(values.shape), where=high > low)
     readings = {
         "as imported": values,
         "exchanged": values[:, ::-1],
-        "score": from_score_space(values, estimated),
+        "score": from_score_space(values, estimated_range),
         "pixel": unstretched,
         "mean": np.broadcast_to(around.mean(axis=0) if len(around) else 0.5, truth.shape),
     }
@@ -122,8 +122,8 @@ def _of_order(project: Project, name: str, looks: _Looks) -> list[str]:
         return []
     photos = Photos.of(project, "oof")
     pairs = []
-    for position in _some(len(photos.samples)).tolist():
-        hole, target = photos.samples[position].hole, project.pack.train_target[position]
+    for position in _some(len(photos.photo_rows)).tolist():
+        hole, target = photos.photo_rows[position].hole, project.pack.train_target[position]
         if hole.any() and not hole.all():
             pairs.append((target[hole].mean(), target[~hole].mean()))
     usual, related = _correlation(*np.array(pairs).T), _correlation(looks.level, looks.known)
@@ -162,7 +162,7 @@ def _of_errors(name: str, errors: dict[str, np.ndarray]) -> list[str]:
 
 
 def _of_both(name: str, oof: _Looks, test: _Looks) -> list[str]:
-    """Levels beside those of the known pixels: the photos differ, their surroundings with them."""
+    """Return levels beside those of the known pixels: the photos differ, their surroundings with them."""
     sides = [looks.level - looks.known for looks in (oof, test)]
     difference = float(sides[1].mean() - sides[0].mean())
     deviation = float(np.sqrt(sum(side.var() / max(1, len(side)) for side in sides)))

@@ -43,7 +43,7 @@ def csv_values(
         _check_header(path, rows)
         reader = _Reader(path, rows, photos, value_format, log)
         due = 0
-        for position, values in track(reader.photos(), f"Importing {path.name}", len(photos.samples), "photos"):
+        for position, values in track(reader.photos(), f"Importing {path.name}", len(photos.photo_rows), "photos"):
             if position != due:
                 held.put(position, values)
                 continue
@@ -53,7 +53,7 @@ def csv_values(
                 yield held.get(due)
                 due += 1
         reader.check_whole()
-        while due < len(photos.samples):
+        while due < len(photos.photo_rows):
             yield held.get(due)
             due += 1
 
@@ -111,7 +111,7 @@ class _Reader:
         self.path, self.rows, self.all, self.value_format, self.log = path, rows, photos, value_format, log
         self._ids, self._texts = _NONE, _NONE  # taken from `rows` and not used yet
         self._read: dict[int, int] = {}  # photo's position to the line where its rows began
-        self._others = {sample.name: sample for sample in photos.others}
+        self._others = {photo_row.name: photo_row for photo_row in photos.others}
         self._twins: list[str] = []
         self._extra = 0
         self._first_extra = ""
@@ -144,7 +144,7 @@ class _Reader:
             raise self._unfit(ids, line, unread[0])
         position, order = fitting[0]
         if len(fitting) > 1:  # the same name and the same boxes: only their order tells them apart
-            self._twins.append(self.all.samples[position].name)
+            self._twins.append(self.all.photo_rows[position].name)
         self._read[position] = line
         values = np.empty(len(ids))
         values[order] = _numbers(self.path, line, texts)
@@ -152,8 +152,8 @@ class _Reader:
         return position, to_pixels(rgb, self.all, position, self.value_format, str(self.path))
 
     def _expected(self, position: int) -> pa.Array:
-        sample = self.all.samples[position]
-        lines = self.all.layout.encode(sample.name, sample.boxes, np.zeros((sample.scored, 3)))
+        photo_row = self.all.photo_rows[position]
+        lines = self.all.layout.encode(photo_row.name, photo_row.boxes, np.zeros((photo_row.scored, 3)))
         return pa.concat_arrays([part.column(0) for part in batches(self.path, io.BytesIO(lines), CONTEXT)])
 
     def _fill(self, count: int) -> bool:
@@ -178,11 +178,11 @@ class _Reader:
 
     def check_whole(self) -> None:
         """Check at the end of the file that every photo has been there. Raises `PredictionsError`."""
-        missing = [sample.id for place, sample in enumerate(self.all.samples) if place not in self._read]
+        missing = [photo_row.id for place, photo_row in enumerate(self.all.photo_rows) if place not in self._read]
         if missing:
             other = f"; {self._extra} rows are of other photos, first {self._first_extra!r}" if self._extra else ""
             raise PredictionsError(
-                f"{self.path} lacks {len(missing)} of the {len(self.all.samples)} {self.all.kind} photos: "
+                f"{self.path} lacks {len(missing)} of the {len(self.all.photo_rows)} {self.all.kind} photos: "
                 f"{few(missing)}{other}."
             )
         if self._extra:
@@ -206,11 +206,11 @@ class _Reader:
 
     def _unfit(self, ids: pa.Array, line: int, position: int) -> PredictionsError:
         """Say what is wrong with rows that are not exactly those of a photo."""
-        sample, expected = self.all.samples[position], self._expected(position)
+        photo_row, expected = self.all.photo_rows[position], self._expected(position)
         if len(ids) < len(expected):
             return PredictionsError(
                 f"{self.path} ends at line {line + len(ids) - 1}, after {len(ids)} of the {len(expected)} rows of "
-                f"{sample.id}."
+                f"{photo_row.id}."
             )
         strange = pc.index_in(ids, value_set=expected).to_numpy(zero_copy_only=False)
         unknown = np.flatnonzero(np.isnan(strange.astype(np.float64)))
@@ -221,10 +221,10 @@ class _Reader:
                 f"{self.path}, line {line + int(again[0])}: the id {str(ids[int(again[0])])!r} is there twice."
             )
         place = int(unknown[0])
-        many = len(self.all.named[sample.name])
-        which = f"any of the {many} photos called {sample.name!r}" if many > 1 else sample.id
+        many = len(self.all.named[photo_row.name])
+        which = f"any of the {many} photos called {photo_row.name!r}" if many > 1 else photo_row.id
         return PredictionsError(
-            f"{self.path}, line {line + place}: found the id {str(ids[place])!r} among the rows of {sample.name!r}, "
+            f"{self.path}, line {line + place}: found the id {str(ids[place])!r} among the rows of {photo_row.name!r}, "
             f"but it is none of {which} (one would be {str(expected[min(place, len(expected) - 1)])!r})."
         )
 

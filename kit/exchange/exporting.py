@@ -23,7 +23,7 @@ from kit.errors import MissingStep, UsageError
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written."""
+    """The file that was written."""
 
     path: Path
     photos: dict[PredictionSplit, int]
@@ -51,9 +51,9 @@ def export_source(project: Project, name: str, path: Path, *, force: bool = Fals
         progress(f"Exporting {name}", total, "photos") as bar,
     ):
         for one in found:
-            for position, sample in enumerate(project.index.split(photo_split(one.split))):
+            for position, photo_row in enumerate(project.index.split(photo_split(one.split))):
                 # a fixed time, so that the same values give the same file
-                member = zipfile.ZipInfo(f"{sample.id}.npy", (1980, 1, 1, 0, 0, 0))
+                member = zipfile.ZipInfo(f"{photo_row.id}.npy", (1980, 1, 1, 0, 0, 0))
                 member.external_attr = 0o644 << 16
                 with archive.open(member, "w") as out:
                     np.lib.format.write_array(out, one.values(position).astype("<f2"), allow_pickle=False)

@@ -59,13 +59,13 @@ def _read(path: Path, index: Index) -> np.ndarray:
     if twice.any():
         raise TableError(f"{path} lists {table[column][twice].iloc[0]!r} twice. {again}")
     folds = dict(zip(table[column], table["fold"], strict=True))
-    keys = [sample.id if sample.id in folds else sample.name for sample in index.train]
+    keys = [photo_row.id if photo_row.id in folds else photo_row.name for photo_row in index.train]
     shared = pd.Series(keys).duplicated()
     if shared.any():
         raise TableError(
             f"{path}: {keys[int(np.flatnonzero(shared)[0])]!r} is the name of two photos. Name them by id."
         )
-    missing = [sample.id for sample, key in zip(index.train, keys, strict=True) if key not in folds]
+    missing = [photo_row.id for photo_row, key in zip(index.train, keys, strict=True) if key not in folds]
     if missing:
         raise TableError(f"{path} lacks {len(missing)} of the {len(keys)} training photos: {few(missing)}.")
     return np.unique([folds[key] for key in keys], return_inverse=True)[1].reshape(-1)

@@ -78,7 +78,7 @@ def import_part(
     photos = Photos.of(project, split)
     recipe = _recipe(path, kind, value_format)
     if not force and project.predictions.is_done(name, split, recipe):
-        return Imported(split, False, path, len(photos.samples))
+        return Imported(split, False, path, len(photos.photo_rows))
     made_by = _command(name, split, path, space, channels, scale)
     if not force:
         _check_free(project, name, split, made_by)
@@ -93,7 +93,7 @@ def import_part(
         recipe,
         made_by,
     )
-    return Imported(split, True, path, len(photos.samples), log.how, log.notes, log.warnings)
+    return Imported(split, True, path, len(photos.photo_rows), log.how, log.notes, log.warnings)
 
 
 def check_name(project: Project, name: str, reserved: frozenset[str] = frozenset()) -> None:
@@ -124,7 +124,7 @@ def _values(
     if kind == "csv":
         return csv_values(path, photos, value_format, log, folder / path.name)
     read = {"npy": npy_values, "npz": npz_values, "pictures": picture_values}[kind]
-    return track(read(path, photos, value_format, log), f"Importing {path.name}", len(photos.samples), "photos")
+    return track(read(path, photos, value_format, log), f"Importing {path.name}", len(photos.photo_rows), "photos")
 
 
 def _store(

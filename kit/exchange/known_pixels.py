@@ -35,28 +35,28 @@ class KnownPixels:
             PredictionsError: of another shape than the photo; see also `kit.exchange.values.to_pixels`; or nearly
                 all of the first pictures are not those of the photos.
         """
-        sample, ours = self.photos.samples[position], self.photos.images[position]
+        photo_row, ours = self.photos.photo_rows[position], self.photos.images[position]
         picture = self._at_size(picture, position, label)
         some = (slice(None, None, 2), slice(None, None, 2))  # a quarter of the known pixels tells as much as all
         theirs = to_pixels(picture[some], self.photos, position, self.value_format, label)
-        self._compare(theirs, ours[some] / 255.0, ~sample.hole[some], label)
-        return to_pixels(picture[scored_pixels(sample.boxes)], self.photos, position, self.value_format, label)
+        self._compare(theirs, ours[some] / 255.0, ~photo_row.hole[some], label)
+        return to_pixels(picture[scored_pixels(photo_row.boxes)], self.photos, position, self.value_format, label)
 
     def _at_size(self, picture: np.ndarray, position: int, label: str) -> np.ndarray:
-        sample = self.photos.samples[position]
+        photo_row = self.photos.photo_rows[position]
         height, width = picture.shape[:2]
-        if (height, width) == (sample.height, sample.width):
+        if (height, width) == (photo_row.height, photo_row.width):
             return picture
-        ours, theirs = width * sample.height, height * sample.width
+        ours, theirs = width * photo_row.height, height * photo_row.width
         if abs(ours - theirs) > 0.01 * max(ours, theirs):
             raise PredictionsError(
-                f"{label} is {width}x{height}, but {sample.id} is {sample.width}x{sample.height}: another shape, so it "
-                "was cropped or padded. Give whole pictures."
+                f"{label} is {width}x{height}, but {photo_row.id} is {photo_row.width}x{photo_row.height}: another "
+                "shape, so it was cropped or padded. Give whole pictures."
             )
         self._resized[height, width] = self._resized.get((height, width), 0) + 1
         # whole numbers come out as floats, which mean 0 to 1 unless something else was said
         values = picture / self.value_format.scale_of(picture.dtype) * (self.value_format.scale or 1.0)
-        return resize(np.ascontiguousarray(values, np.float32), sample.height, sample.width)
+        return resize(np.ascontiguousarray(values, np.float32), photo_row.height, photo_row.width)
 
     def _compare(self, theirs: np.ndarray, ours: np.ndarray, known: np.ndarray, label: str) -> None:
         ours, theirs = ours[known], theirs[known]

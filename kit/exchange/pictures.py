@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from kit.data.index import Sample
+from kit.data.index import PhotoRow
 from kit.errors import ImageError, PredictionsError
 from kit.exchange.known_pixels import KnownPixels
 from kit.exchange.values import Photos, ReaderLog, ValueFormat, few
@@ -41,7 +41,7 @@ def all_pictures(folder: Path) -> list[Path]:
 
 
 def find_pictures(folder: Path, photos: Photos, log: ReaderLog) -> list[Path]:
-    """The picture of each photo: same name, or the name with another suffix; a class folder decides between namesakes.
+    """Find each photo's picture: same name, or with another suffix; a class folder decides between namesakes.
 
     Raises:
         PredictionsError: none, several, or one that could be of several photos.
@@ -50,22 +50,22 @@ def find_pictures(folder: Path, photos: Photos, log: ReaderLog) -> list[Path]:
     if not pictures:
         raise PredictionsError(f"{folder} is a folder without pictures ({', '.join(IMAGE_SUFFIXES)}).")
     names = _Names(folder, pictures, photos)
-    found = [names.picture_of(sample) for sample in photos.samples]
-    missing = [sample.id for sample, path in zip(photos.samples, found, strict=True) if path is None]
+    found = [names.picture_of(photo_row) for photo_row in photos.photo_rows]
+    missing = [photo_row.id for photo_row, path in zip(photos.photo_rows, found, strict=True) if path is None]
     if missing:
         raise PredictionsError(
-            f"{folder} lacks the pictures of {len(missing)} of the {len(photos.samples)} {photos.kind} photos: "
+            f"{folder} lacks the pictures of {len(missing)} of the {len(photos.photo_rows)} {photos.kind} photos: "
             f"{few(missing)}."
         )
     owners: dict[Path, str] = {}
-    for sample, path in zip(photos.samples, found, strict=True):
+    for photo_row, path in zip(photos.photo_rows, found, strict=True):
         assert path is not None
         if path in owners:
             raise PredictionsError(
-                f"{path} could be of {owners[path]} or of {sample.id}. Put the pictures in a folder for each class, or "
-                f"keep the photo's whole name: '{sample.name}.png'"
+                f"{path} could be of {owners[path]} or of {photo_row.id}. Put the pictures in a folder for each class, "
+                f"or keep the photo's whole name: '{photo_row.name}.png'"
             )
-        owners[path] = sample.id
+        owners[path] = photo_row.id
     extra = sorted(str(path.relative_to(folder)) for path in set(pictures) - owners.keys())
     if extra:
         log.notes.append(f"{folder}: {len(extra)} pictures are of no {photos.kind} photo and were left: {few(extra)}.")
@@ -84,23 +84,23 @@ class _Names:
             self.by_stem.setdefault(path.stem, []).append(path)
         self.photo_names = set(photos.named)
 
-    def picture_of(self, sample: Sample) -> Path | None:
-        stem = PurePosixPath(sample.name).stem
+    def picture_of(self, photo_row: PhotoRow) -> Path | None:
+        stem = PurePosixPath(photo_row.name).stem
         # "a.jpg", "a.jpg.png", "a.png"; of these a file that has another photo's very name is that photo's
-        for candidates in (self.by_name.get(sample.name), self.by_stem.get(sample.name), self.by_stem.get(stem)):
-            others = self.photo_names - {sample.name}
+        for candidates in (self.by_name.get(photo_row.name), self.by_stem.get(photo_row.name), self.by_stem.get(stem)):
+            others = self.photo_names - {photo_row.name}
             found = [path for path in candidates or [] if path.name not in others and path.stem not in others]
             if len(found) > 1:
-                found = self._of_class(found, sample) or found
+                found = self._of_class(found, photo_row) or found
             if len(found) > 1:
                 shown = [str(path.relative_to(self.folder)) for path in found]
-                raise PredictionsError(f"{self.folder} holds {len(found)} pictures of {sample.id}: {few(shown)}.")
+                raise PredictionsError(f"{self.folder} holds {len(found)} pictures of {photo_row.id}: {few(shown)}.")
             if found:
                 return found[0]
         return None
 
-    def _of_class(self, paths: list[Path], sample: Sample) -> list[Path]:
-        klass = sample.klass.casefold()
+    def _of_class(self, paths: list[Path], photo_row: PhotoRow) -> list[Path]:
+        klass = photo_row.klass.casefold()
         return [
             path for path in paths if klass in (part.casefold() for part in path.relative_to(self.folder).parts[:-1])
         ]

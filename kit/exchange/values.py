@@ -1,4 +1,4 @@
-"""What a file has to predict, and what its numbers mean. Knows arrays; knows no file format."""
+"""The photos that a file has to predict, and the meaning of its numbers. Knows arrays; knows no file format."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from kit.competitions import Competition
 from kit.core.workspace import PredictionSplit
-from kit.data.index import Sample
+from kit.data.index import PhotoRow
 from kit.data.prediction_store import photo_split
 from kit.data.project import Project
 from kit.errors import PredictionsError
@@ -25,10 +25,10 @@ MANY = 0.05  # and a photo with more than this share of such values was meant in
 
 @dataclass(frozen=True)
 class ValueFormat:
-    """How the numbers of a file are to be read."""
+    """The way to read the numbers of a file."""
 
     space: Space = "pixel"
-    """`score`: each channel stretched by the extremes estimated from the photo's known pixels, as in a submission."""
+    """`score`: each channel stretched by the value range of the photo's known pixels, as in a submission."""
     channels: Channels = "rgb"
     scale: float | None = None
     """What stands for 1; None: 255 for whole numbers, 1 for others."""
@@ -44,7 +44,7 @@ class ValueFormat:
 
 @dataclass
 class ReaderLog:
-    """What a reader has to tell besides values."""
+    """Notes and warnings of a reader, besides values."""
 
     how: str = ""
     """How the file was understood, in a few words."""
@@ -57,22 +57,27 @@ class Photos:
     """The photos of one split, in the order in which their values are stored."""
 
     split: PredictionSplit
-    samples: tuple[Sample, ...]
-    others: tuple[Sample, ...]
+    photo_rows: tuple[PhotoRow, ...]
+    others: tuple[PhotoRow, ...]
     """The photos of the other split: a file may hold them too."""
     images: np.ndarray
     """`(N, H, W, 3)` uint8, hidden pixels 0."""
-    estimated: np.ndarray
-    """`(N, 2, 3)`, extremes of the known pixels."""
+    estimated_range: np.ndarray
+    """`(N, 2, 3)`, the value range of each photo's known pixels."""
     layout: Competition
 
     @classmethod
     def of(cls, project: Project, split: PredictionSplit) -> Photos:
         """Return the photos that predictions of `split` are about."""
-        samples, others = (project.index.train, project.index.test)[:: 1 if split == "oof" else -1]
+        photo_rows, others = (project.index.train, project.index.test)[:: 1 if split == "oof" else -1]
         pack = project.pack
         return cls(
-            split, samples, others, pack.image(photo_split(split)), pack.estimated(photo_split(split)), project.layout
+            split,
+            photo_rows,
+            others,
+            pack.image(photo_split(split)),
+            pack.estimated_range(photo_split(split)),
+            project.layout,
         )
 
     @property
@@ -83,14 +88,14 @@ class Photos:
     @cached_property
     def counts(self) -> np.ndarray:
         """Return `(N,)` int, scored pixels of each photo."""
-        return np.array([sample.scored for sample in self.samples], np.int64)
+        return np.array([photo_row.scored for photo_row in self.photo_rows], np.int64)
 
     @cached_property
     def named(self) -> dict[str, list[int]]:
         """Return the positions of the photos with a file name; two classes may share one."""
         found: dict[str, list[int]] = {}
-        for position, sample in enumerate(self.samples):
-            found.setdefault(sample.name, []).append(position)
+        for position, photo_row in enumerate(self.photo_rows):
+            found.setdefault(photo_row.name, []).append(position)
         return found
 
 
@@ -107,26 +112,26 @@ def to_pixels(values: np.ndarray, photos: Photos, position: int, value_format: V
     finite = np.isfinite(numbers)
     if not finite.all():
         raise PredictionsError(
-            f"{label}: {int((~finite).sum())} of the {numbers.size} values of {photos.samples[position].id} are not "
+            f"{label}: {int((~finite).sum())} of the {numbers.size} values of {photos.photo_rows[position].id} are not "
             "finite (NaN or infinite). Mend them where they were made, then import again."
         )
     outside = np.abs(numbers - 0.5) > 0.5 + FAR
     if outside.mean() > MANY:
-        raise _out_of_range(numbers * scale, float(outside.mean()), photos.samples[position], value_format, label)
+        raise _out_of_range(numbers * scale, float(outside.mean()), photos.photo_rows[position], value_format, label)
     if value_format.channels == "bgr":
         numbers = numbers[..., ::-1]
-    return from_score_space(numbers, photos.estimated[position]) if value_format.space == "score" else numbers
+    return from_score_space(numbers, photos.estimated_range[position]) if value_format.space == "score" else numbers
 
 
-def from_score_space(values: np.ndarray, extremes: np.ndarray) -> np.ndarray:
-    """The inverse of `kit.competitions.to_score_space`; a channel without contrast is its one value everywhere."""
-    low, high = extremes
+def from_score_space(values: np.ndarray, value_range: np.ndarray) -> np.ndarray:
+    """Invert `kit.competitions.to_score_space`; a channel without contrast is its one value everywhere."""
+    low, high = value_range
     stretched: np.ndarray = low + values * (high - low)
     return stretched
 
 
 def _out_of_range(
-    numbers: np.ndarray, share: float, sample: Sample, value_format: ValueFormat, label: str
+    numbers: np.ndarray, share: float, photo_row: PhotoRow, value_format: ValueFormat, label: str
 ) -> PredictionsError:
     low, high = float(numbers.min()), float(numbers.max())
     wanted = "0 to 1" if value_format.scale is None else f"0 to {value_format.scale:g}"
@@ -137,7 +142,7 @@ def _out_of_range(
     else:
         hint = "Say what stands for white: --scale N"
     return PredictionsError(
-        f"{label}: {share:.0%} of the values of {sample.id} are far outside {wanted}: they go from {low:g} to "
+        f"{label}: {share:.0%} of the values of {photo_row.id} are far outside {wanted}: they go from {low:g} to "
         f"{high:g}. {hint}"
     )
 

@@ -60,7 +60,7 @@ def cut_boxes(photo: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
 
 
 def border_distances(boxes: Sequence[Box], height: int, width: int) -> np.ndarray:
-    """Chessboard distance of each scored pixel, in order, to the nearest known one: `(n,)` uint8, at most 255.
+    """Return each scored pixel's chessboard distance to the nearest known one, in order: `(n,)` uint8, at most 255.
 
     What lies outside the picture is not known: a box at its edge is deep there.
     """

@@ -44,14 +44,16 @@ def resample_counts(groups: np.ndarray, draws: int, seed: int) -> np.ndarray:
 
 
 def draw_counts(rng: np.random.Generator, size: int, draws: int) -> np.ndarray:
-    """How often each of `size` things is drawn, `(draws, size)` float64, when `size` are drawn with replacement."""
+    """Draw `size` of `size` things with replacement, many times; return how often each came, `(draws, size)`
+    float64."""
     drawn = rng.integers(0, size, (draws, size))  # and counted: twenty times faster than multinomial numbers
     drawn += size * np.arange(draws)[:, None]
     return np.bincount(drawn.reshape(-1), minlength=draws * size).reshape(draws, size).astype(np.float64)
 
 
 def interval(value: float | np.ndarray, drawn: np.ndarray, groups: int, *, least: float = -np.inf) -> Estimate:
-    """A value with the 95 % percentile interval of its bootstrap draws, widened as Student's t is for few groups.
+    """Return a value with the 95 % percentile interval of its bootstrap draws, widened as Student's t is for few
+    groups.
 
     Percentiles alone are too narrow by `sqrt((n - 1) / n)` and take no account of the spread being estimated
     (Hesterberg 2015, The American Statistician 69, 371-386); at a thousand groups it makes no difference.

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from kit.competitions import to_score_space
-from kit.data.index import Sample
+from kit.data.index import PhotoRow
 from kit.data.pack import Pack
 from kit.data.predictions import Predictions
 from kit.imaging.holes import scored_pixels
@@ -29,7 +29,7 @@ CHUNK = 32  # photos predicted at once
 class Inputs:
     """Photos of one split prepared at the network's size; full-size fills stay on disk."""
 
-    samples: Sequence[Sample]
+    photo_rows: Sequence[PhotoRow]
     positions: np.ndarray
     """Position of each in its split."""
     filled: torch.Tensor
@@ -44,7 +44,7 @@ class Inputs:
 def prepare_inputs(
     settings: DataSettings,
     images: np.ndarray,
-    samples: Sequence[Sample],
+    photo_rows: Sequence[PhotoRow],
     positions: np.ndarray,
     fill: Predictions,
     condition: torch.Tensor | None = None,
@@ -53,7 +53,7 @@ def prepare_inputs(
 
     Args:
         images: `(N, H, W, 3)` uint8 of the whole split; what is under the holes is not looked at.
-        samples: all photos of the split.
+        photo_rows: all photos of the split.
         positions: which of them.
         fill: the base fill's predictions of this split.
         condition: `(N, D)`, each photo's vector, of the whole split (`kit.learning.conditions`).
@@ -62,14 +62,14 @@ def prepare_inputs(
     filled = torch.empty(len(positions), 3, size, size)
     holes = torch.empty(len(positions), 1, size, size)
     for place, position in enumerate(positions):
-        sample = samples[position]
+        photo_row = photo_rows[position]
         photo = np.asarray(images[position]).astype(np.float32) / 255
-        photo[scored_pixels(sample.boxes)] = fill.values(position)
+        photo[scored_pixels(photo_row.boxes)] = fill.values(position)
         tensor = torch.from_numpy(photo.transpose(2, 0, 1))[None]
         filled[place] = F.interpolate(tensor, size=(size, size), mode="area")[0]
-        holes[place] = coverage(sample.boxes, (sample.height, sample.width), size)[0]
+        holes[place] = coverage(photo_row.boxes, (photo_row.height, photo_row.width), size)[0]
     chosen = None if condition is None else condition[positions]
-    return Inputs([samples[position] for position in positions], positions, filled, holes, fill, chosen)
+    return Inputs([photo_rows[position] for position in positions], positions, filled, holes, fill, chosen)
 
 
 @torch.no_grad()
@@ -93,20 +93,22 @@ def residuals(
 
 def predict(generator: nn.Module, settings: DataSettings, inputs: Inputs, device: torch.device) -> Iterator[np.ndarray]:
     """Yield the hidden pixels of each photo in order, `(n, 3)` float32 RGB in [0, 1]."""
-    for start in range(0, len(inputs.samples), CHUNK):
+    for start in range(0, len(inputs.photo_rows), CHUNK):
         piece = slice(start, start + CHUNK)
         seen = [inputs.filled[piece].to(device), inputs.hole[piece].to(device)]
         seen += [] if inputs.condition is None else [inputs.condition[piece].to(device)]
         residual = residuals(generator, settings, *seen).cpu()
-        for offset, sample in enumerate(inputs.samples[piece]):
-            full = F.interpolate(residual[offset : offset + 1], size=(sample.height, sample.width), mode="bilinear")[0]
-            rows, columns = scored_pixels(sample.boxes)
+        for offset, photo_row in enumerate(inputs.photo_rows[piece]):
+            full = F.interpolate(
+                residual[offset : offset + 1], size=(photo_row.height, photo_row.width), mode="bilinear"
+            )[0]
+            rows, columns = scored_pixels(photo_row.boxes)
             values = full.numpy()[:, rows, columns].T + inputs.fill.values(int(inputs.positions[start + offset]))
             yield np.clip(values, 0.0, 1.0)
 
 
 def fold_rmse(generator: nn.Module, settings: DataSettings, inputs: Inputs, pack: Pack, device: torch.device) -> float:
-    """Return the RMSE in score space over training photos, their extremes estimated as they are in the test split."""
+    """Return the RMSE in score space over training photos, their value ranges estimated as in the test split."""
     return _rmse(predict(generator, settings, inputs, device), inputs, pack)
 
 
@@ -117,10 +119,10 @@ def fill_rmse(inputs: Inputs, pack: Pack) -> float:
 
 def _rmse(predicted: Iterable[np.ndarray], inputs: Inputs, pack: Pack) -> float:
     total, count = 0.0, 0
-    for position, sample, values in zip(inputs.positions, inputs.samples, predicted, strict=True):
-        truth = np.asarray(pack.train_target[position])[scored_pixels(sample.boxes)] / 255.0
-        error = to_score_space(values, pack.train_estimated[position]) - to_score_space(
-            truth, pack.train_extremes[position]
+    for position, photo_row, values in zip(inputs.positions, inputs.photo_rows, predicted, strict=True):
+        truth = np.asarray(pack.train_target[position])[scored_pixels(photo_row.boxes)] / 255.0
+        error = to_score_space(values, pack.train_estimated_range[position]) - to_score_space(
+            truth, pack.train_value_range[position]
         )
         total += float(np.vdot(error, error))
         count += error.size

@@ -10,7 +10,7 @@ from kit.errors import TrainingError
 
 
 def device_named(name: str) -> torch.device:
-    """`auto`, `cpu`, `cuda` ... to a device. Raises `TrainingError` when it is not there."""
+    """Return the device that `auto`, `cpu`, `cuda` ... name. Raises `TrainingError` when it is not there."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -25,7 +25,8 @@ def device_named(name: str) -> torch.device:
 
 
 def device_of(name: str) -> torch.device:
-    """`auto`, `cpu`, `cuda:1` ... to a device; under torchrun `auto` and `cuda` mean this process's own GPU."""
+    """Return the device that `auto`, `cpu`, `cuda:1` ... name; under torchrun `auto` and `cuda` mean this process's own
+    GPU."""
     device = device_named(name)
     rank = os.environ.get("LOCAL_RANK", "")
     if device.type == "cuda" and device.index is None and rank.isdecimal():

@@ -86,7 +86,7 @@ def downloaded(name: str) -> Path | None:
 
 
 def prefer_cache(name: str) -> None:
-    """Before a library fetches a repository by itself: make it read what is here when the hub does not answer.
+    """Make a library that is about to fetch a repository read what is here when the hub does not answer.
 
     Raises:
         RemoteUnavailable: the hub does not answer, and nothing of the repository is here.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 from collections.abc import Callable, Sequence
 
-from kit.data.index import Sample
+from kit.data.index import PhotoRow
 from kit.errors import UsageError
 
 PROMPTS = {
@@ -20,17 +20,18 @@ FIELDS = ("animal", "class", "klass")
 UNKNOWN = "animal"
 """The word for a photo whose class nobody gave."""
 
-ClassOf = Callable[[Sample], str]
+ClassOf = Callable[[PhotoRow], str]
 """From a photo to its class, "" where it is not known."""
 
 
-def class_in_index(sample: Sample) -> str:
-    """The class that the layout gives, or ""."""
-    return sample.klass
+def class_in_index(photo_row: PhotoRow) -> str:
+    """Return the class that the layout gives, or ""."""
+    return photo_row.klass
 
 
 def templates_of(given: Sequence[str]) -> tuple[str, ...]:
-    """`--prompt` texts to templates: names of `PROMPTS` spelled out, each once; all of `PROMPTS` when none is given.
+    """Return the templates that `--prompt` texts mean: names of `PROMPTS` spelled out, each once; all of `PROMPTS` when
+    none is given.
 
     Raises:
         UsageError: a template that is empty or names what is not known.
@@ -53,11 +54,11 @@ def templates_of(given: Sequence[str]) -> tuple[str, ...]:
 
 
 def needs_class(template: str) -> bool:
-    """Whether photos of different classes get different prompts."""
+    """Return whether photos of different classes get different prompts."""
     return any(field for _, field, _, _ in string.Formatter().parse(template))
 
 
-def prompt_for(template: str, sample: Sample, class_of: ClassOf = class_in_index) -> str:
-    """The template filled in for one photo."""
-    word = (class_of(sample) or UNKNOWN).lower()
+def prompt_for(template: str, photo_row: PhotoRow, class_of: ClassOf = class_in_index) -> str:
+    """Fill in the template for one photo."""
+    word = (class_of(photo_row) or UNKNOWN).lower()
     return template.format(**dict.fromkeys(FIELDS, word))

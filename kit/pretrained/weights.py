@@ -70,7 +70,7 @@ def timm_encoder(name: str) -> Any:
 
 
 def pretrained_mean_std(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation of the photos that a timm model `tu-...` was trained with."""
+    """Return the mean and standard deviation of the photos that a timm model `tu-...` was trained with."""
     import timm
 
     cfg = timm.get_pretrained_cfg(name.removeprefix("tu-"), allow_unregistered=True)

@@ -1,4 +1,4 @@
-"""What a person looks at: pictures and pages. Reads every store, writes only what it was asked for.
+"""Pictures and pages for a person to look at. Reads every store, writes only what it was asked for.
 
 figure     hidden, sources, blend and truth side by side
 blend      what `kit blend` prints, as pictures

@@ -1,4 +1,4 @@
-"""What `kit blend` prints, as pictures: one file for each of its tables, and one for what its last lines say.
+"""The report of `kit blend` as pictures: one file for each of its tables, and one for its last lines.
 
 Draws what a `Blend` holds and computes no score. The same blend gives the same bytes.
 """
@@ -176,7 +176,7 @@ def _leaderboard(blend: Blend) -> Sheet:
     cvs = [blend.cv, blend.best_single_cv]
     scores = [board.score, *(Estimate(value, value - half, value + half) for half in halves), *cvs]
     texts = [str(board.score), *(f"±{half:.4f}" for half in halves), *map(str, cvs)]
-    extremes = [Row("what unknown extremes cost", ORANGE if board.extremes.low > 0 else GREY)]
+    extremes = [Row("what unknown value ranges cost", ORANGE if board.extremes.low > 0 else GREY)]
     blocks = [
         (labels, [Panel("RMSE [95 %]", scores, texts, line=value)]),
         (extremes, [Panel("change of RMSE [95 %]", [board.extremes], [gain_text(board.extremes)], signed=True)]),
@@ -193,7 +193,7 @@ def _by_sign(value: float) -> str:
 
 
 def _correlation(blend: Blend) -> Sheet:
-    """The matrix in the order of a clustering, so that sources alike are neighbours."""
+    """Draw the matrix in the order of a clustering, so that sources alike are neighbours."""
     order = _clustered(np.array(blend.correlation), [row.cv.value for row in blend.members])
     matrix, count = np.array(blend.correlation)[np.ix_(order, order)], len(order)
     cell = 31.0 if count <= 20 else 27.0  # three lines of a long name
@@ -232,13 +232,13 @@ def _correlation(blend: Blend) -> Sheet:
 
 
 def _shade(correlation: np.ndarray | float) -> np.ndarray:
-    """0 for no correlation or less, 1 for 0.999 or more, and even steps for 0.9 and 0.99."""
+    """Return 0 for no correlation or less, 1 for 0.999 or more, and even steps for 0.9 and 0.99."""
     apart = 1.0 - np.maximum(correlation, 0.0)
     return np.minimum(-np.log10(np.maximum(apart, 1e-3)) / 3.0, 1.0)
 
 
 def _clustered(matrix: np.ndarray, scores: Sequence[float]) -> np.ndarray:
-    """Members by average linkage, the best one in the upper half."""
+    """Return the members by average linkage, the best one in the upper half."""
     distance = np.maximum(1.0 - (matrix + matrix.T) / 2.0, 0.0)
     np.fill_diagonal(distance, 0.0)
     tree = linkage(squareform(distance, checks=False), "average", optimal_ordering=len(matrix) <= 100)
@@ -257,7 +257,7 @@ def _scale(sheet: Sheet, left: float, top: float) -> None:
 
 
 def _trajectory(blend: Blend) -> Sheet:
-    """The error above, and below it a row of dots for each source that was taken."""
+    """Draw the error above, and below it a row of dots for each source that was taken."""
     picks, errors = [name for name, _ in blend.trajectory], [error for _, error in blend.trajectory]
     count, labels = len(picks), [Row(name) for name in dict.fromkeys(picks)]
     room = max(50.0, *(width_of(line) for row in labels for line in row.lines))

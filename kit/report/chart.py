@@ -48,7 +48,7 @@ _STYLE = {
 
 
 def drawn(draw: Callable[[], Sheet], kind: str) -> bytes:
-    """A picture's file: the same bytes each time, so without a date and the software's version.
+    """Return a picture's file: the same bytes each time, so without a date and the software's version.
 
     Args:
         kind: `png` or `svg`.
@@ -120,24 +120,24 @@ class Sheet:
             self.text(x + down * upward, y + down * (not upward), line, upward=upward, weight=weight)
 
     def line(self, xs: ArrayLike, ys: ArrayLike, colour: str, width: float = 0.7, *, zorder: float = 2) -> None:
-        """A line from point to point."""
+        """Draw a line from point to point."""
         self.ink.plot(xs, ys, color=colour, linewidth=width, solid_capstyle="butt", zorder=zorder)
 
     def dots(
         self, xs: ArrayLike, ys: ArrayLike, colour: str, size: float = 4.5, *, marker: str = "o", hollow: bool = False
     ) -> None:
-        """A mark at each point."""
+        """Draw a mark at each point."""
         face = "white" if hollow else colour
         self.ink.plot(xs, ys, marker, color=colour, markerfacecolor=face, markersize=size, zorder=3)
 
     def bar(self, start: float, end: float, y: float, colour: str) -> None:
-        """A bar about `y`."""
+        """Draw a bar about `y`."""
         self.ink.add_patch(Rectangle((start, y - 3), end - start, 6, facecolor=colour, linewidth=0, zorder=2))
 
 
 @dataclass(frozen=True)
 class Row:
-    """What stands at the left of one line of a chart."""
+    """The label at the left of one line of a chart."""
 
     label: str
     colour: str = BLUE
@@ -148,7 +148,7 @@ class Row:
 
     @property
     def lines(self) -> list[str]:
-        """The label, whole."""
+        """Return the whole label, line by line."""
         return lines_of(self.label, width=LABELS, bold=self.bold, breaks=" -_.+")
 
     @property
@@ -158,7 +158,7 @@ class Row:
 
     @property
     def above(self) -> float:
-        """Room for the section's heading."""
+        """Return the room for the section's heading."""
         return 17 if self.section else 0
 
 
@@ -188,17 +188,17 @@ class Panel:
 
     @property
     def lines(self) -> list[float]:
-        """Values at which there is a line."""
+        """Return the values at which there is a line."""
         return [0.0] * (self.bars or self.signed) + ([] if self.line is None else [self.line])
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Of the axis."""
+        """Return the ends of the axis."""
         return window([mark for mark in self.marks if mark is not None], self.lines)
 
     @property
     def cuts(self) -> bool:
-        """Whether a mark lies beyond the ends."""
+        """Return whether a mark lies beyond the ends."""
         low, high = self.ends
         return any(mark is not None and not low <= mark.value <= high for mark in self.marks)
 
@@ -207,7 +207,7 @@ Block = tuple[Sequence[Row], Sequence[Panel]]
 
 
 def chart(title: str, notes: Sequence[str], blocks: Sequence[Block]) -> Sheet:
-    """Rows with labels at the left and panels beside them; blocks stand one below the other."""
+    """Draw rows with labels at the left and panels beside them; blocks stand one below the other."""
     rows, panels = [row for some, _ in blocks for row in some], [panel for _, some in blocks for panel in some]
     room = max(
         *(width_of(line, bold=row.bold) for row in rows for line in row.lines), *(width_of(row.section) for row in rows)
@@ -229,7 +229,7 @@ def chart(title: str, notes: Sequence[str], blocks: Sequence[Block]) -> Sheet:
 def _draw_block(
     sheet: Sheet, top: float, rows: Sequence[Row], panels: Sequence[Panel], lefts: Sequence[float]
 ) -> float:
-    """Returns where it ends."""
+    """Draw a block; return where it ends."""
     start = y = top + 16
     middles = []
     for row in rows:
@@ -280,7 +280,8 @@ def _draw_marks(sheet: Sheet, panel: Panel, left: float, rows: Sequence[Row], mi
 
 
 def window(marks: Sequence[Estimate], lines: Sequence[float] = ()) -> tuple[float, float]:
-    """Ends of an axis: around all marks, but those, a third at most, that would squeeze the rest to a quarter."""
+    """Return the ends of an axis: around all marks, but those, a third at most, that would squeeze the rest to a
+    quarter."""
     kept = sorted(marks, key=lambda mark: mark.value)
 
     def ends(some: Sequence[Estimate]) -> tuple[float, float]:
@@ -322,7 +323,7 @@ def lines_of(text: str, *, width: float, size: float = SIZE, bold: bool = False,
 
 
 def width_of(text: str, size: float = SIZE, bold: bool = False) -> float:
-    """Of one line; without kerning, so that each letter is measured once."""
+    """Return the width of one line; without kerning, so that each letter is measured once."""
     return size * sum(_advance(letter, bold) for letter in text)
 
 
@@ -336,5 +337,5 @@ def _advance(letter: str, bold: bool) -> float:
 
 
 def shades(values: np.ndarray) -> np.ndarray:
-    """`(..., 3)` colours for values from 0, a pale blue, to 1, a dark one."""
+    """Return `(..., 3)` colours for values from 0, a pale blue, to 1, a dark one."""
     return matplotlib.colormaps["Blues"](0.06 + 0.82 * np.asarray(values))[..., :3]

@@ -1,7 +1,7 @@
 """Hidden, sources, blend and truth side by side, as one picture. Reads the stores; knows no model and computes no fill.
 
 Every number on it is measured as the competition does: RMSE on the hidden pixels, in score space, predictions scaled by
-the estimated extremes and the truth by the true ones.
+the estimated value range and the truth by the true one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from kit.blending import blend_values, read_blend, residual_gram
 from kit.competitions import Competition, to_score_space
 from kit.core.workspace import PredictionSplit, Split
-from kit.data.index import Index, Sample
+from kit.data.index import Index, PhotoRow
 from kit.data.pack import Pack
 from kit.data.predictions import Predictions
 from kit.data.project import Project
@@ -98,12 +98,12 @@ def _column(project: Project, name: str, split: Split) -> Column:
 
 def pick_photos(index: Index, split: Split, count: int) -> list[int]:
     """Return positions of `count` photos, from the classes in turn."""
-    samples = index.split(split)
+    photo_rows = index.split(split)
     waiting: dict[str, list[int]] = {}
-    for position, sample in enumerate(samples):
-        waiting.setdefault(sample.klass, []).append(position)
+    for position, photo_row in enumerate(photo_rows):
+        waiting.setdefault(photo_row.klass, []).append(position)
     picked: list[int] = []
-    while len(picked) < min(count, len(samples)):
+    while len(picked) < min(count, len(photo_rows)):
         for positions in waiting.values():
             if positions and len(picked) < count:
                 picked.append(positions.pop(0))
@@ -168,14 +168,14 @@ class _Row:
 
 
 def _position(index: Index, split: Split, photo: int | str) -> int:
-    samples = index.split(split)
+    photo_rows = index.split(split)
     if isinstance(photo, str):
-        found = [place for place, sample in enumerate(samples) if photo in (sample.id, sample.name)]
+        found = [place for place, photo_row in enumerate(photo_rows) if photo in (photo_row.id, photo_row.name)]
         if not found:
-            raise UnknownName(f"{split} photo", photo, [sample.name for sample in samples[:3]] + ["..."])
+            raise UnknownName(f"{split} photo", photo, [photo_row.name for photo_row in photo_rows[:3]] + ["..."])
         return found[0]
-    if not 0 <= photo < len(samples):
-        raise UsageError(f"There is no {split} photo {photo}: they are 0 to {len(samples) - 1}.")
+    if not 0 <= photo < len(photo_rows):
+        raise UsageError(f"There is no {split} photo {photo}: they are 0 to {len(photo_rows) - 1}.")
     return photo
 
 
@@ -186,48 +186,48 @@ def _row(
     columns: Sequence[Column],
     truth: Path | None,
 ) -> _Row:
-    sample, pack = project.index.split(split)[position], project.pack
+    photo_row, pack = project.index.split(split)[position], project.pack
     image = np.asarray(pack.image(split)[position])
-    target = _target(pack, split, position, sample, truth)
+    target = _target(pack, split, position, photo_row, truth)
     pictures: list[np.ndarray | None] = []
     scores: list[float | None] = []
     for column in columns:
         values = column.values(position)
-        if values is not None and values.shape != (sample.scored, 3):
-            raise UsageError(f"{column.title}: {sample.id} needs values of shape {(sample.scored, 3)}.")
-        pictures.append(None if values is None else _filled(image, sample, values))
+        if values is not None and values.shape != (photo_row.scored, 3):
+            raise UsageError(f"{column.title}: {photo_row.id} needs values of shape {(photo_row.scored, 3)}.")
+        pictures.append(None if values is None else _filled(image, photo_row, values))
         scores.append(
             None
             if values is None or target is None
-            else photo_rmse(sample, values, target, pack.estimated(split)[position], project.layout)
+            else photo_rmse(photo_row, values, target, pack.estimated_range(split)[position], project.layout)
         )
-    return _Row(sample.name, image, pictures, scores, target)
+    return _Row(photo_row.name, image, pictures, scores, target)
 
 
-def _target(pack: Pack, split: Split, position: int, sample: Sample, truth: Path | None) -> np.ndarray | None:
+def _target(pack: Pack, split: Split, position: int, photo_row: PhotoRow, truth: Path | None) -> np.ndarray | None:
     if split == "train":
         return np.asarray(pack.train_target[position])
-    return None if truth is None else load_original(truth, sample)
+    return None if truth is None else load_original(truth, photo_row)
 
 
-def _filled(image: np.ndarray, sample: Sample, values: np.ndarray) -> np.ndarray:
+def _filled(image: np.ndarray, photo_row: PhotoRow, values: np.ndarray) -> np.ndarray:
     predicted = np.zeros_like(image)
-    predicted[scored_pixels(sample.boxes)] = to_uint8(values)
-    return composite(predicted, image, sample.hole)
+    predicted[scored_pixels(photo_row.boxes)] = to_uint8(values)
+    return composite(predicted, image, photo_row.hole)
 
 
 def photo_rmse(
-    sample: Sample, values: np.ndarray, target: np.ndarray, estimated: np.ndarray, layout: Competition
+    photo_row: PhotoRow, values: np.ndarray, target: np.ndarray, estimated_range: np.ndarray, layout: Competition
 ) -> float:
     """Return one photo's RMSE as the competition computes it, overlaps twice, clipped as a submission is.
 
     Args:
         values: `(n, 3)` RGB in [0, 1].
         target: the original, uint8 RGB `(H, W, 3)`.
-        estimated: `(2, 3)`, the extremes by which a submission would scale the values.
+        estimated_range: `(2, 3)`, by which a submission would scale the values.
     """
-    truth = to_score_space(target[scored_pixels(sample.boxes)] / 255.0, layout.extremes(target, None))
-    return rmse(np.clip(to_score_space(values, estimated), 0.0, 1.0), truth)
+    truth = to_score_space(target[scored_pixels(photo_row.boxes)] / 255.0, layout.value_range(target, None))
+    return rmse(np.clip(to_score_space(values, estimated_range), 0.0, 1.0), truth)
 
 
 def _draw(titles: Sequence[tuple[str, float | None]], rows: Sequence[_Row], has_truth: bool, width: int) -> np.ndarray:

@@ -31,7 +31,7 @@ _BLOCK = 1 << 18
 
 @dataclass(frozen=True)
 class ErrorContext:
-    """Which error a file that cannot be read is, and what to do then."""
+    """The error that a file which cannot be read raises, and what to do then."""
 
     error: type[KitError] = SubmissionError
     again: str = AGAIN
@@ -146,7 +146,8 @@ def _unreadable(path: Path, error: Exception, context: ErrorContext) -> KitError
 
 
 def numbers(rows: CsvRows, values: pa.Array) -> np.ndarray:
-    """The values just taken from `rows`, float64. Raises `SubmissionError` with the line of one that is not finite."""
+    """Return the values just taken from `rows`, float64. Raises `SubmissionError` with the line of one that is not
+    finite."""
     start = rows.line - len(values)
     try:
         numbers: np.ndarray = pc.cast(values, pa.float64()).to_numpy(zero_copy_only=False)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from kit.competitions import Competition, to_score_space
 from kit.core.progress import track
-from kit.data.index import Index, Sample
+from kit.data.index import Index, PhotoRow
 from kit.errors import ImageError, SubmissionError
 from kit.imaging.holes import scored_pixels
 from kit.imaging.images import load_image
@@ -42,7 +42,7 @@ class Grade:
 def grade_submission(path: Path, truth: Path, index: Index, layout: Competition) -> Grade:
     """Score `path` against the originals of the test photos.
 
-    The truth is put into rows by the layout itself, true extremes and all, and those rows are compared with the file's.
+    The layout itself puts the truth into rows, true value range and all, and those rows are compared with the file's.
     So it carries the layout's rounding: a submission of the truth grades exactly 0, and rounding (below 5e-7 a value
     here) is no part of anybody's error.
 
@@ -56,7 +56,7 @@ def grade_submission(path: Path, truth: Path, index: Index, layout: Competition)
     """
     if not truth.is_dir():
         raise ImageError(f"{truth} is not a folder. Give that of the original test photos: --truth DIR")
-    absent = [sample.name for sample in index.test if not (truth / sample.name).is_file()]
+    absent = [photo_row.name for photo_row in index.test if not (truth / photo_row.name).is_file()]
     if absent:
         raise ImageError(
             f"{truth} lacks {len(absent)} of the {len(index.test)} original test photos (first: {absent[0]!r}). "
@@ -64,8 +64,8 @@ def grade_submission(path: Path, truth: Path, index: Index, layout: Competition)
         )
     errors, counts = np.zeros(len(index.test)), np.zeros(len(index.test), np.int64)
     with open_rows(path) as rows:
-        for position, sample in enumerate(track(index.test, "Grading", len(index.test), "photos")):
-            expected, target = _truth_rows(truth, sample, layout)
+        for position, photo_row in enumerate(track(index.test, "Grading", len(index.test), "photos")):
+            expected, target = _truth_rows(truth, photo_row, layout)
             ids, texts = rows.take(len(expected))
             wrong = first_difference(ids, expected)
             if wrong is None and len(ids) < len(expected):
@@ -84,33 +84,35 @@ def grade_submission(path: Path, truth: Path, index: Index, layout: Competition)
                 f"{path} has more than {counts.sum()} rows. See what is wrong with it: kit check {path}"
             )
     photos = tuple(
-        PhotoGrade(sample.name, float(np.sqrt(error / count)), int(count))
-        for sample, error, count in zip(index.test, errors, counts, strict=True)
+        PhotoGrade(photo_row.name, float(np.sqrt(error / count)), int(count))
+        for photo_row, error, count in zip(index.test, errors, counts, strict=True)
     )
     return Grade(rmse_by_photo(errors, counts, np.arange(len(counts))), photos, int(counts.sum()))
 
 
-def load_original(folder: Path, sample: Sample) -> np.ndarray:
+def load_original(folder: Path, photo_row: PhotoRow) -> np.ndarray:
     """Return the original of one test photo, uint8 RGB. Raises `ImageError` when missing, cut or of another size."""
-    path = folder / sample.name
+    path = folder / photo_row.name
     try:
         photo = load_image(path)
     except ImageError:
         found = f"{path.stat().st_size} bytes that are no whole picture" if path.is_file() else "nothing"
         raise ImageError(f"{path}: found {found}. Give the folder of the original test photos: --truth DIR") from None
-    if photo.shape[:2] != (sample.height, sample.width):
+    if photo.shape[:2] != (photo_row.height, photo_row.width):
         raise ImageError(
-            f"{path} is {photo.shape[1]}x{photo.shape[0]}, expected {sample.width}x{sample.height}. "
+            f"{path} is {photo.shape[1]}x{photo.shape[0]}, expected {photo_row.width}x{photo_row.height}. "
             "Give the folder of the original test photos: --truth DIR"
         )
     return photo
 
 
-def _truth_rows(truth: Path, sample: Sample, layout: Competition) -> tuple[pa.Array, np.ndarray]:
+def _truth_rows(truth: Path, photo_row: PhotoRow, layout: Competition) -> tuple[pa.Array, np.ndarray]:
     """Return ids and values of a photo's rows, as the layout writes the truth."""
-    photo = load_original(truth, sample)
-    rows, columns = scored_pixels(sample.boxes)
-    values = to_score_space(photo[rows, columns] / 255.0, layout.extremes(photo, None))
-    parts = list(batches(truth / sample.name, io.BytesIO(layout.encode(sample.name, sample.boxes, values)), SUBMISSION))
+    photo = load_original(truth, photo_row)
+    rows, columns = scored_pixels(photo_row.boxes)
+    values = to_score_space(photo[rows, columns] / 255.0, layout.value_range(photo, None))
+    parts = list(
+        batches(truth / photo_row.name, io.BytesIO(layout.encode(photo_row.name, photo_row.boxes, values)), SUBMISSION)
+    )
     texts = pa.concat_arrays([part.column(1) for part in parts])
     return pa.concat_arrays([part.column(0) for part in parts]), pc.cast(texts, pa.float64()).to_numpy()

@@ -85,7 +85,8 @@ def _source_cv(project: Project, name: str) -> Estimate | None:
 
 
 def sent_before(project: Project, prepared: Prepared) -> LedgerRow | None:
-    """The ledger's row of these very bytes, if they were sent before: they would score the same and cost quota."""
+    """Return the ledger's row of these very bytes, if they were sent before: they would score the same and cost
+    quota."""
     rows = [row for row in read_ledger(project.workspace) if row.digest == prepared.digest and row.ref]
     return rows[-1] if rows else None
 

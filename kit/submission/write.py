@@ -40,14 +40,14 @@ def write_submission(project: Project, values: Iterable[np.ndarray], name: str) 
     """Write `submissions/<name>.csv`, whole or not at all.
 
     Args:
-        values: for each test photo in index order `(n, 3)` RGB in [0, 1]; taken to score space here by the extremes
-            that were estimated from the known pixels.
+        values: for each test photo in index order `(n, 3)` RGB in [0, 1]; taken to score space here by the value
+            range that was estimated from the known pixels.
 
     Raises:
         PredictionsError: values that are not finite, or not one `(n, 3)` array for each test photo.
         ArchiveError: the sample, which gives the header, is missing.
     """
-    layout, index, extremes = project.layout, project.index, project.pack.test_estimated
+    layout, index, value_range = project.layout, project.index, project.pack.test_estimated_range
     path = project.workspace.submission(name)
     header = layout.header(project.workspace.raw)
     sha = hashlib.sha256()
@@ -55,8 +55,8 @@ def write_submission(project: Project, values: Iterable[np.ndarray], name: str) 
     sweep(path.parent)
     with writing(path) as file:
         for position, chunk in enumerate(_checked(values, index, name)):
-            sample = index.test[position]
-            lines = layout.encode(sample.name, sample.boxes, to_score_space(chunk, extremes[position]))
+            photo_row = index.test[position]
+            lines = layout.encode(photo_row.name, photo_row.boxes, to_score_space(chunk, value_range[position]))
             data = header + lines if position == 0 else lines
             sha.update(data)
             file.write(data)
@@ -70,14 +70,14 @@ def _checked(values: Iterable[np.ndarray], index: Index, name: str) -> Iterator[
         for count, chunk in enumerate(values, 1):
             if count > len(index.test):
                 raise PredictionsError(f"{name}: values for more than the {len(index.test)} test photos.")
-            sample = index.test[count - 1]
-            if chunk.shape != (sample.scored, 3):
+            photo_row = index.test[count - 1]
+            if chunk.shape != (photo_row.scored, 3):
                 raise PredictionsError(
-                    f"{name}: {sample.id} needs values of shape {(sample.scored, 3)}, got {tuple(chunk.shape)}."
+                    f"{name}: {photo_row.id} needs values of shape {(photo_row.scored, 3)}, got {tuple(chunk.shape)}."
                 )
             if not np.isfinite(chunk).all():
                 bad = int((~np.isfinite(chunk)).sum())
-                raise PredictionsError(f"{name}: {bad} of the {chunk.size} values of {sample.id} are not finite.")
+                raise PredictionsError(f"{name}: {bad} of the {chunk.size} values of {photo_row.id} are not finite.")
             yield chunk
             bar.update()
     if count != len(index.test):

@@ -74,7 +74,7 @@ def from_pack(project: Project, one: Experiment) -> Iterator[torch.Tensor]:
 
 def from_jpegs(project: Project, one: Experiment, workers: int) -> Iterator[torch.Tensor]:
     """Batches of the plain way, for ever."""
-    paths = [project.workspace.raw / sample.target for sample in project.index.train]
+    paths = [project.workspace.raw / photo_row.target for photo_row in project.index.train]
     dataset = DecodedPhotos(paths, boxes_of(project), one)
     options = {"shuffle": True, "num_workers": workers, "drop_last": True, "persistent_workers": True}
     loader = DataLoader(dataset, one.batch_size, **options)

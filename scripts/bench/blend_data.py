@@ -19,7 +19,7 @@ import pandas as pd
 from kit.competitions import to_score_space
 from kit.core.storage import digest_bytes, write_json, write_text
 from kit.core.workspace import Workspace
-from kit.data.index import Index, Sample, read_index, write_index
+from kit.data.index import Index, PhotoRow, read_index, write_index
 from kit.data.pack import PACK_VERSION
 from kit.data.prediction_store import SPLITS, PredictionStore
 from kit.data.predictions import Predictions
@@ -42,15 +42,15 @@ def generate(workspace: Workspace, photos: int, members: int, test: int = 8) -> 
     store = PredictionStore(workspace, index)
     for member in range(members):
         for split in SPLITS:
-            samples = index.train if split == "oof" else index.test
-            values = _predicted(samples, member, members)
+            photo_rows = index.train if split == "oof" else index.test
+            values = _predicted(photo_rows, member, members)
             made_by = f"kit fill m{member}"
             recipe = {"kind": "fill", "member": member}
             store.write(f"m{member}", split, values, made_by=made_by, recipe=recipe)
 
 
-def _number(sample: Sample) -> int:
-    return int(Path(sample.name).stem)
+def _number(photo_row: PhotoRow) -> int:
+    return int(Path(photo_row.name).stem)
 
 
 def _row(number: int, split: str) -> dict[str, object]:
@@ -81,18 +81,18 @@ def _write_pack(workspace: Workspace, index: Index) -> None:
     array("train_image", np.uint8, photos, SIZE, SIZE, 3)
     array("test_image", np.uint8, test, SIZE, SIZE, 3)
     target = array("train_target", np.uint8, photos, SIZE, SIZE, 3)
-    for place, sample in enumerate(index.train):
-        target[place] = _truth(_number(sample))
-    for split, samples in (("train", index.train), ("test", index.test)):
-        both = np.array([_extremes(_number(sample)) for sample in samples])
-        array(f"{split}_estimated", np.float64, len(samples), 2, 3)[:] = both[:, 1]
+    for place, photo_row in enumerate(index.train):
+        target[place] = _truth(_number(photo_row))
+    for split, photo_rows in (("train", index.train), ("test", index.test)):
+        both = np.array([_value_ranges(_number(photo_row)) for photo_row in photo_rows])
+        array(f"{split}_estimated", np.float64, len(photo_rows), 2, 3)[:] = both[:, 1]
         if split == "train":
             array("train_extremes", np.float64, photos, 2, 3)[:] = both[:, 0]
     write_json(workspace.pack / "manifest.json", {"index": index.digest, "version": PACK_VERSION})
 
 
-def _extremes(number: int) -> tuple[np.ndarray, np.ndarray]:
-    """The true extremes of a photo, and those that its known pixels give: they miss the true ones in every fifth."""
+def _value_ranges(number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a photo's true value range and that of its known pixels, which misses the true one in every fifth."""
     rng = np.random.default_rng([3, number])
     true = np.stack([rng.uniform(0.0, 0.03, 3), rng.uniform(0.97, 1.0, 3)])
     missed = rng.uniform(0.0, 0.04, (2, 3)) * (rng.random() < 0.2)
@@ -106,7 +106,9 @@ def _truth(number: int) -> np.ndarray:
 
 def _write_folds(workspace: Workspace, index: Index) -> None:
     numbers = np.arange(len(index.train))
-    table = pd.DataFrame({"id": [sample.id for sample in index.train], "fold": numbers % K_FOLDS, "group": numbers})
+    table = pd.DataFrame(
+        {"id": [photo_row.id for photo_row in index.train], "fold": numbers % K_FOLDS, "group": numbers}
+    )
     text = table.to_csv(index=False, lineterminator="\n")
     write_text(workspace.folds, text)
     recipe = {"k": K_FOLDS, "seed": 0, "index": index.digest, "digest": digest_bytes(text.encode())}
@@ -144,7 +146,7 @@ def _noise() -> np.ndarray:
     return np.random.default_rng(5).standard_normal((16, 4 * VALUES), np.float32)
 
 
-def _predicted(samples: tuple[Sample, ...], member: int, members: int) -> Iterator[np.ndarray]:
+def _predicted(photo_rows: tuple[PhotoRow, ...], member: int, members: int) -> Iterator[np.ndarray]:
     """A member's values of these photos, `(n, 3)` float32.
 
     The first member errs by 0.03, the last by 0.09; half of the variance is its family's, of every third member. The
@@ -155,10 +157,10 @@ def _predicted(samples: tuple[Sample, ...], member: int, members: int) -> Iterat
     own = 0.03 * 3.0 ** (member / max(members - 1, 1))
     slope = np.float32(0.132**2 / (0.132**2 + 0.5 * own**2))  # 0.132: deviation of `_smooth`
     noise, family = _noise(), 12 + member % 3
-    for sample in samples:
-        number = _number(sample)
+    for photo_row in photo_rows:
+        number = _number(photo_row)
         truth = _smooth(number)
-        known = np.concatenate([truth[b.row : b.row + BOX, b.col : b.col + BOX].reshape(-1) for b in sample.boxes])
+        known = np.concatenate([truth[b.row : b.row + BOX, b.col : b.col + BOX].reshape(-1) for b in photo_row.boxes])
         rng, shared = np.random.default_rng([6, number, member]), np.random.default_rng([7, number, family])
         at, beside = int(rng.integers(3 * VALUES)), int(shared.integers(3 * VALUES))
         scale = np.float32(own * np.sqrt(0.5) * np.exp(rng.normal(0.0, 0.2)))
@@ -190,15 +192,15 @@ def write_arrays(workspace: Workspace, dtype: str) -> None:
     """The same values as arrays in score space: `oof-x.npy` `(K, N)` and `oof-y.npy` `(N,)`, `test-x.npy` and so on."""
     data = opened(workspace)
     for split in ("oof", "test"):
-        samples = data.project.index.train if split == "oof" else data.project.index.test
+        photo_rows = data.project.index.train if split == "oof" else data.project.index.test
         members = data.predictions if split == "oof" else data.tests
-        shape = len(members), VALUES * len(samples)
+        shape = len(members), VALUES * len(photo_rows)
         x = np.lib.format.open_memmap(workspace.root / f"{split}-x.npy", "w+", dtype=np.dtype(dtype), shape=shape)
         y = np.lib.format.open_memmap(workspace.root / f"{split}-y.npy", "w+", dtype=np.dtype(dtype), shape=shape[1:])
-        for photo, sample in enumerate(samples):
-            true, estimated = _extremes(_number(sample))
+        for photo, photo_row in enumerate(photo_rows):
+            true, estimated_range = _value_ranges(_number(photo_row))
             place = slice(photo * VALUES, (photo + 1) * VALUES)
-            truth = _truth(_number(sample))[scored_pixels(sample.boxes)] / 255.0
+            truth = _truth(_number(photo_row))[scored_pixels(photo_row.boxes)] / 255.0
             y[place] = to_score_space(truth, true).reshape(-1)
             for member, one in enumerate(members):
-                x[member, place] = to_score_space(one.values(photo), estimated).reshape(-1)
+                x[member, place] = to_score_space(one.values(photo), estimated_range).reshape(-1)

@@ -121,7 +121,7 @@ def kit_blend(data: Any, _: Options) -> Found:
         truth = np.load(answers)
         predicted = blend_test_values(data.project, blend)
         scored = [
-            to_score_space(v, e).ravel() for v, e in zip(predicted, data.project.pack.test_estimated, strict=True)
+            to_score_space(v, e).ravel() for v, e in zip(predicted, data.project.pack.test_estimated_range, strict=True)
         ]
         return ((np.array(scored) - truth.reshape(len(scored), -1)) ** 2).sum(axis=1)
 

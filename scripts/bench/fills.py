@@ -4,7 +4,7 @@
     python scripts/bench/fills.py --archive DATA.zip --photos 240
 
 With the competition's archive: a random choice of training photos, filled from the masked file and scored against the
-original at the scored pixels in the competition's value space (each channel stretched by the original's own extremes).
+original at the scored pixels in score space (each channel stretched by the original's own value range).
 RMSE is pooled over photos; intervals are 95 % bootstraps by photo, of the paired difference where there is one.
 """
 
@@ -78,7 +78,7 @@ def sample_cases(count: int, seed: int) -> list[Case]:
 
 
 def squared_error(filled: np.ndarray, case: Case) -> float:
-    """Over the scored pixels, in the value space of the original's own extremes."""
+    """Over the scored pixels, in the score space of the original's own value range."""
     low, high = (extreme(case.original, axis=(0, 1)).astype(np.float64) for extreme in (np.min, np.max))
     rows, columns = scored_pixels(case.boxes)
     error = (filled[rows, columns] * 255.0 - case.original[rows, columns]) / np.maximum(high - low, 1.0)

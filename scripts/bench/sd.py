@@ -51,10 +51,10 @@ def kit_seconds(
         workspace = Workspace(Path(folder), toy.workspace.slug)
         found = find_model(workspace, str(model))
         photos = PhotoSelection(toy.index, ("oof",))
-        layers = sample_specs(templates_of([]), times)
+        specs = sample_specs(templates_of([]), times)
         recipe = SamplingRecipe(settings, found.digest, str(model))
         options = SamplerOptions(batch=batch, quiet=True)
-        return make_samples(Project(workspace), photos, layers, recipe, found, device, options).seconds
+        return make_samples(Project(workspace), photos, specs, recipe, found, device, options).seconds
 
 
 def plain_seconds(toy: Toy, pipeline: Any, settings: SamplingSettings, times: int) -> float:

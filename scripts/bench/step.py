@@ -83,7 +83,7 @@ def plain_steps(project: Project, one: Experiment, device: torch.device) -> Iter
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.normal_(module.weight, 0.0, 0.02)
     adam_g, adam_d = (torch.optim.Adam(net.parameters(), 2e-4, (0.5, 0.999)) for net in (generator, discriminator))
-    paths = [project.workspace.raw / sample.target for sample in project.index.train]
+    paths = [project.workspace.raw / photo_row.target for photo_row in project.index.train]
     dataset = DecodedPhotos(paths, boxes_of(project), one)
     workers = len(os.sched_getaffinity(0))
     loader = DataLoader(dataset, one.batch_size, shuffle=True, num_workers=workers, persistent_workers=True)

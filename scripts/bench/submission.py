@@ -21,7 +21,7 @@ import numpy as np
 
 from kit.competitions.photo_reconstruction import PHOTO_RECONSTRUCTION, encode
 from kit.core.workspace import Workspace
-from kit.data.index import Index, Sample
+from kit.data.index import Index, PhotoRow
 from kit.data.pack import Pack
 from kit.data.project import Project
 from kit.imaging.holes import Box, random_boxes, scored_pixels
@@ -63,19 +63,19 @@ def competition_of(root: Path, photos: int) -> Project:
     """Return a project of nothing but what a submission needs."""
     rng = np.random.default_rng(0)
     workspace = Workspace(root)
-    samples = tuple(
-        Sample(f"test/Cat ({n}).jpeg", "Cat", f"Cat ({n}).jpeg", "", "", boxes, 256, 256, "", "")
+    photo_rows = tuple(
+        PhotoRow(f"test/Cat ({n}).jpeg", "Cat", f"Cat ({n}).jpeg", "", "", boxes, 256, 256, "", "")
         for n in range(photos)
         if (boxes := tuple(random_boxes(rng, BOXES, 256, 256)))
     )
-    none, extremes = np.zeros((0, 256, 256, 3), np.uint8), np.tile([[[0.0] * 3, [1.0] * 3]], (photos, 1, 1))
+    none, value_range = np.zeros((0, 256, 256, 3), np.uint8), np.tile([[[0.0] * 3, [1.0] * 3]], (photos, 1, 1))
     workspace.raw.mkdir(parents=True)
     with (workspace.raw / PHOTO_RECONSTRUCTION.sample).open("wb") as file:
         file.write(b"filename_box_pixel,value\n")
-        for sample in samples:
-            file.write(encode(sample.name, sample.boxes, np.zeros((ROWS // 3, 3))))
+        for photo_row in photo_rows:
+            file.write(encode(photo_row.name, photo_row.boxes, np.zeros((ROWS // 3, 3))))
     project = Project(workspace)
-    project.__dict__.update(index=Index((), samples, ""), pack=Pack(none, none, none, none, none, extremes))
+    project.__dict__.update(index=Index((), photo_rows, ""), pack=Pack(none, none, none, none, none, value_range))
     return project
 
 

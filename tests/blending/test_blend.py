@@ -39,27 +39,26 @@ from kit.errors import (
     UnknownName,
     UsageError,
 )
-from kit.imaging.holes import scored_pixels
 from kit.imaging.metrics import rmse
 
-
-@pytest.fixture
-def toy(tmp_path: Path) -> Toy:
-    """Four complete sources that err on their own, one of them made fold by fold."""
-    toy = make_toy_workspace(tmp_path, duplicates=2)
-    for number, name in enumerate(("harmonic", "mean", "telea")):
-        write_toy_source(toy, name, 0.1 + 0.02 * number, seed=number)
-    write_toy_source(toy, "unet", 0.09, seed=9, by_fold=True)
-    return toy
+pytestmark = pytest.mark.toy(  # four complete sources that err on their own
+    duplicates=2,
+    sources=[
+        {"name": "harmonic", "noise": 0.1, "seed": 0},
+        {"name": "mean", "noise": 0.12, "seed": 1},
+        {"name": "telea", "noise": 0.14, "seed": 2},
+        {"name": "unet", "noise": 0.09, "seed": 9, "by_fold": True},
+    ],
+)
 
 
 def all_residuals(toy: Toy, source: str) -> np.ndarray:
     oof = toy.project.predictions.read(source, "oof")
     parts = []
-    for photo, sample in enumerate(toy.index.train):
-        truth = toy.pack.train_target[photo][scored_pixels(sample.boxes)] / 255.0
-        estimated, extremes = toy.pack.train_estimated[photo], toy.pack.train_extremes[photo]
-        parts.append(to_score_space(oof.values(photo), estimated) - to_score_space(truth, extremes))
+    for photo in range(len(toy.index.train)):
+        truth = toy.true_values("oof", photo)
+        estimated_range, value_range = toy.pack.train_estimated_range[photo], toy.pack.train_value_range[photo]
+        parts.append(to_score_space(oof.values(photo), estimated_range) - to_score_space(truth, value_range))
     return np.concatenate(parts).reshape(-1)
 
 
@@ -235,12 +234,12 @@ def test_test_values_are_the_weighted_sum_in_pixel_and_in_score_space(toy: Toy) 
         assert values.dtype == np.float32 and values.shape == (200, 3)
         expected = sum(w * one.values(photo) for w, one in zip(blend.weights.values(), members, strict=True))
         np.testing.assert_allclose(values, expected, atol=1e-6)
-        extremes = toy.pack.test_estimated[photo]
+        value_range = toy.pack.test_estimated_range[photo]
         in_score_space = sum(
-            w * to_score_space(one.values(photo), extremes)
+            w * to_score_space(one.values(photo), value_range)
             for w, one in zip(blend.weights.values(), members, strict=True)
         )
-        np.testing.assert_allclose(to_score_space(values, extremes), in_score_space, atol=1e-6)
+        np.testing.assert_allclose(to_score_space(values, value_range), in_score_space, atol=1e-6)
 
 
 def test_a_single_source_predicts_its_own_values(toy: Toy) -> None:

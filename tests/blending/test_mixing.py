@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
-from support.toy import Toy, make_toy_workspace, noisy, write_toy_source
+from support.toy import Toy, noisy
 
 from kit.blending import CANDIDATES, blend_test_values, blend_values, make_blend, nested_weights, read_blend
 from kit.blending.evaluation.crossfit import crossfit
@@ -15,30 +14,32 @@ from kit.blending.weights.features import photo_features
 from kit.blending.weights.mixing import checked_model, mix, plain_model
 from kit.competitions import to_score_space
 from kit.errors import DamagedStore, UnknownName
-from kit.imaging.holes import RINGS, rings_of, scored_pixels
+from kit.imaging.holes import RINGS, rings_of
 
-
-@pytest.fixture
-def toy(tmp_path: Path) -> Toy:
-    toy = make_toy_workspace(tmp_path, photos=40, test=6, k=4, box=13)
-    for number, name in enumerate(("harmonic", "mean", "telea")):
-        write_toy_source(toy, name, 0.1 + 0.03 * number, seed=number, predict=noisy(0.1, number, blur=0.1 * number))
-    write_toy_source(toy, "unet", 0.09, seed=9, by_fold=True)
-    return toy
+pytestmark = pytest.mark.toy(
+    photos=40,
+    k=4,
+    box=13,
+    sources=[
+        {"name": "harmonic", "predict": noisy(0.1, 0)},
+        {"name": "mean", "predict": noisy(0.1, 1, blur=0.1)},
+        {"name": "telea", "predict": noisy(0.1, 2, blur=0.2)},
+        {"name": "unet", "noise": 0.09, "seed": 9, "by_fold": True},
+    ],
+)
 
 
 def truths(toy: Toy) -> list[np.ndarray]:
     found = []
-    for photo, sample in enumerate(toy.index.train):
-        truth = toy.pack.train_target[photo][scored_pixels(sample.boxes)] / 255.0
-        found.append(to_score_space(truth, toy.pack.train_extremes[photo]))
+    for photo in range(len(toy.index.train)):
+        found.append(to_score_space(toy.true_values("oof", photo), toy.pack.train_value_range[photo]))
     return found
 
 
 def rmse_of(toy: Toy, values: list[np.ndarray], clip: bool = False) -> float:
     squares, count = 0.0, 0
     for photo, (one, y) in enumerate(zip(values, truths(toy), strict=True)):
-        scored = to_score_space(one, toy.pack.train_estimated[photo])
+        scored = to_score_space(one, toy.pack.train_estimated_range[photo])
         squares += float((((np.clip(scored, 0, 1) if clip else scored) - y) ** 2).sum())
         count += y.size
     return float(np.sqrt(squares / count))
@@ -78,19 +79,19 @@ def test_mixing_by_region_is_what_a_loop_would_do(toy: Toy) -> None:
     recipe = blend.recipe
     rng = np.random.default_rng(0)
     coefficients = rng.normal(size=recipe.array.shape)
-    sample, features = (
+    photo_row, features = (
         toy.index.train[3],
-        photo_features(toy.index.train, toy.pack.train_image, toy.pack.train_estimated).of(np.array([3])),
+        photo_features(toy.index.train, toy.pack.train_image, toy.pack.train_estimated_range).of(np.array([3])),
     )
-    values = rng.random((4, sample.scored, 3)).astype(np.float32)
+    values = rng.random((4, photo_row.scored, 3)).astype(np.float32)
     span = np.array([0.5, 1.0, 0.8])
     weights = coefficients[0] + coefficients[1:]  # the common ones, and each region's own
-    expected = np.empty((sample.scored, 3))
-    for pixel, ring in enumerate(rings_of(sample.boxes, sample.height, sample.width)):
+    expected = np.empty((photo_row.scored, 3))
+    for pixel, ring in enumerate(rings_of(photo_row.boxes, photo_row.height, photo_row.width)):
         for channel in range(3):
             w = weights[3 * ring + channel]
             expected[pixel, channel] = w[:-1] @ values[:, pixel, channel] + w[-1] * span[channel]
-    np.testing.assert_allclose(mix(recipe, coefficients, values, sample, features, span), expected, rtol=1e-6)
+    np.testing.assert_allclose(mix(recipe, coefficients, values, photo_row, features, span), expected, rtol=1e-6)
 
 
 def test_a_model_that_cannot_be_is_refused(toy: Toy) -> None:
@@ -125,13 +126,13 @@ def test_crossfit_measures_what_plain_numpy_does(toy: Toy) -> None:
     values = {place: rng.normal(0.5, 0.4, (toy.index.train[photo].scored, 3)) for place, photo in enumerate(photos)}
     found = crossfit(toy.index.train, toy.pack, photos, values.__getitem__)
     for place, photo in enumerate(photos):
-        sample, y = toy.index.train[photo], truths(toy)[photo]
-        rings = rings_of(sample.boxes, sample.height, sample.width)
-        for errors, extremes in (
-            (found.clipped, toy.pack.train_estimated[photo]),
-            (found.known, toy.pack.train_extremes[photo]),
+        photo_row, y = toy.index.train[photo], truths(toy)[photo]
+        rings = rings_of(photo_row.boxes, photo_row.height, photo_row.width)
+        for errors, value_range in (
+            (found.clipped, toy.pack.train_estimated_range[photo]),
+            (found.known, toy.pack.train_value_range[photo]),
         ):
-            squares = (np.clip(to_score_space(values[place], extremes), 0, 1) - y) ** 2
+            squares = (np.clip(to_score_space(values[place], value_range), 0, 1) - y) ** 2
             for ring in range(len(RINGS)):
                 np.testing.assert_allclose(errors[place, ring], squares[rings == ring].sum(axis=0), atol=1e-12)
         np.testing.assert_array_equal(found.counts[place], np.bincount(rings, minlength=len(RINGS)))

@@ -19,14 +19,17 @@ from kit.data.predictions import Predictions
 from kit.errors import PredictionsError, UsageError
 from kit.imaging.holes import RINGS, border_distances, hole_of, rings_of, scored_pixels
 
-
-@pytest.fixture(scope="module")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
-    toy = make_toy_workspace(tmp_path_factory.mktemp("gram"), duplicates=2)
-    for number in range(4):
-        write_toy_source(toy, f"m{number}", 0.05 + 0.02 * number, seed=number, by_fold=number == 2)
-    write_toy_source(toy, "partial", 0.1, seed=7, by_fold=True, present=[0, 2])
-    return toy
+pytestmark = pytest.mark.toy(
+    shared=True,
+    duplicates=2,
+    sources=[
+        {"name": "m0", "noise": 0.05, "seed": 0},
+        {"name": "m1", "noise": 0.07, "seed": 1},
+        {"name": "m2", "noise": 0.09, "seed": 2, "by_fold": True},
+        {"name": "m3", "noise": 0.11, "seed": 3},
+        {"name": "partial", "noise": 0.1, "seed": 7, "by_fold": True, "present": [0, 2]},
+    ],
+)
 
 
 def read(toy: Toy, *names: str, partial: bool = False) -> list[Predictions]:
@@ -35,12 +38,10 @@ def read(toy: Toy, *names: str, partial: bool = False) -> list[Predictions]:
 
 def residuals(toy: Toy, photo: int, names: list[str]) -> np.ndarray:
     """`(K, values)` the slow way: pixel by pixel through `scored_pixels`."""
-    rows, columns = scored_pixels(toy.index.train[photo].boxes)
-    truth = toy.pack.train_target[photo][rows, columns] / 255.0
-    y = to_score_space(truth, toy.pack.train_extremes[photo])
+    y = to_score_space(toy.true_values("oof", photo), toy.pack.train_value_range[photo])
     return np.stack(
         [
-            (to_score_space(one.values(photo), toy.pack.train_estimated[photo]) - y).reshape(-1)
+            (to_score_space(one.values(photo), toy.pack.train_estimated_range[photo]) - y).reshape(-1)
             for one in read(toy, *names)
         ]
     )
@@ -60,7 +61,7 @@ def test_gram_equals_sums_over_pixels(toy: Toy) -> None:
 
 
 def test_overlapping_boxes_count_twice(toy: Toy) -> None:
-    photo = next(n for n, sample in enumerate(toy.index.train) if sample.hole.sum() < sample.scored)
+    photo = next(n for n, photo_row in enumerate(toy.index.train) if photo_row.hole.sum() < photo_row.scored)
     gram = residual_gram(toy.index.train, toy.pack, read(toy, "m0"))
     z = residuals(toy, photo, ["m0"])[0].reshape(-1, 3)
     rows, columns = scored_pixels(toy.index.train[photo].boxes)
@@ -70,14 +71,14 @@ def test_overlapping_boxes_count_twice(toy: Toy) -> None:
     assert gram.sse[photo, 0] > float((z[first] ** 2).sum()) + 1e-6  # each hidden pixel once is less
 
 
-def test_predictions_are_scaled_by_estimated_extremes_and_truth_by_true_ones(toy: Toy) -> None:
-    assert not np.array_equal(toy.pack.train_extremes, toy.pack.train_estimated)  # else this test says nothing
+def test_predictions_are_scaled_by_the_estimated_value_range_and_truth_by_the_true_one(toy: Toy) -> None:
+    assert not np.array_equal(toy.pack.train_value_range, toy.pack.train_estimated_range)  # else this test says nothing
     write_toy_source(toy, "truth", predict=lambda _split, _photo, truth: truth)
     (perfect,) = read(toy, "truth")
     sse = residual_gram(toy.index.train, toy.pack, [perfect]).sse[:, 0]
-    known = np.isclose(toy.pack.train_extremes, toy.pack.train_estimated).all(axis=(1, 2))
+    known = np.isclose(toy.pack.train_value_range, toy.pack.train_estimated_range).all(axis=(1, 2))
     assert known.any() and (sse[known] < 600 * 1e-6).all()  # float16 alone
-    assert (sse[~known] > sse[known].max()).all()  # the error of the extremes is in the score
+    assert (sse[~known] > sse[known].max()).all()  # the error of the value range is in the score
 
 
 @pytest.mark.parametrize("workers", [2, 5])
@@ -106,8 +107,8 @@ def test_large_boxes_have_the_sums_of_their_rings(tmp_path: Path) -> None:
         write_toy_source(toy, f"m{number}", 0.05 + 0.02 * number, seed=number, splits=("oof",))
     gram = residual_gram(toy.index.train, toy.pack, read(toy, *MEMBERS[:3]))
     for row, photo in enumerate(gram.photos):
-        sample, z = toy.index.train[photo], residuals(toy, photo, MEMBERS[:3]).reshape(3, -1, 3)
-        rings = rings_of(sample.boxes, sample.height, sample.width)
+        photo_row, z = toy.index.train[photo], residuals(toy, photo, MEMBERS[:3]).reshape(3, -1, 3)
+        rings = rings_of(photo_row.boxes, photo_row.height, photo_row.width)
         for region in range(REGIONS):
             part = z[:, rings == region // 3, region % 3]
             np.testing.assert_allclose(gram.by_region[row, region], part @ part.T, rtol=1e-12, atol=1e-12)
@@ -119,12 +120,12 @@ def test_regions_are_rings_by_channel(toy: Toy) -> None:
     gram = residual_gram(toy.index.train, toy.pack, read(toy, *MEMBERS))
     assert gram.by_region.shape == (len(gram), REGIONS, 4, 4)
     for row, photo in enumerate(gram.photos[:8]):
-        sample = toy.index.train[photo]
-        hole = np.pad(hole_of(sample.boxes, sample.height, sample.width), 1, constant_values=True)
+        photo_row = toy.index.train[photo]
+        hole = np.pad(hole_of(photo_row.boxes, photo_row.height, photo_row.width), 1, constant_values=True)
         known = np.argwhere(~hole) - 1
-        rows, columns = scored_pixels(sample.boxes)
+        rows, columns = scored_pixels(photo_row.boxes)
         deep = np.abs(np.stack([rows, columns], 1)[:, None] - known[None]).max(axis=2).min(axis=1)
-        np.testing.assert_array_equal(border_distances(sample.boxes, sample.height, sample.width), deep)
+        np.testing.assert_array_equal(border_distances(photo_row.boxes, photo_row.height, photo_row.width), deep)
         z = residuals(toy, photo, MEMBERS).reshape(4, -1, 3)
         for ring, least in enumerate(RINGS):
             most = (*RINGS, 999)[ring + 1]
@@ -262,10 +263,12 @@ def test_new_predictions_are_not_taken_from_the_cache(tmp_path: Path) -> None:
     assert after.digests != before.digests and after.sse.sum() < before.sse.sum()
 
 
-def test_other_extremes_are_not_taken_from_the_cache(toy: Toy) -> None:
+def test_another_value_range_is_not_taken_from_the_cache(toy: Toy) -> None:
     before = cached_gram(toy.project, ["m0"])
     project = toy.project
-    vars(project)["pack"] = dataclasses.replace(toy.pack, train_estimated=np.array(toy.pack.train_estimated) + 0.1)
+    vars(project)["pack"] = dataclasses.replace(
+        toy.pack, train_estimated_range=np.array(toy.pack.train_estimated_range) + 0.1
+    )
     after = cached_gram(project, ["m0"])
     assert not np.allclose(before.products, after.products)
 

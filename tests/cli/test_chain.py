@@ -119,18 +119,22 @@ def test_the_submission_is_checked_and_graded(chain: Chain) -> None:
     assert not (chain.root / "submissions" / "ledger.csv").exists()
 
 
-def test_the_truth_grades_exactly_zero_with_true_extremes_and_little_with_estimated_ones(
+def test_the_truth_grades_exactly_zero_with_the_true_value_range_and_little_with_the_estimated_one(
     chain: Chain, tmp_path: Path
 ) -> None:
     project = Project(Workspace(chain.root))
     grades = {}
     for name in ("true", "estimated"):
         lines = [project.layout.header(project.workspace.raw)]
-        for position, sample in enumerate(project.index.test):
-            photo = load_image(chain.truth / sample.name)
-            extremes = project.layout.extremes(photo, None) if name == "true" else project.pack.test_estimated[position]
-            values = to_score_space(photo[scored_pixels(sample.boxes)] / 255.0, extremes)
-            lines.append(project.layout.encode(sample.name, sample.boxes, values))
+        for position, photo_row in enumerate(project.index.test):
+            photo = load_image(chain.truth / photo_row.name)
+            value_range = (
+                project.layout.value_range(photo, None)
+                if name == "true"
+                else project.pack.test_estimated_range[position]
+            )
+            values = to_score_space(photo[scored_pixels(photo_row.boxes)] / 255.0, value_range)
+            lines.append(project.layout.encode(photo_row.name, photo_row.boxes, values))
         (tmp_path / f"{name}.csv").write_bytes(b"".join(lines))
         graded = chain.type(f"grade {tmp_path / name}.csv --truth {chain.truth} --json")
         grades[name] = json.loads(graded)["score"]["value"]
@@ -153,12 +157,12 @@ def test_predictions_do_not_depend_on_what_lies_under_the_holes(chain: Chain, sm
     raw = tmp_path / "raw"
     shutil.copytree(project.workspace.raw, raw)
     changed = 0
-    for sample in (*project.index.train, *project.index.test):
-        if not sample.image.endswith(".png"):
+    for photo_row in (*project.index.train, *project.index.test):
+        if not photo_row.image.endswith(".png"):
             continue  # a JPEG's known pixels would change too
-        photo = load_image(raw / sample.image)
-        photo[sample.hole] = rng.integers(0, 256, (int(sample.hole.sum()), 3))
-        save_image(raw / sample.image, photo)
+        photo = load_image(raw / photo_row.image)
+        photo[photo_row.hole] = rng.integers(0, 256, (int(photo_row.hole.sum()), 3))
+        save_image(raw / photo_row.image, photo)
         changed += 1
     assert changed
     ok(f"-w {tmp_path / 'w'} fetch --from {raw}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 from support.command import kit, ok
 from support.trainings import events_of, flags, log_of, project_at
 
-from kit.core.workspace import Workspace
 from kit.data.project import Project
 from kit.learning.experiments import EXPERIMENTS, stored_experiment
 
@@ -33,13 +31,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
     ]
     assert all(" after 1 epoch, " in line for line in lines)
     return project
-
-
-@pytest.fixture
-def copied(trained: Project, tmp_path: Path) -> Project:
-    """The same, to be written to."""
-    shutil.copytree(trained.workspace.root, tmp_path / "copy")
-    return Project(Workspace(tmp_path / "copy", trained.workspace.slug))
 
 
 def test_the_list_names_every_experiment_with_its_summary_and_every_setting() -> None:

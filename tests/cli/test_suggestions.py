@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.toy import Toy, make_toy_workspace, write_toy_source
+from support.toy import Toy
 
 from kit.blending import make_blend, read_blend
 from kit.cli.options import remember_workspace, with_workspace_flags
@@ -17,13 +17,7 @@ from kit.core.workspace import Workspace
 from kit.errors import DamagedStore, StoreError
 from kit.learning.experiments import Experiment, stored_experiment
 
-
-@pytest.fixture
-def toy(tmp_path: Path) -> Toy:
-    made = make_toy_workspace(tmp_path / "w")
-    for seed, name in enumerate(("good", "other")):
-        write_toy_source(made, name, 0.1, seed)
-    return made
+pytestmark = pytest.mark.toy(sources=[{"name": "good", "seed": 0}, {"name": "other", "seed": 1}])
 
 
 @pytest.mark.parametrize("folder", ["try", "two words", "o'clock"])

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from support.command import kit, ok
-from support.toy import Toy, make_toy_workspace
+from support.toy import Toy
 
 from kit.core.workspace import Workspace
 from kit.data.project import Project
@@ -16,10 +15,7 @@ from kit.pretrained.diffusion.recipes import Asked, note_asked, stored_recipes
 from kit.pretrained.diffusion.sample_store import Record, Writer
 from kit.pretrained.diffusion.settings import SamplingRecipe, SamplingSettings
 
-
-@pytest.fixture
-def toy(tmp_path: Path) -> Toy:
-    return make_toy_workspace(tmp_path / "w", photos=6, test=2, size=32, k=2)
+pytestmark = pytest.mark.toy(photos=6, test=2, k=2)
 
 
 def draw(toy: Toy, settings: SamplingSettings, number: int, label: str = "tiny", limit: int | None = None) -> None:

@@ -80,7 +80,7 @@ def truths(example: Example) -> Iterator[tuple[str, tuple, np.ndarray]]:
     rows = example.layout.index(example.raw).rows
     for row in rows[rows["split"] == "train"].to_dict("records"):
         photo, boxes = load_image(example.raw / row["target"]), boxes_from_text(row["boxes"])
-        values = to_score_space(photo[scored_pixels(boxes)] / 255.0, example.layout.extremes(photo, None))
+        values = to_score_space(photo[scored_pixels(boxes)] / 255.0, example.layout.value_range(photo, None))
         yield row["name"], boxes, values
 
 
@@ -106,22 +106,22 @@ def test_the_sample_asks_for_what_encode_writes(example: Example) -> None:
     assert ours == sample
 
 
-def test_extremes_do_not_look_under_the_hole(example: Example) -> None:
+def test_the_value_range_does_not_depend_on_what_is_under_the_hole(example: Example) -> None:
     rng = np.random.default_rng(0)
     photo = rng.integers(60, 200, (20, 30, 3)).astype(np.uint8)
     hole = np.zeros((20, 30), bool)
     hole[5:15, 5:20] = True
-    known = example.layout.extremes(photo, hole)
+    known = example.layout.value_range(photo, hole)
     photo[hole] = rng.integers(0, 256, (int(hole.sum()), 3))
-    np.testing.assert_array_equal(example.layout.extremes(photo, hole), known)
-    whole = example.layout.extremes(photo, None)
+    np.testing.assert_array_equal(example.layout.value_range(photo, hole), known)
+    whole = example.layout.value_range(photo, None)
     assert whole.shape == (2, 3) and (whole[0] <= known[0]).all() and (whole[1] >= known[1]).all()
 
 
 def test_score_space_is_a_stretch_and_flat_channels_are_zero() -> None:
-    extremes = np.array([[0.2, 0.0, 0.5], [0.7, 1.0, 0.5]])
+    value_range = np.array([[0.2, 0.0, 0.5], [0.7, 1.0, 0.5]])
     np.testing.assert_allclose(
-        to_score_space(np.array([[0.2, 0.25, 0.5], [0.7, 1.0, 0.9]]), extremes), [[0, 0.25, 0], [1, 1, 0]]
+        to_score_space(np.array([[0.2, 0.25, 0.5], [0.7, 1.0, 0.9]]), value_range), [[0, 0.25, 0], [1, 1, 0]]
     )
 
 

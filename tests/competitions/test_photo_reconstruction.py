@@ -20,9 +20,9 @@ from kit.competitions.photo_reconstruction import (
     _names_of_plain_table,
     decode,
     encode,
-    extremes,
     header,
     index,
+    value_range,
 )
 from kit.core.workspace import Workspace
 from kit.data.pack import build_pack
@@ -292,7 +292,7 @@ def test_values_outside_the_range_are_clipped() -> None:
 
 def test_score_space_is_opencv_s_min_max_of_each_channel() -> None:
     photo = np.random.default_rng(0).integers(20, 200, (40, 50, 3)).astype(np.uint8)
-    ours = to_score_space(photo / 255.0, extremes(photo, None))
+    ours = to_score_space(photo / 255.0, value_range(photo, None))
     for channel in range(3):
         theirs = cv2.normalize(photo[..., channel].astype(np.float64), None, 0, 1, cv2.NORM_MINMAX)
         np.testing.assert_allclose(ours[..., channel], theirs, atol=1e-12)
@@ -300,21 +300,21 @@ def test_score_space_is_opencv_s_min_max_of_each_channel() -> None:
 
 def test_a_channel_without_contrast_is_zero_in_score_space() -> None:
     photo = np.full((8, 8, 3), 77, np.uint8)
-    assert not to_score_space(photo / 255.0, extremes(photo, None)).any()
+    assert not to_score_space(photo / 255.0, value_range(photo, None)).any()
 
 
-def test_estimated_extremes_do_not_look_under_the_hole() -> None:
+def test_the_estimated_value_range_does_not_depend_on_what_is_under_the_hole() -> None:
     rng = np.random.default_rng(1)
     photo = rng.integers(50, 200, (100, 100, 3)).astype(np.uint8)
     hole = hole_of([Box(10, 10), Box(20, 25)], 100, 100)
-    expected = extremes(photo, hole)
+    expected = value_range(photo, hole)
     photo[hole] = rng.integers(0, 256, (int(hole.sum()), 3))
-    np.testing.assert_array_equal(extremes(photo, hole), expected)
+    np.testing.assert_array_equal(value_range(photo, hole), expected)
 
 
 def test_a_photo_hidden_as_a_whole_has_the_full_range() -> None:
     np.testing.assert_array_equal(
-        extremes(np.zeros((4, 4, 3), np.uint8), np.ones((4, 4), bool)), np.stack([np.zeros(3), np.ones(3)])
+        value_range(np.zeros((4, 4, 3), np.uint8), np.ones((4, 4), bool)), np.stack([np.zeros(3), np.ones(3)])
     )
 
 

@@ -92,9 +92,9 @@ def test_better_fills_are_better_on_real_photos(raw: Path) -> None:
             boxes = boxes_from_text(rows.loc[f"train/Cat/{name}", "boxes"])
             masked, whole = (load_image(raw / folder / kind / name) for kind in ("Masked_Train", "Unmasked_Train"))
             hole, pixels = hole_of(boxes, 256, 256), scored_pixels(boxes)
-            truth = to_score_space(whole[pixels] / 255.0, LAYOUT.extremes(whole, None))
+            truth = to_score_space(whole[pixels] / 255.0, LAYOUT.value_range(whole, None))
             for fill in errors:
-                values = to_score_space(fill_photo(fill, masked, hole)[pixels], LAYOUT.extremes(masked, hole))
+                values = to_score_space(fill_photo(fill, masked, hole)[pixels], LAYOUT.value_range(masked, hole))
                 errors[fill] += float(((np.clip(values, 0, 1) - truth) ** 2).mean())
     assert errors["fractional"] < errors["harmonic"] < errors["mean"]
     assert 0.1 < np.sqrt(errors["fractional"] / len(names)) < 0.25

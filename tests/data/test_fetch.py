@@ -68,7 +68,7 @@ def test_force_fetches_again_and_another_archive_replaces_the_old_whole(
     new = fetch(workspace, source=small.archive, force=True)
     assert new.index.digest != old.index.digest and len(new.index.train) == 20
     assert {path.name for path in workspace.raw.rglob("*.jpeg")} >= {
-        sample.name for sample in new.index.test if sample.name.endswith("jpeg")
+        photo_row.name for photo_row in new.index.test if photo_row.name.endswith("jpeg")
     }
     assert len([path for path in workspace.raw.rglob("*") if path.suffix in (".jpeg", ".jpg", ".png")]) == 44
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.small import Small
-from support.toy import TOY, Toy, make_toy_files, make_toy_workspace, toy_photo
+from support.toy import TOY, Toy, make_toy_files, toy_photo
 
 from kit.core.storage import read_json, write_json
 from kit.data.folds import Folds, describe_folds, read_folds
@@ -20,10 +20,7 @@ from kit.data.splitting import duplicate_groups, ensure_folds, make_folds
 from kit.errors import DamagedStore, Mismatch, MissingStep, UsageError
 from kit.imaging.images import load_image, save_image
 
-
-@pytest.fixture
-def toy(tmp_path: Path) -> Toy:
-    return make_toy_workspace(tmp_path, photos=24, test=2, k=3)
+pytestmark = pytest.mark.toy(test=2)
 
 
 def reencoded(photo: np.ndarray, quality: int) -> np.ndarray:
@@ -86,7 +83,7 @@ def test_folds_never_split_a_duplicate_group(tmp_path_factory: pytest.TempPathFa
 
 
 def test_classes_are_spread_evenly(toy: Toy) -> None:
-    classes = np.array([sample.klass for sample in toy.index.train])
+    classes = np.array([photo_row.klass for photo_row in toy.index.train])
     for fold in range(3):
         members = classes[toy.folds.fold == fold]
         assert len(members) == 8 and (members == "Cat").sum() == 4

@@ -17,26 +17,28 @@ from kit.imaging.holes import scored_pixels
 
 def test_the_index_tells_holes_and_scored_pixels(small: Small) -> None:
     index = small.project.index
-    for sample in (*index.train, *index.test):
-        rows, cols = scored_pixels(sample.boxes)
-        assert sample.scored == len(rows) == 2 * 75 * 75
-        assert sample.hole[rows, cols].all() and sample.hole.sum() <= sample.scored
-    assert any(sample.hole.sum() < sample.scored for sample in index.train)  # boxes that overlap
+    for photo_row in (*index.train, *index.test):
+        rows, cols = scored_pixels(photo_row.boxes)
+        assert photo_row.scored == len(rows) == 2 * 75 * 75
+        assert photo_row.hole[rows, cols].all() and photo_row.hole.sum() <= photo_row.scored
+    assert any(photo_row.hole.sum() < photo_row.scored for photo_row in index.train)  # boxes that overlap
 
 
 def test_ids_are_unique_and_the_table_is_readable(small: Small) -> None:
     project = small.project
-    ids = [sample.id for sample in (*project.index.train, *project.index.test)]
+    ids = [photo_row.id for photo_row in (*project.index.train, *project.index.test)]
     assert len(set(ids)) == len(ids)
     assert project.workspace.index.read_text().splitlines()[0] == ",".join(COLUMNS)
-    assert all(sample.target and sample.klass for sample in project.index.train)
-    assert all(not sample.target and not sample.phash for sample in project.index.test)
+    assert all(photo_row.target and photo_row.klass for photo_row in project.index.train)
+    assert all(not photo_row.target and not photo_row.phash for photo_row in project.index.test)
 
 
 def test_paths_in_the_index_lead_below_raw(small: Small) -> None:
     project = small.project
-    for sample in project.index.train:
-        assert (project.workspace.raw / sample.image).is_file() and (project.workspace.raw / sample.target).is_file()
+    for photo_row in project.index.train:
+        assert (project.workspace.raw / photo_row.image).is_file() and (
+            project.workspace.raw / photo_row.target
+        ).is_file()
 
 
 def test_a_workspace_knows_its_competition_by_itself(small: Small, tmp_path: Path) -> None:

@@ -36,15 +36,15 @@ def test_every_photo_is_packed_in_index_order_with_its_hidden_pixels_zero(small:
     pack, raw = project.pack, project.workspace.raw
     assert (len(project.index.train), len(project.index.test)) == (20, 4)
     for split in ("train", "test"):
-        for position, sample in enumerate(project.index.split(split)):
-            photo = load_image(raw / sample.image)
-            photo[sample.hole] = 0
+        for position, photo_row in enumerate(project.index.split(split)):
+            photo = load_image(raw / photo_row.image)
+            photo[photo_row.hole] = 0
             np.testing.assert_array_equal(pack.image(split)[position], photo)
-            np.testing.assert_array_equal(pack.estimated(split)[position], TOY.extremes(photo, sample.hole))
+            np.testing.assert_array_equal(pack.estimated_range(split)[position], TOY.value_range(photo, photo_row.hole))
             if split == "train":
-                target = load_image(raw / sample.target)
+                target = load_image(raw / photo_row.target)
                 np.testing.assert_array_equal(pack.train_target[position], target)
-                np.testing.assert_array_equal(pack.train_extremes[position], TOY.extremes(target, None))
+                np.testing.assert_array_equal(pack.train_value_range[position], TOY.value_range(target, None))
 
 
 def test_what_is_under_the_hole_does_not_reach_the_pack(files: Workspace) -> None:

@@ -32,14 +32,7 @@ from kit.imaging.holes import scored_pixels
 RECIPE = {"kind": "test"}
 
 
-@pytest.fixture
-def toy(tmp_path: Path) -> Toy:
-    return make_toy_workspace(tmp_path, photos=12, test=3, k=3)
-
-
-def truth_of(toy: Toy, split: str, photo: int) -> np.ndarray:
-    samples, targets = (toy.index.train, toy.pack.train_target) if split == "oof" else (toy.index.test, toy.truth)
-    return targets[photo][scored_pixels(samples[photo].boxes)] / 255.0
+pytestmark = pytest.mark.toy(photos=12, test=3)
 
 
 def store(toy: Toy, folds: Folds | None) -> PredictionStore:
@@ -51,7 +44,7 @@ def write(toy: Toy, values: list[np.ndarray], source: str = "s", **options: obje
 
 
 def zeros(toy: Toy) -> list[np.ndarray]:
-    return [np.zeros((sample.scored, 3)) for sample in toy.index.test]
+    return [np.zeros((photo_row.scored, 3)) for photo_row in toy.index.test]
 
 
 # --- round trip ---------------------------------------------------------------
@@ -65,24 +58,24 @@ def test_values_come_back_in_index_order_to_float16_precision(toy: Toy, split: s
     photos = len(toy.index.train if split == "oof" else toy.index.test)
     np.testing.assert_array_equal(predictions.photos, np.arange(photos))
     for photo in range(photos):
-        values, truth = predictions.values(photo), truth_of(toy, split, photo)
+        values, truth = predictions.values(photo), toy.true_values(split, photo)
         assert values.dtype == np.float32 and values.shape == truth.shape
         assert np.abs(values - truth).max() <= 2**-12  # half a step of float16 just below 1
 
 
 def test_a_pixel_inside_both_boxes_is_stored_twice(toy: Toy) -> None:
     write_toy_source(toy, "exact", predict=lambda split, photo, truth: truth)
-    sample = toy.index.train[0]  # its boxes overlap
-    assert sample.hole.sum() < sample.scored == 200
+    photo_row = toy.index.train[0]  # its boxes overlap
+    assert photo_row.hole.sum() < photo_row.scored == 200
     values = toy.project.predictions.read("exact", "oof").values(0)
-    rows, cols = scored_pixels(sample.boxes)
+    rows, cols = scored_pixels(photo_row.boxes)
 
     assert len(values) == 200
     pairs = {}
     for place, pixel in enumerate(zip(rows.tolist(), cols.tolist(), strict=True)):
         pairs.setdefault(pixel, []).append(place)
     twice = [places for places in pairs.values() if len(places) == 2]
-    assert len(twice) == 200 - sample.hole.sum()
+    assert len(twice) == 200 - photo_row.hole.sum()
     for one, two in twice:
         np.testing.assert_array_equal(values[one], values[two])
 
@@ -90,7 +83,7 @@ def test_a_pixel_inside_both_boxes_is_stored_twice(toy: Toy) -> None:
 def test_test_predictions_of_the_folds_are_averaged(toy: Toy) -> None:
     write_toy_source(toy, "m", predict=noisy(0.05), by_fold=True)
     for fold in range(3):  # another value for each fold, all representable in float16
-        values = [np.full((sample.scored, 3), [0.0, 0.25, 0.5][fold]) for sample in toy.index.test]
+        values = [np.full((photo_row.scored, 3), [0.0, 0.25, 0.5][fold]) for photo_row in toy.index.test]
         write(toy, values, "m", fold=fold)
     predictions = toy.project.predictions.read("m", "test")
     for photo in range(3):
@@ -120,7 +113,7 @@ def _shared(factory: pytest.TempPathFactory) -> Toy:
 
 
 def test_values_outside_the_range_are_clipped_and_the_same_input_gives_the_same_bytes(toy: Toy) -> None:
-    values = [np.linspace(-1, 2, sample.scored * 3).reshape(-1, 3) for sample in toy.index.test]
+    values = [np.linspace(-1, 2, photo_row.scored * 3).reshape(-1, 3) for photo_row in toy.index.test]
     write(toy, values, "a")
     write(toy, [value.astype(np.float32) for value in values], "b")
     paths = [toy.workspace.source(name, "test") / "all.npy" for name in "ab"]

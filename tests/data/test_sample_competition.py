@@ -76,9 +76,9 @@ def test_the_layout_finds_every_photo_and_has_nothing_to_remark(whole: DemoArchi
     pack = read_pack(workspace, index)
     assert (len(index.train), len(index.test), notes) == (102, 24, ())
     assert pack.train_target.shape == (102, 256, 256, 3)
-    assert {sample.klass for sample in index.test} == set(index.classes)
-    for sample in (*index.train, *index.test):
-        assert [(box.height, box.width) for box in sample.boxes] == [(75, 75), (75, 75)]
+    assert {photo_row.klass for photo_row in index.test} == set(index.classes)
+    for photo_row in (*index.train, *index.test):
+        assert [(box.height, box.width) for box in photo_row.boxes] == [(75, 75), (75, 75)]
 
 
 def test_known_pixels_are_close_to_the_original_and_hidden_ones_are_black(whole: DemoArchive) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from support.command import Done, kit
 from support.imports import (
+    READY,
     Write,
     by_photo,
     csv,
@@ -31,6 +32,8 @@ from kit.errors import PredictionsError
 from kit.exchange import import_part
 from kit.exchange.values import Photos, ReaderLog
 from kit.imaging.images import save_image
+
+pytestmark = pytest.mark.toy(**READY)
 
 
 def cut(write: Write) -> Write:
@@ -223,15 +226,15 @@ def test_a_picture_that_could_be_of_two_photos_is_refused(toy: Toy, tmp_path: Pa
 
     first, second, *rest = toy.index.train
     photos = Photos.of(project_of(toy), "oof")
-    names = ["a.jpeg", "a.jpg", *(sample.name for sample in rest)]
-    samples = tuple(
+    names = ["a.jpeg", "a.jpg", *(photo_row.name for photo_row in rest)]
+    photo_rows = tuple(
         type(one)(**{**one.__dict__, "name": name, "klass": "Cat"})
-        for one, name in zip(photos.samples, names, strict=True)
+        for one, name in zip(photos.photo_rows, names, strict=True)
     )
-    photos = Photos("oof", samples, (), photos.images, photos.estimated, photos.layout)
+    photos = Photos("oof", photo_rows, (), photos.images, photos.estimated_range, photos.layout)
     folder = painted(toy, tmp_path / "painted")
-    for sample in (first, second):
-        (folder / sample.name).unlink()
+    for photo_row in (first, second):
+        (folder / photo_row.name).unlink()
     picture = np.zeros((32, 32, 3), np.uint8)
     save_image(folder / "a.png", picture)
     with pytest.raises(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from support.command import kit, ok
 from support.imports import (
+    READY,
     faded,
     flat,
     project_of,
@@ -25,6 +26,8 @@ from kit.errors import TableError
 from kit.exchange import compare_folds, doubts_about, import_part
 from kit.exchange.values import Photos
 from kit.imaging.images import save_image, to_uint8
+
+pytestmark = pytest.mark.toy(**READY)
 
 
 def doubts(
@@ -56,10 +59,10 @@ def test_predictions_that_look_wrong_are_said(toy: Toy, tmp_path: Path, change: 
 
 def test_values_in_the_other_space_are_said(toy: Toy, tmp_path: Path) -> None:
     write_toy_source(toy, "sharp", predict=faded(0.0), splits=["oof"])
-    stretches = Photos.of(project_of(toy), "oof").estimated
+    stretches = Photos.of(project_of(toy), "oof").estimated_range
 
     def stretched(values: np.ndarray) -> np.ndarray:
-        return np.stack([to_score_space(one, extremes) for one, extremes in zip(values, stretches, strict=True)])
+        return np.stack([to_score_space(one, value_range) for one, value_range in zip(values, stretches, strict=True)])
 
     assert "if they were in score space" in doubts(toy, tmp_path, stretched, source="sharp")
 
@@ -68,10 +71,10 @@ def test_test_predictions_in_another_order_are_said_where_known_pixels_tell_it(t
     toy = make_toy_workspace(tmp_path / "w", photos=24, test=24)
     rng = np.random.default_rng(0)
     for split, folder in (("train", "train/truth"), ("train", "train/image"), ("test", "test")):
-        for sample in toy.index.split(split):  # photos that differ in how light they are
-            level = np.random.default_rng(len(sample.name) + sum(sample.name.encode())).uniform(0.2, 0.8)
+        for photo_row in toy.index.split(split):  # photos that differ in how light they are
+            level = np.random.default_rng(len(photo_row.name) + sum(photo_row.name.encode())).uniform(0.2, 0.8)
             photo = np.clip(level + rng.normal(0, 0.05, (32, 32, 3)), 0, 1)
-            save_image(toy.workspace.raw / folder / sample.name, to_uint8(photo))
+            save_image(toy.workspace.raw / folder / photo_row.name, to_uint8(photo))
     index, _ = build_pack(toy.workspace, toy.layout)
     project = Project(toy.workspace)
     around = [image[~one.hole].mean() / 255 for one, image in zip(index.test, project.pack.test_image, strict=True)]
@@ -111,10 +114,10 @@ def test_values_a_little_outside_are_cut_and_counted_and_black_ones_said(toy: To
 
 def test_a_team_mates_folds_are_compared_with_ours(toy: Toy, tmp_path: Path) -> None:
     project, path = project_of(toy), tmp_path / "folds.csv"
-    table = "\n".join(f"{sample.id},{2 - fold}" for sample, fold in zip(toy.index.train, toy.folds.fold, strict=True))
+    table = "\n".join(f"{row.id},{2 - fold}" for row, fold in zip(toy.index.train, toy.folds.fold, strict=True))
     path.write_text(f"id,fold\n{table}\n")
     assert "the folds are those of" in compare_folds(project, path)[0]  # other numbers, the same folds
-    path.write_text("name,fold\n" + "\n".join(f"{sample.name},{k % 3}" for k, sample in enumerate(toy.index.train)))
+    path.write_text("name,fold\n" + "\n".join(f"{row.name},{k % 3}" for k, row in enumerate(toy.index.train)))
     assert "are not those of" in compare_folds(project, path)[0]
     oof = flat(toy, "oof", tmp_path / "oof")
     assert "Note:" in ok(f"-w {toy.workspace.root} import mate --oof {oof} --folds {path}")
@@ -123,7 +126,7 @@ def test_a_team_mates_folds_are_compared_with_ours(toy: Toy, tmp_path: Path) -> 
 def test_near_duplicates_in_two_of_their_folds_are_said(tmp_path: Path) -> None:
     toy = make_toy_workspace(tmp_path / "w", duplicates=3)
     path = tmp_path / "folds.csv"
-    path.write_text("id,fold\n" + "\n".join(f"{sample.id},{k % 2}" for k, sample in enumerate(toy.index.train)))
+    path.write_text("id,fold\n" + "\n".join(f"{row.id},{k % 2}" for k, row in enumerate(toy.index.train)))
     assert any("near duplicates lie in more than one" in note for note in compare_folds(project_of(toy), path))
 
 

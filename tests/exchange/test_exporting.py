@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from support.command import kit, ok
 from support.imports import (
+    READY,
     SPLITS,
     flat,
     project_of,
@@ -18,6 +19,8 @@ from support.toy import Toy, write_toy_source
 
 from kit.exchange import export_source, import_part
 from kit.exchange.values import Photos
+
+pytestmark = pytest.mark.toy(**READY)
 
 
 def test_export_and_import_give_the_same_values(toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,10 +44,10 @@ def test_an_export_of_folds_has_the_mean_of_their_test_predictions(toy: Toy, tmp
     export_source(project_of(toy), "unet", tmp_path / "unet.npz")
     with np.load(tmp_path / "unet.npz") as file:
         for split in SPLITS:
-            for sample, values in zip(
-                Photos.of(project_of(toy), split).samples, values_of(toy, "unet", split), strict=True
+            for photo_row, values in zip(
+                Photos.of(project_of(toy), split).photo_rows, values_of(toy, "unet", split), strict=True
             ):
-                assert np.array_equal(file[sample.id], values.astype(np.float16))
+                assert np.array_equal(file[photo_row.id], values.astype(np.float16))
 
 
 def test_half_an_import_can_be_exported_and_half_a_training_cannot(toy: Toy, tmp_path: Path) -> None:

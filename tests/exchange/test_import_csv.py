@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from support.command import ok
 from support.imports import (
+    READY,
     SPLITS,
     csv_of,
     faded,
@@ -29,6 +30,8 @@ from kit.errors import PredictionsError
 from kit.exchange import import_part
 from kit.exchange.values import Photos, from_score_space
 from kit.imaging.images import save_image, to_uint8
+
+pytestmark = pytest.mark.toy(**READY)
 
 
 def in_order(parts: list[bytes]) -> bytes:
@@ -54,8 +57,8 @@ def test_a_csv_in_any_order_gives_the_values_of_its_rows(
     import_part(project_of(toy), "mate", split, path)
     photos = Photos.of(project_of(toy), split)
     clipped = [  # a submission's values end at 0 and 1 of score space
-        from_score_space(np.clip(to_score_space(values, extremes), 0, 1).round(6), extremes)
-        for values, extremes in zip(values_of(toy, "good", split), photos.estimated, strict=True)
+        from_score_space(np.clip(to_score_space(values, value_range), 0, 1).round(6), value_range)
+        for values, value_range in zip(values_of(toy, "good", split), photos.estimated_range, strict=True)
     ]
     assert np.array_equal(stored(toy, "mate", split), np.concatenate(clipped).astype(np.float16))
     assert not list(toy.workspace.root.rglob(".partial-*"))
@@ -110,13 +113,13 @@ def test_photos_of_one_name_are_told_apart_by_their_boxes_or_their_order(tmp_pat
 
 def test_arrays_and_pictures_of_one_name_need_more_than_that_name(tmp_path: Path) -> None:
     toy = twins(tmp_path, False)
-    samples, pictures = toy.index.train, pictures_of(toy, "good", "oof")
-    np.savez(tmp_path / "file.npz", **{one.name: each for one, each in zip(samples, pictures, strict=True)})
+    photo_rows, pictures = toy.index.train, pictures_of(toy, "good", "oof")
+    np.savez(tmp_path / "file.npz", **{one.name: each for one, each in zip(photo_rows, pictures, strict=True)})
     with pytest.raises(PredictionsError, match=r"could be train/Cat/Cat \(0\)\.png or train/Dog/Dog \(1\)\.png"):
         import_part(project_of(toy), "mate", "oof", tmp_path / "file.npz")
-    for sample, picture in zip(samples, pictures, strict=True):
-        save_image(tmp_path / "flat" / sample.name, to_uint8(picture))
-        save_image(tmp_path / "classes" / sample.klass.lower() / sample.name, to_uint8(picture))
+    for photo_row, picture in zip(photo_rows, pictures, strict=True):
+        save_image(tmp_path / "flat" / photo_row.name, to_uint8(picture))
+        save_image(tmp_path / "classes" / photo_row.klass.lower() / photo_row.name, to_uint8(picture))
     with pytest.raises(PredictionsError, match="Put the pictures in a folder for each class"):
         import_part(project_of(toy), "mate", "oof", tmp_path / "flat")
     import_part(project_of(toy), "mate", "oof", tmp_path / "classes")

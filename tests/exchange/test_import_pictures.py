@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.imports import (
+    READY,
     SPLITS,
     painted,
     pictures_of,
@@ -23,6 +24,8 @@ from kit.exchange.values import Photos
 from kit.imaging.holes import scored_pixels
 from kit.imaging.images import load_image, resize, to_uint8
 
+pytestmark = pytest.mark.toy(**READY)
+
 
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("suffix", ["", ".bmp", ".webp", ".png.png"])
@@ -32,10 +35,10 @@ def test_a_folder_of_pictures_gives_their_hidden_pixels(
     folder = painted(toy, tmp_path / "painted", split, suffix)
     import_part(project_of(toy), "mate", split, folder)
     photos = Photos.of(project_of(toy), split)
-    names = [f"{Path(sample.name).stem}{suffix}" if suffix else sample.name for sample in photos.samples]
+    names = [f"{Path(photo_row.name).stem}{suffix}" if suffix else photo_row.name for photo_row in photos.photo_rows]
     expected = [
-        load_image(folder / name)[scored_pixels(sample.boxes)] / 255.0
-        for name, sample in zip(names, photos.samples, strict=True)
+        load_image(folder / name)[scored_pixels(photo_row.boxes)] / 255.0
+        for name, photo_row in zip(names, photos.photo_rows, strict=True)
     ]
     assert np.array_equal(stored(toy, "mate", split), np.concatenate(expected).astype(np.float16))
 
@@ -74,8 +77,8 @@ def test_pictures_of_other_photos_are_refused_and_one_of_them_is_said(toy: Toy, 
 
 def test_boxes_painted_on_black_are_taken_and_said(toy: Toy, tmp_path: Path) -> None:
     pictures = pictures_of(toy, "good", "test")
-    for picture, sample in zip(pictures, toy.index.test, strict=True):
-        picture[~sample.hole] = 0
+    for picture, photo_row in zip(pictures, toy.index.test, strict=True):
+        picture[~photo_row.hole] = 0
     np.save(tmp_path / "boxes.npy", np.stack(pictures))
     done = import_part(project_of(toy), "mate", "test", tmp_path / "boxes.npy")
     assert any("6 pictures are blank outside the boxes" in note for note in done.notes)

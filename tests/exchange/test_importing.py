@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from support.command import kit, ok
 from support.imports import (
+    READY,
     SPLITS,
     by_photo,
     csv_of,
@@ -40,6 +41,8 @@ from kit.exchange import import_part
 from kit.exchange.values import Photos, ValueFormat, from_score_space, to_pixels
 from kit.imaging.images import to_uint8
 
+pytestmark = pytest.mark.toy(**READY)
+
 
 def fortran(toy: Toy, split: PredictionSplit, path: Path) -> Path:
     np.save(path.with_suffix(".npy"), np.asfortranarray(np.stack(values_of(toy, "good", split)).astype(">f8")))
@@ -57,16 +60,16 @@ def channels_first(toy: Toy, split: PredictionSplit, path: Path) -> Path:
 
 
 def by_id(toy: Toy, split: PredictionSplit, path: Path) -> Path:
-    samples = Photos.of(project_of(toy), split).samples
-    named = {sample.id: values for sample, values in zip(samples, values_of(toy, "good", split), strict=True)}
+    photo_rows = Photos.of(project_of(toy), split).photo_rows
+    named = {photo_row.id: values for photo_row, values in zip(photo_rows, values_of(toy, "good", split), strict=True)}
     np.savez_compressed(path.with_suffix(".npz"), **dict(reversed(named.items())))
     return path.with_suffix(".npz")
 
 
 def by_file_name(toy: Toy, split: PredictionSplit, path: Path) -> Path:
-    samples = Photos.of(project_of(toy), split).samples
+    photo_rows = Photos.of(project_of(toy), split).photo_rows
     pictures = pictures_of(toy, "good", split)
-    np.savez(path.with_suffix(".npz"), **{one.name: each for one, each in zip(samples, pictures, strict=True)})
+    np.savez(path.with_suffix(".npz"), **{one.name: each for one, each in zip(photo_rows, pictures, strict=True)})
     return path.with_suffix(".npz")
 
 
@@ -111,24 +114,24 @@ def test_whole_numbers_are_taken_as_0_to_255_and_it_says_so(toy: Toy, tmp_path: 
     assert np.array_equal(stored(toy, "mate", "oof"), (values / 255.0).astype(np.float16))
 
 
-def test_score_space_is_stretched_by_the_extremes_of_the_known_pixels(toy: Toy, tmp_path: Path) -> None:
+def test_score_space_is_stretched_by_the_value_range_of_the_known_pixels(toy: Toy, tmp_path: Path) -> None:
     photos = Photos.of(project_of(toy), "oof")
-    pairs = zip(values_of(toy, "good", "oof"), photos.estimated, strict=True)
-    np.save(tmp_path / "file.npy", np.stack([to_score_space(values, extremes) for values, extremes in pairs]))
+    pairs = zip(values_of(toy, "good", "oof"), photos.estimated_range, strict=True)
+    np.save(tmp_path / "file.npy", np.stack([to_score_space(values, value_range) for values, value_range in pairs]))
     import_part(project_of(toy), "mate", "oof", tmp_path / "file.npy", space="score")
     assert np.allclose(stored(toy, "mate", "oof"), stored(toy, "good", "oof"), atol=1e-3)
 
 
 @given(arrays(np.float64, (7, 3), elements=st.floats(0, 1)), arrays(np.float64, (2, 3), elements=st.floats(0, 1)))
-def test_score_space_and_back_is_where_it_began(values: np.ndarray, extremes: np.ndarray) -> None:
-    extremes = np.sort(extremes, axis=0)
-    extremes[1] += 0.01
-    assert np.allclose(from_score_space(to_score_space(values, extremes), extremes), values, atol=1e-9)
+def test_score_space_and_back_is_where_it_began(values: np.ndarray, value_range: np.ndarray) -> None:
+    value_range = np.sort(value_range, axis=0)
+    value_range[1] += 0.01
+    assert np.allclose(from_score_space(to_score_space(values, value_range), value_range), values, atol=1e-9)
 
 
 @given(values=arrays(np.float32, (200, 3), elements=st.floats(0, 1, width=32)), scale=st.sampled_from([1, 100, 255]))
-def test_a_range_and_an_order_of_channels_are_undone(base: Toy, values: np.ndarray, scale: float) -> None:
-    photos = Photos.of(project_of(base), "oof")
+def test_a_range_and_an_order_of_channels_are_undone(shared_toy: Toy, values: np.ndarray, scale: float) -> None:
+    photos = Photos.of(project_of(shared_toy), "oof")
     written = values[:, ::-1].astype(np.float64) * scale
     read = to_pixels(written, photos, 0, ValueFormat(channels="bgr", scale=scale), "file")
     assert np.allclose(read, values, atol=1e-12)

@@ -1,4 +1,4 @@
-"""Networks that are told what a photo shows: nothing changes before they learn, and what held still holds."""
+"""Networks with a condition of each photo: nothing changes before they learn, and what held still holds."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from kit.learning.models import build_generator
 from kit.learning.models.layers.film import CONDITION, Film
 from kit.learning.training.fit import fit_fold, predict_fold
 
-TOLD = ("unet", "unetplusplus", "fpn", "manet", "plain", "light")
+CONDITIONED = ("unet", "unetplusplus", "fpn", "manet", "plain", "light")
 
 
-def told(*settings: str, model: object = "thumbnail") -> Experiment:
+def conditioned(*settings: str, model: object = "thumbnail") -> Experiment:
     return tiny("regress", f"clip={model}", "epochs=2", *settings)
 
 
@@ -40,7 +40,7 @@ def generator_of(architecture: str, *settings: str, deep: str = "32,16,16") -> A
 # --- the network
 
 
-@pytest.mark.parametrize("architecture", TOLD)
+@pytest.mark.parametrize("architecture", CONDITIONED)
 def test_an_untrained_film_changes_nothing(architecture: str) -> None:
     plain, film = generator_of(architecture), generator_of(architecture, "clip=thumbnail")
     before, after = plain.state_dict(), film.state_dict()
@@ -52,16 +52,16 @@ def test_an_untrained_film_changes_nothing(architecture: str) -> None:
         for parameter in network.parameters():
             if parameter.ndim > 1 and not parameter.any() and "film" not in _name_of(network, parameter):
                 torch.nn.init.normal_(parameter, std=0.1)  # the head begins at zero
-    x, about = torch.randn(2, 6, 32, 32), torch.randn(2, CONDITION)
+    x, condition = torch.randn(2, 6, 32, 32), torch.randn(2, CONDITION)
     with torch.no_grad():
-        assert torch.equal(film(x, about), plain(x)) and float(plain(x).abs().max()) > 0
+        assert torch.equal(film(x, condition), plain(x)) and float(plain(x).abs().max()) > 0
 
 
 def _name_of(network: torch.nn.Module, wanted: torch.nn.Parameter) -> str:
     return next(name for name, parameter in network.named_parameters() if parameter is wanted)
 
 
-@pytest.mark.parametrize("architecture", TOLD)
+@pytest.mark.parametrize("architecture", CONDITIONED)
 def test_a_trained_film_tells_photos_apart(architecture: str) -> None:
     network = generator_of(architecture, "clip=thumbnail")
     for parameter in network.parameters():
@@ -85,7 +85,7 @@ def test_film_scales_and_shifts_whole_channels() -> None:
             )
 
 
-# --- what is told
+# --- conditions
 
 
 def test_directions_are_white_and_say_nothing_where_photos_do_not_differ() -> None:
@@ -103,9 +103,9 @@ def test_directions_are_white_and_say_nothing_where_photos_do_not_differ() -> No
     assert not principal(np.ones((5, 8), np.float32))[1].any()
 
 
-def test_what_is_told_is_fitted_on_the_folds_own_training_photos(tmp_path: Path, clip: Path) -> None:
+def test_conditions_are_fitted_on_the_folds_own_training_photos(tmp_path: Path, clip: Path) -> None:
     project = project_at(tmp_path)
-    conditions = conditions_of(project, told(model=clip), 1)
+    conditions = conditions_of(project, conditioned(model=clip), 1)
     assert (
         conditions is not None and conditions.train.shape == (24, CONDITION) and conditions.test.shape == (4, CONDITION)
     )
@@ -114,22 +114,24 @@ def test_what_is_told_is_fitted_on_the_folds_own_training_photos(tmp_path: Path,
     assert conditions_of(project, tiny(), 1) is None
 
 
-def test_a_photo_keeps_what_is_told_of_it_through_crops_and_mirrors(tmp_path: Path) -> None:
+def test_a_photo_keeps_its_condition_through_crops_and_mirrors(tmp_path: Path) -> None:
     project = project_at(tmp_path)
     seen = project.folds.train_positions(0)
-    about = torch.arange(len(seen)).float()[:, None].expand(-1, CONDITION)
-    photos = TrainingPhotos(told(), project.pack.train_target, seen, project.index.train[0].boxes, about=about)
+    condition = torch.arange(len(seen)).float()[:, None].expand(-1, CONDITION)
+    photos = TrainingPhotos(
+        conditioned(), project.pack.train_target, seen, project.index.train[0].boxes, condition=condition
+    )
     for epoch in range(2):
         draws, order = photos.begin_epoch(epoch)
         batch = photos.batch(epoch, 1, draws, order)
-        assert batch.told[0][:, 0].tolist() == order[4:8].tolist()
+        assert batch.extra_inputs[0][:, 0].tolist() == order[4:8].tolist()
 
 
 # --- training
 
 
 def test_training_with_a_clip_resumes_to_the_same_bytes_and_predicts_by_it(tmp_path: Path, clip: Path) -> None:
-    one = told(model=clip)
+    one = conditioned(model=clip)
     through, cut = project_at(tmp_path / "through"), project_at(tmp_path / "cut")
     fit_fold(through, one, 0, device="cpu")
     train_until(cut, one, 5)
@@ -146,7 +148,7 @@ def _trained(folder: Path, one: Experiment) -> Project:
 
 
 def _says_other_things(project: Project, one: Experiment) -> None:
-    """Predictions hang on what is told."""
+    """Check that predictions depend on the condition."""
     from kit.learning.inference import prepare_inputs
     from kit.learning.training import load_generator
     from kit.learning.training.fit import base_fills
@@ -158,8 +160,8 @@ def _says_other_things(project: Project, one: Experiment) -> None:
     positions, fill = project.folds.valid_positions(0), base_fills(project, one)["oof"]
     parts = (one, project.pack.train_image, project.index.train, positions, fill)
     found, other = (
-        np.concatenate(list(predict(generator, one, prepare_inputs(*parts, about), cpu)))
-        for about in (conditions.train, conditions.train.flip(0))
+        np.concatenate(list(predict(generator, one, prepare_inputs(*parts, condition), cpu)))
+        for condition in (conditions.train, conditions.train.flip(0))
     )
     stored = project.predictions.read("regress", "oof", partial=True)
     mine = np.concatenate([stored.values(int(position)) for position in positions])
@@ -171,7 +173,7 @@ def test_predictions_are_made_again_without_the_models_files(tmp_path: Path, cli
     folder = tmp_path / "mine"
     shutil.copytree(clip, folder)
     project = project_at(tmp_path / "toy")
-    fit_fold(project, told("epochs=1", model=folder), 0, device="cpu")
+    fit_fold(project, conditioned("epochs=1", model=folder), 0, device="cpu")
     before = results(project.workspace.root, "regress")
     shutil.rmtree(folder)
     assert predict_fold(project, "regress", 0, device="cpu", force=True)
@@ -181,14 +183,14 @@ def test_predictions_are_made_again_without_the_models_files(tmp_path: Path, cli
 @pytest.mark.parametrize(
     "settings", [["architecture=plain"], ["test_photos=yes"], ["adversarial_weight=0.1"], ["accumulate=2"]]
 )
-def test_all_ways_to_train_can_be_told(settings: list[str], tmp_path: Path) -> None:
+def test_all_ways_to_train_take_conditions(settings: list[str], tmp_path: Path) -> None:
     project = project_at(tmp_path)
-    run = train(project, told("epochs=1", *settings))
+    run = train(project, conditioned("epochs=1", *settings))
     assert np.isfinite(run.rmse)
 
 
 @pytest.mark.slow
-def test_two_processes_are_told_what_one_is(tmp_path: Path, forks: Any, clip: Path) -> None:
+def test_two_processes_take_the_conditions_that_one_takes(tmp_path: Path, forks: Any, clip: Path) -> None:
     settings = ("epochs=1", "dropout=0", "learning_rate=0.05", "gradient_clip=0", "ema=0")
     one = tiny("regress", f"clip_model={clip}", "architecture=plain", *settings)  # without batch norm: each has its own
     roots = [tmp_path / name for name in ("one", "two")]
@@ -215,12 +217,12 @@ def test_an_experiment_without_a_clip_is_the_one_that_it_was() -> None:
 
 
 def test_a_clip_is_part_of_what_an_experiment_is(clip: Path, tmp_path: Path) -> None:
-    one, other = told(model=clip), told(model=tiny_clip(tmp_path / "other", seed=2))
+    one, other = conditioned(model=clip), conditioned(model=tiny_clip(tmp_path / "other", seed=2))
     assert one.digest != other.digest != tiny().digest
     path, _, digest = one.clip_model.rpartition("@")
     assert path == str(clip) and len(digest) == 16
     assert experiment("regress", settings_of(one)) == one
-    assert told(f"clip_model={clip}").clip_model == one.clip_model
+    assert conditioned(f"clip_model={clip}").clip_model == one.clip_model
 
 
 def test_clip_with_a_number_is_still_the_gradients_norm() -> None:
@@ -230,7 +232,7 @@ def test_clip_with_a_number_is_still_the_gradients_norm() -> None:
     assert not experiment("regress", ["clip=thumbnail", "clip=none"]).conditioned
 
 
-def test_an_architecture_that_is_not_told_says_so() -> None:
+def test_an_architecture_without_conditions_says_so() -> None:
     one = tiny("bilstm", "clip=thumbnail")
     assert not one.conditioned and one.clip_model == "none"
     with pytest.raises(UsageError, match="--set clip=thumbnail changes nothing"):

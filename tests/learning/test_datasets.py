@@ -13,7 +13,7 @@ import kit.learning.datasets.batches
 from kit.errors import UsageError
 from kit.imaging.holes import Box, hole_of, random_boxes
 from kit.imaging.images import resize
-from kit.learning.datasets import INPUT_CHANNELS, Batch, PartlyKnown, Process, TrainingPhotos, network_input
+from kit.learning.datasets import INPUT_CHANNELS, Batch, BatchShard, TestPhotos, TrainingPhotos, network_input
 from kit.learning.datasets.augment import DRAWS, augment
 from kit.learning.datasets.base_fill import TOLERANCE
 from kit.learning.datasets.batches import order_of_epoch, uniforms
@@ -123,7 +123,7 @@ def test_a_batch_is_in_range_and_known_pixels_are_the_targets(targets: np.ndarra
     batch = batches(make(targets, settings=(f"base={base}", f"size={size}")), 0)[0]
     assert batch.filled.shape == batch.target.shape == (4, 3, size, size)
     assert batch.hole.shape == (4, 1, size, size)
-    for values in tensors(batch)[:4]:  # what is told of a photo besides is no pixel
+    for values in tensors(batch)[:4]:  # a photo's condition is no pixel
         assert values.dtype == torch.float32
         assert float(values.min()) >= 0 and float(values.max()) <= 1 + 1e-6
     assert batch.weight is batch.hole
@@ -248,11 +248,11 @@ def test_the_network_sees_fill_hole_and_place() -> None:
 
 
 def shared_batches(
-    targets: np.ndarray, count: int, settings: tuple[str, ...], partly: PartlyKnown | None = None
+    targets: np.ndarray, count: int, settings: tuple[str, ...], test_photos: TestPhotos | None = None
 ) -> list[list[torch.Tensor]]:
     """The passes of an epoch as several processes see them together."""
     parts = [
-        batches(make(targets, settings=settings, process=Process(rank, count), partly=partly), 1)
+        batches(make(targets, settings=settings, shard=BatchShard(rank, count), test_photos=test_photos), 1)
         for rank in range(count)
     ]
     return [
@@ -297,7 +297,7 @@ def test_every_process_makes_as_many_steps_of_as_many_photos(targets: np.ndarray
     for count in range(1, 13):
         for settings in (("batch_size=2", "accumulate=2"), ("batch_size=5",), ("batch_size=1", "accumulate=9")):
             parts = [
-                make(targets, settings=(*settings, "base=mean"), process=Process(rank, count))
+                make(targets, settings=(*settings, "base=mean"), shard=BatchShard(rank, count))
                 for rank in (0, count - 1)
             ]
             sizes = [[len(batch.target) for batch in batches(one, 0)] for one in parts]
@@ -306,8 +306,8 @@ def test_every_process_makes_as_many_steps_of_as_many_photos(targets: np.ndarray
 
 def test_fewer_photos_than_processes_are_refused(targets: np.ndarray) -> None:
     with pytest.raises(UsageError, match="2 training photos are too few for 3 processes"):
-        make(targets, [4, 5], process=Process(0, 3))
-    assert len(batches(make(targets, [4, 5], process=Process(1, 2)), 0)[0].target) == 1
+        make(targets, [4, 5], shard=BatchShard(0, 3))
+    assert len(batches(make(targets, [4, 5], shard=BatchShard(1, 2)), 0)[0].target) == 1
 
 
 # photos of which a part is known
@@ -323,18 +323,18 @@ def odd() -> np.ndarray:
     return np.stack([resize(toy_photo(rng, 170), *ODD) for _ in range(10)])
 
 
-def some_known(images: np.ndarray) -> PartlyKnown:
+def some_known(images: np.ndarray) -> TestPhotos:
     """Test photos, each with its own boxes, some overlapping or at the edge."""
     rng = np.random.default_rng(5)
     boxes = [tuple(random_boxes(rng, BOXES, *ODD)) for _ in images]
     boxes[:2] = (Box(20, 20, 14, 14), Box(27, 27, 14, 14)), (Box(0, 0, 14, 14), Box(136, 156, 14, 14))
-    return PartlyKnown(images, boxes)
+    return TestPhotos(images, boxes)
 
 
 def with_some_known(odd: np.ndarray, *settings: str, images: np.ndarray | None = None) -> TrainingPhotos:
     """Six whole photos and four of which a part is known."""
-    partly = some_known(odd[6:] if images is None else images)
-    return make(odd[:6], settings=(*CHANGING, *settings), partly=partly)
+    test_photos = some_known(odd[6:] if images is None else images)
+    return make(odd[:6], settings=(*CHANGING, *settings), test_photos=test_photos)
 
 
 def repainted(odd: np.ndarray, level: int | None) -> np.ndarray:
@@ -398,7 +398,7 @@ def test_nothing_that_stands_in_for_a_hidden_pixel_is_seen(
 ) -> None:
     settings = (f"base={base}", "jitter=0", "bleed=1")
     grey = batches(with_some_known(odd, *settings), 0)
-    monkeypatch.setattr(kit.learning.datasets.batches, "_greyed", lambda partly: repainted(odd, 255))
+    monkeypatch.setattr(kit.learning.datasets.batches, "_greyed", lambda test_photos: repainted(odd, 255))
     for one, other in zip(grey, batches(with_some_known(odd, *settings), 0), strict=True):
         assert not torch.equal(one.target, other.target)
         assert torch.equal(one.weight, other.weight) and torch.equal(one.hole, other.hole)
@@ -421,9 +421,9 @@ def test_whole_photos_are_augmented_as_without_test_photos(odd: np.ndarray) -> N
 @pytest.mark.parametrize("base", ["mean", "fractional"])
 def test_processes_share_test_photos_too(odd: np.ndarray, base: str) -> None:
     settings = (*CHANGING, f"base={base}")
-    partly = some_known(odd[6:])
-    alone = batches(make(odd[:6], settings=(*settings, "batch_size=4"), partly=partly), 1)
-    together = shared_batches(odd[:6], 2, (*settings, "batch_size=2"), partly)
+    test_photos = some_known(odd[6:])
+    alone = batches(make(odd[:6], settings=(*settings, "batch_size=4"), test_photos=test_photos), 1)
+    together = shared_batches(odd[:6], 2, (*settings, "batch_size=2"), test_photos)
     for one, shared in zip(alone, together, strict=True):
         assert all(
             torch.allclose(mine, other, atol=1e-6, rtol=0) for mine, other in zip(tensors(one), shared, strict=True)

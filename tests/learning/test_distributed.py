@@ -154,7 +154,7 @@ def test_batch_norms_see_all_processes_on_cuda_and_keep_to_themselves_on_a_cpu(e
 
 
 def test_a_step_needs_a_photo_for_each_process(tmp_path: Path) -> None:
-    from kit.learning.datasets import Process, TrainingPhotos
+    from kit.learning.datasets import BatchShard, TrainingPhotos
 
     project = project_at(tmp_path)
     with pytest.raises(UsageError, match="too few for 17 processes"):
@@ -163,14 +163,14 @@ def test_a_step_needs_a_photo_for_each_process(tmp_path: Path) -> None:
             project.pack.train_target,
             project.folds.train_positions(0),
             project.index.train[0].boxes,
-            process=Process(0, 17),
+            shard=BatchShard(0, 17),
         )
 
 
 def test_one_process_alone_needs_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not started_by_torchrun()
     alone = processes_on("cpu")
-    assert alone == DistributedContext(CPU) and alone.main and alone.here.count == 1
+    assert alone == DistributedContext(CPU) and alone.is_main_process and alone.shard.count == 1
     network = torch.nn.Linear(2, 2)
     assert alone.prepare(network) is network
     network(torch.ones(1, 2)).sum().backward()

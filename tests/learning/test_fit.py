@@ -12,11 +12,9 @@ import numpy as np
 import pytest
 import torch
 from support.toy import SLUG, TOY
-from support.trainings import CPU, Stopped, log_of, project_at, stop_in_step, tiny, train_until
+from support.trainings import CPU, FOLDS, log_of, short, trained_on_all_folds
 
 import kit.data.prediction_store
-import kit.learning.training.engine
-import kit.learning.training.fit
 from kit.blending import make_blend
 from kit.competitions import to_score_space
 from kit.core.storage import digest_file, digest_of
@@ -24,36 +22,18 @@ from kit.core.workspace import Workspace
 from kit.data.fill_sources import make_fill_source
 from kit.data.pack import build_pack
 from kit.data.project import Project
-from kit.errors import KitError, Mismatch, MissingStep, TrainingError, UnknownName, UsageError
+from kit.errors import KitError, Mismatch, TrainingError, UnknownName, UsageError
 from kit.imaging.holes import scored_pixels
-from kit.learning.experiments import ARCHITECTURES, EXPERIMENTS, Experiment, finished_fold, recipe_of
+from kit.learning.experiments import ARCHITECTURES, EXPERIMENTS, Experiment, recipe_of
 from kit.learning.training import load_generator
 from kit.learning.training.fit import fit_fold, predict_fold
 from kit.learning.training.methods import METHODS
-
-FOLDS = 3
-
-
-def short(name: str = "regress", *settings: str, rename: str | None = None) -> Experiment:
-    """An experiment that trains in a moment."""
-    return tiny(name, "epochs=2", *settings, rename=rename)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Every registered experiment trained on every fold; not to be written to."""
-    project = project_at(tmp_path_factory.mktemp("trained"))
-    for name in EXPERIMENTS:
-        for fold in range(FOLDS):
-            fit_fold(project, short(name), fold, device="cpu")
-    return project
-
-
-@pytest.fixture
-def copied(trained: Project, tmp_path: Path) -> Project:
-    """The same, to be written to."""
-    shutil.copytree(trained.workspace.root, tmp_path / "copy")
-    return Project(Workspace(tmp_path / "copy", SLUG))
+    return trained_on_all_folds(tmp_path_factory.mktemp("trained"), EXPERIMENTS)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -64,10 +44,10 @@ def test_an_experiment_predicts_every_training_photo_once_and_the_test_photos_wi
     test = trained.predictions.read(name, "test")
     assert oof.places.shape[:2] == (len(trained.index.train), 1)
     assert test.places.shape[:2] == (len(trained.index.test), FOLDS)
-    for predictions, samples in ((oof, trained.index.train), (test, trained.index.test)):
-        for position, sample in enumerate(samples):
+    for predictions, photo_rows in ((oof, trained.index.train), (test, trained.index.test)):
+        for position, photo_row in enumerate(photo_rows):
             values = predictions.values(position)
-            assert values.shape == (sample.scored, 3)
+            assert values.shape == (photo_row.scored, 3)
             assert values.min() >= 0 and values.max() <= 1
 
 
@@ -104,8 +84,8 @@ def test_the_folds_rmse_is_that_of_its_stored_predictions(name: str, trained: Pr
         errors = []
         for position in trained.folds.valid_positions(fold):
             truth = trained.pack.train_target[position][scored_pixels(trained.index.train[position].boxes)] / 255
-            guess = to_score_space(oof.values(position), trained.pack.train_estimated[position])
-            errors.append(guess - to_score_space(truth, trained.pack.train_extremes[position]))
+            guess = to_score_space(oof.values(position), trained.pack.train_estimated_range[position])
+            errors.append(guess - to_score_space(truth, trained.pack.train_value_range[position]))
         run = json.loads((trained.workspace.run(name, fold) / "run.json").read_text())
         assert run["fold_rmse"] == pytest.approx(np.sqrt(np.mean(np.concatenate(errors) ** 2)), rel=2e-4)
 
@@ -171,10 +151,10 @@ def test_everything_again_on_another_machine_without_the_hidden_pixels_gives_the
     workspace = Workspace(tmp_path / "noise", SLUG)
     shutil.copytree(trained.workspace.raw, workspace.raw)
     shutil.copytree(trained.workspace.folds.parent, workspace.folds.parent)
-    for sample in (*trained.index.train, *trained.index.test):
-        path = workspace.raw / sample.image
+    for photo_row in (*trained.index.train, *trained.index.test):
+        path = workspace.raw / photo_row.image
         picture = cv2.imread(str(path))
-        picture[sample.hole] = np.random.default_rng(2).integers(0, 256, picture[sample.hole].shape)
+        picture[photo_row.hole] = np.random.default_rng(2).integers(0, 256, picture[photo_row.hole].shape)
         cv2.imwrite(str(path), picture)
     build_pack(workspace, TOY)
     from kit.data.index import read_index
@@ -355,151 +335,3 @@ def test_a_fill_made_again_by_another_process_is_never_without_its_manifest(
 def test_training_leaves_the_global_random_state_usable(copied: Project) -> None:
     fit_fold(copied, short("regress", "epochs=1", rename="one"), 0, device="cpu")
     assert torch.rand(3).unique().numel() == 3
-
-
-# the stamp of a training
-
-
-@pytest.fixture
-def weighted(copied: Project, tmp_path: Path) -> tuple[Project, Experiment, Path]:
-    """A project in which fold 0 was trained from a file of encoder weights."""
-    path = tmp_path / "weights.pth"
-    write_weights(path, seed=1)
-    one = short("regress", f"encoder_weights={path}", "epochs=1", rename="weighted")
-    fit_fold(copied, one, 0, device="cpu")
-    return copied, one, path
-
-
-def write_weights(path: Path, seed: int) -> None:
-    import timm
-
-    torch.manual_seed(seed)
-    torch.save(timm.create_model("test_efficientnet").state_dict(), path)
-
-
-def test_other_encoder_weights_under_the_same_path_are_refused(weighted: tuple[Project, Experiment, Path]) -> None:
-    project, one, path = weighted
-    assert finished_fold(project, one, 0) is not None
-    write_weights(path, seed=2)
-    assert finished_fold(project, one, 0) is None
-    with pytest.raises(Mismatch, match=r"with other encoder weights\. .*--as NAME.*--force"):
-        fit_fold(project, one, 0, device="cpu")
-    with pytest.raises(Mismatch, match=r"Fold 0 of weighted was trained with other encoder weights\. .*--as NAME"):
-        fit_fold(project, one, 1, device="cpu")
-    write_weights(path, seed=1)
-    assert fit_fold(project, one, 0, device="cpu").skipped
-    assert not fit_fold(project, one, 1, device="cpu").skipped
-
-
-@pytest.mark.parametrize("fate", ["deleted", "replaced"])
-def test_encoder_weights_are_not_missed_where_the_trained_ones_are_used(
-    fate: str, weighted: tuple[Project, Experiment, Path]
-) -> None:
-    project, one, path = weighted
-    before = (project.workspace.source("weighted", "oof") / "fold_0.npy").read_bytes()
-    path.unlink()
-    if fate == "deleted":
-        assert finished_fold(project, one, 0) is not None
-        assert fit_fold(project, one, 0, device="cpu").skipped
-    else:
-        write_weights(path, seed=2)
-    assert predict_fold(project, "weighted", 0, device="cpu", force=True)
-    assert (project.workspace.source("weighted", "oof") / "fold_0.npy").read_bytes() == before
-
-
-def test_a_resumed_training_from_other_encoder_weights_is_refused(copied: Project, tmp_path: Path) -> None:
-    path = tmp_path / "weights.pth"
-    write_weights(path, seed=1)
-    one = short("regress", f"encoder_weights={path}", rename="weighted")
-    train_until(copied, one, 5)
-    write_weights(path, seed=2)
-    with pytest.raises(Mismatch, match="other encoder weights"):
-        fit_fold(copied, one, 0, device="cpu")
-
-
-def test_a_training_that_another_version_of_kit_began_is_refused_and_one_that_it_finished_is_used(
-    copied: Project,
-) -> None:
-    one = short(rename="begun")
-    train_until(copied, one, 5)
-    for name in ("begun", "regress"):
-        path = copied.workspace.run(name, 0) / "experiment.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"engine": 1}))
-    with pytest.raises(Mismatch, match=r"other version of kit\. Store this one under another name.*--force"):
-        fit_fold(copied, one, 0, device="cpu")
-    assert finished_fold(copied, short(), 0) is not None
-    assert predict_fold(copied, "regress", 0, device="cpu", force=True)
-
-
-@pytest.mark.parametrize("change", [{"more": 1}, {"index": "x"}])
-def test_a_training_of_something_else_is_refused(change: dict[str, int | str], copied: Project) -> None:
-    path = copied.workspace.run("regress", 0) / "experiment.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    assert finished_fold(copied, short(), 0) is None
-    with pytest.raises(Mismatch, match=r"holds a training with other .*--force"):
-        fit_fold(copied, short(), 0, device="cpu")
-    with pytest.raises(Mismatch, match=r"Fold 0 of regress was trained with other .*\. Run: kit train"):
-        predict_fold(copied, "regress", 0, device="cpu", force=True)
-
-
-def kept(project: Project, name: str = "regress", fold: int = 0) -> dict[str, bytes]:
-    """A fold's run and predictions."""
-    paths = [*project.workspace.run(name, fold).iterdir()]
-    paths += [
-        path for split in ("oof", "test") for path in project.workspace.source(name, split).glob(f"fold_{fold}.*")
-    ]
-    return {path.relative_to(project.workspace.root).as_posix(): path.read_bytes() for path in paths}
-
-
-def test_a_replacement_that_fails_leaves_the_old_one(copied: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = kept(copied)
-    assert len(before) == 8
-
-    def full(*_: object) -> None:
-        raise KitError("No room left on the disk")
-
-    monkeypatch.setattr(kit.learning.training.engine, "save_checkpoint", full)
-    with pytest.raises(KitError, match="No room"):
-        fit_fold(copied, short(), 0, device="cpu", force=True)
-    assert kept(copied) == before
-    assert finished_fold(copied, short(), 0) is not None
-    assert sorted(path.name for path in copied.workspace.run("regress", 0).parent.iterdir()) == [
-        "fold_0",
-        "fold_1",
-        "fold_2",
-    ]
-
-
-def test_a_replacement_that_is_stopped_goes_on_and_takes_the_old_ones_place_at_its_end(copied: Project) -> None:
-    before, one = kept(copied), short("regress", "learning_rate=0.002")
-    every = range(FOLDS)
-    with pytest.MonkeyPatch.context() as patch:
-        stop_in_step(patch, 6)
-        with pytest.raises(Stopped):
-            fit_fold(copied, one, 0, device="cpu", force=True, replacing=every)
-    predictions = {name: data for name, data in before.items() if name.startswith("predictions")}
-    assert predictions.items() <= kept(copied).items()  # the old one's, until the new training is done
-    with pytest.raises(MissingStep, match="has not been trained to the end"):
-        predict_fold(copied, "regress", 0, device="cpu")
-    run = fit_fold(copied, one, 0, device="cpu", replacing=every)
-    assert (
-        not run.skipped
-        and not predictions.items()
-        & {name: data for name, data in kept(copied).items() if name.endswith(".npy")}.items()
-    )
-    assert not list(run.folder.parent.glob(".*"))
-    assert finished_fold(copied, one, 0) is not None
-
-
-def test_a_replacement_that_is_killed_before_it_predicts_does_not_keep_the_old_predictions(
-    copied: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    old = kept(copied)["predictions/regress/oof/fold_0.npy"]
-    weights = copied.workspace.run("regress", 0) / "model.safetensors"
-    with monkeypatch.context() as patch:
-        patch.setattr(kit.learning.training.fit, "_predict", lambda *_: (_ for _ in ()).throw(Stopped()))
-        with pytest.raises(Stopped):
-            fit_fold(copied, short("regress", "seed=9"), 0, device="cpu", force=True, replacing=range(FOLDS))
-    assert weights.is_file() and finished_fold(copied, short("regress", "seed=9"), 0) is None
-    fit_fold(copied, short("regress", "seed=9"), 0, device="cpu", replacing=range(FOLDS))
-    assert kept(copied)["predictions/regress/oof/fold_0.npy"] != old

@@ -81,8 +81,8 @@ def test_predictions_do_not_depend_on_what_is_under_the_holes(
 ) -> None:
     one = tiny("regress", f"size={size}")
     other = np.array(project.pack.train_image)
-    for image, sample in zip(other, project.index.train, strict=True):
-        image[sample.hole] = np.random.default_rng(1).integers(0, 256, image[sample.hole].shape)
+    for image, photo_row in zip(other, project.index.train, strict=True):
+        image[photo_row.hole] = np.random.default_rng(1).integers(0, 256, image[photo_row.hole].shape)
     assert not np.array_equal(other, project.pack.train_image)
     pairs = zip(predicted(project, generator, one), predicted(project, generator, one, other), strict=True)
     assert all(np.array_equal(first, second) for first, second in pairs)
@@ -96,18 +96,18 @@ def test_known_pixels_count(project: Project, generator: nn.Module) -> None:
 
 def test_a_composite_of_predictions_keeps_known_pixels_bit_for_bit(project: Project, generator: nn.Module) -> None:
     for position, values in enumerate(predicted(project, generator, tiny())):
-        sample, image = project.index.train[position], project.pack.train_image[position]
+        photo_row, image = project.index.train[position], project.pack.train_image[position]
         picture = np.zeros_like(image)
-        picture[scored_pixels(sample.boxes)] = to_uint8(values)
-        whole = composite(picture, image, sample.hole)
-        assert np.array_equal(whole[~sample.hole], image[~sample.hole])
-        assert np.array_equal(whole[~sample.hole], project.pack.train_target[position][~sample.hole])
-        assert not np.array_equal(whole[sample.hole], image[sample.hole])
+        picture[scored_pixels(photo_row.boxes)] = to_uint8(values)
+        whole = composite(picture, image, photo_row.hole)
+        assert np.array_equal(whole[~photo_row.hole], image[~photo_row.hole])
+        assert np.array_equal(whole[~photo_row.hole], project.pack.train_target[position][~photo_row.hole])
+        assert not np.array_equal(whole[photo_row.hole], image[photo_row.hole])
 
 
 def test_there_is_one_value_in_range_for_each_scored_pixel(project: Project, generator: nn.Module) -> None:
     found = predicted(project, generator, tiny())
-    assert [len(values) for values in found] == [sample.scored for sample in project.index.train]
+    assert [len(values) for values in found] == [photo_row.scored for photo_row in project.index.train]
     assert all(values.dtype == np.float32 and values.min() >= 0 and values.max() <= 1 for values in found)
 
 
@@ -170,13 +170,13 @@ def test_a_constant_residual_is_added_to_every_hidden_pixel(project: Project) ->
 def test_inputs_hold_the_fill_in_the_hole_and_its_share(project: Project) -> None:
     fill = base_fills(project, tiny())["oof"]
     inputs = prepare_inputs(tiny(), project.pack.train_image, project.index.train, np.array([4]), fill)
-    sample = project.index.train[4]
+    photo_row = project.index.train[4]
     # 32 pixels are shown on 64: each becomes four
     photo = inputs.filled[0, :, ::2, ::2].permute(1, 2, 0).numpy()
-    np.testing.assert_allclose(photo[scored_pixels(sample.boxes)], fill.values(4), atol=1e-6)
-    known = np.asarray(project.pack.train_target[4])[~sample.hole] / np.float32(255)
-    np.testing.assert_allclose(photo[~sample.hole], known, atol=1e-6)
-    assert np.array_equal(inputs.hole[0, 0, 1::2, 1::2].numpy() == 1, sample.hole)
+    np.testing.assert_allclose(photo[scored_pixels(photo_row.boxes)], fill.values(4), atol=1e-6)
+    known = np.asarray(project.pack.train_target[4])[~photo_row.hole] / np.float32(255)
+    np.testing.assert_allclose(photo[~photo_row.hole], known, atol=1e-6)
+    assert np.array_equal(inputs.hole[0, 0, 1::2, 1::2].numpy() == 1, photo_row.hole)
 
 
 def test_fold_rmse_is_the_competitions_score(project: Project, generator: nn.Module) -> None:
@@ -188,7 +188,7 @@ def test_fold_rmse_is_the_competitions_score(project: Project, generator: nn.Mod
     for position in positions:
         target = np.asarray(project.pack.train_target[position]).astype(np.float64) / 255
         low, high = target.min(axis=(0, 1)), target.max(axis=(0, 1))
-        guess_low, guess_high = project.pack.train_estimated[position]
+        guess_low, guess_high = project.pack.train_estimated_range[position]
         for place, (row, column) in enumerate(zip(*scored_pixels(project.index.train[position].boxes), strict=True)):
             truth = (target[row, column] - low) / (high - low)
             errors.append((every[position][place] - guess_low) / (guess_high - guess_low) - truth)
@@ -220,8 +220,8 @@ def test_a_painters_predictions_are_photos_whatever_is_under_the_holes(name: str
     one = PAINTERS[name]
     model = painter(one)
     other = np.array(project.pack.train_image)
-    for image, sample in zip(other, project.index.train, strict=True):
-        image[sample.hole] = np.random.default_rng(1).integers(0, 256, image[sample.hole].shape)
+    for image, photo_row in zip(other, project.index.train, strict=True):
+        image[photo_row.hole] = np.random.default_rng(1).integers(0, 256, image[photo_row.hole].shape)
     found = predicted(project, model, one, positions=FEW)
     fill = base_fills(project, one)["oof"]
     for position, values in zip(FEW, found, strict=True):

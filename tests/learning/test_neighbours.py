@@ -21,10 +21,7 @@ from kit.learning.neighbours.analogues import Library, Ridge, align_neighbours, 
 from kit.learning.neighbours.source import NAME, make_neighbours
 from kit.pretrained.clip.model import find_model
 
-
-@pytest.fixture
-def toy(tmp_path: Path) -> Toy:
-    return make_toy_workspace(tmp_path, photos=15, test=4, k=3)
+pytestmark = pytest.mark.toy(photos=15, test=4)
 
 
 def project_of(toy: Toy) -> Project:
@@ -96,7 +93,7 @@ def test_a_source_like_any_other_that_is_made_once(toy: Toy) -> None:
     model = find_model("thumbnail")
     assert make_neighbours(project_of(toy), model, k=3)
     first = stored(toy, "oof")
-    assert [len(values) for values in first] == [sample.scored for sample in toy.index.train]
+    assert [len(values) for values in first] == [photo_row.scored for photo_row in toy.index.train]
     assert len(stored(toy, "test")) == 4
     assert not make_neighbours(project_of(toy), model, k=3)
     assert make_neighbours(project_of(toy), model, k=3, force=True)
@@ -138,10 +135,10 @@ def test_photos_with_a_twin_in_another_light_gain(tmp_path: Path) -> None:
     toy = make_toy_workspace(tmp_path, photos=15, test=4, k=3)
     rng, targets, images = np.random.default_rng(0), np.array(toy.pack.train_target), np.array(toy.pack.train_image)
     scenes = [np.kron(rng.uniform(0, 255, (8, 8, 3)), np.ones((4, 4, 1))) for _ in range(3)]
-    for photo, sample in enumerate(toy.index.train):
+    for photo, photo_row in enumerate(toy.index.train):
         scene = scenes[photo % 3] * rng.uniform(0.6, 1.0) + rng.normal(0, 3, (32, 32, 3))
         targets[photo] = np.clip(scene, 0, 255)
-        images[photo] = np.where(sample.hole[..., None], 0, targets[photo])
+        images[photo] = np.where(photo_row.hole[..., None], 0, targets[photo])
     project = project_of(toy)
     changed = dataclasses.replace(toy.pack, train_target=targets, train_image=images)
     object.__setattr__(project, "pack", changed)
@@ -150,7 +147,9 @@ def test_photos_with_a_twin_in_another_light_gain(tmp_path: Path) -> None:
     fill = Project(toy.workspace).predictions.read("fractional", "oof")
     errors = []
     for source in (ours, fill):
-        truth = [targets[photo][scored_pixels(sample.boxes)] / 255 for photo, sample in enumerate(toy.index.train)]
+        truth = [
+            targets[photo][scored_pixels(photo_row.boxes)] / 255 for photo, photo_row in enumerate(toy.index.train)
+        ]
         errors.append(np.mean([np.square(source.values(i) - one).mean() for i, one in enumerate(truth)]) ** 0.5)
     assert errors[0] < 0.9 * errors[1], errors
 

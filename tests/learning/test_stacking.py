@@ -26,13 +26,12 @@ SMALL = StackSettings(size=16, width=16, levels=2, maps=False, epochs=1, batch_s
 MEMBERS = ("left", "right")
 
 
-@pytest.fixture
-def toy(tmp_path: Path) -> Toy:
-    """A toy competition with two members, one of them made fold by fold."""
-    made = make_toy_workspace(tmp_path)
-    write_toy_source(made, "left", noise=0.05, seed=1, recipe={"kind": "import", "name": "left"})
-    write_toy_source(made, "right", noise=0.08, seed=2, by_fold=True)
-    return made
+pytestmark = pytest.mark.toy(  # two members, one of them made fold by fold
+    sources=[
+        {"name": "left", "noise": 0.05, "seed": 1, "recipe": {"kind": "import", "name": "left"}},
+        {"name": "right", "noise": 0.08, "seed": 2, "by_fold": True},
+    ],
+)
 
 
 def even(toy: Toy, members: Sequence[str] = MEMBERS) -> np.ndarray:
@@ -68,8 +67,8 @@ def values(toy: Toy, name: str, split: str = "oof") -> list[np.ndarray]:
 def score_error(toy: Toy, photo: int, predicted: np.ndarray) -> np.ndarray:
     """Errors of one training photo in score space, `(n, 3)`."""
     truth = toy.pack.train_target[photo][scored_pixels(toy.index.train[photo].boxes)] / 255.0
-    estimated, extremes = toy.pack.train_estimated[photo], toy.pack.train_extremes[photo]
-    return to_score_space(predicted, estimated) - to_score_space(truth, extremes)
+    estimated_range, value_range = toy.pack.train_estimated_range[photo], toy.pack.train_value_range[photo]
+    return to_score_space(predicted, estimated_range) - to_score_space(truth, value_range)
 
 
 def rmse(toy: Toy, predicted: Sequence[np.ndarray]) -> float:
@@ -148,16 +147,16 @@ def tint(toy: Toy) -> Toy:
     n = len(toy.index.train)
     target = np.clip(toy.pack.train_target * 0.6 + 50 + shift[:n], 0, 255).astype(np.uint8)
     truth = np.clip(toy.truth * 0.6 + 50 + shift[n:], 0, 255).astype(np.uint8)
-    hole = np.stack([sample.hole for sample in toy.index.train])[..., None]
-    test_hole = np.stack([sample.hole for sample in toy.index.test])[..., None]
-    extremes = np.stack([toy.layout.extremes(photo, None) for photo in target])
+    hole = np.stack([photo_row.hole for photo_row in toy.index.train])[..., None]
+    test_hole = np.stack([photo_row.hole for photo_row in toy.index.test])[..., None]
+    value_range = np.stack([toy.layout.value_range(photo, None) for photo in target])
     pack = dataclasses.replace(
         toy.pack,
         train_target=target,
         train_image=np.where(hole, 0, target).astype(np.uint8),
         test_image=np.where(test_hole, 0, truth).astype(np.uint8),
-        train_extremes=extremes,
-        train_estimated=extremes,
+        train_value_range=value_range,
+        train_estimated_range=value_range,
     )
     return dataclasses.replace(toy, pack=pack, truth=truth)
 
@@ -218,9 +217,9 @@ def test_nothing_depends_on_what_lies_under_the_holes(toy: Toy) -> None:
     before = prediction_bytes(toy, name)
     rng = np.random.default_rng(0)
     images = {}
-    for field, samples in (("train_image", toy.index.train), ("test_image", toy.index.test)):
+    for field, photo_rows in (("train_image", toy.index.train), ("test_image", toy.index.test)):
         image = np.array(getattr(toy.pack, field))
-        hole = np.stack([sample.hole for sample in samples])
+        hole = np.stack([photo_row.hole for photo_row in photo_rows])
         image[hole] = rng.integers(0, 256, (int(hole.sum()), 3))
         images[field] = image
     stacked(dataclasses.replace(toy, pack=dataclasses.replace(toy.pack, **images)), force=True)

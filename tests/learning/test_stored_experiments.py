@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
-from support.toy import Toy, make_toy_workspace
+from support.toy import Toy
 
 from kit.core.storage import digest_of, read_json, write_json
 from kit.data.prediction_store import SPLITS
@@ -27,9 +26,7 @@ def regress(*settings: str) -> Experiment:
     return experiment("regress", settings)
 
 
-@pytest.fixture
-def toy(tmp_path: Path) -> Toy:
-    return make_toy_workspace(tmp_path, photos=6, test=2, k=3)
+pytestmark = pytest.mark.toy(photos=6, test=2)
 
 
 def test_the_settings_of_a_source_are_found_by_its_name(toy: Toy) -> None:
@@ -66,7 +63,7 @@ def finish(toy: Toy, one: Experiment, fold: int) -> None:
     """What a training of this fold leaves behind, as far as `finished_fold` looks."""
     for split in SPLITS:
         store = toy.project.predictions
-        values = [np.full((sample.scored, 3), 0.5) for sample in store.photos(split, fold)]
+        values = [np.full((photo_row.scored, 3), 0.5) for photo_row in store.photos(split, fold)]
         store.write(one.name, split, values, made_by="kit predict", recipe=recipe_of(one), fold=fold)
     write_json(toy.workspace.run(one.name, fold) / "experiment.json", run_stamp(toy.project, one))
     write_json(toy.workspace.run(one.name, fold) / "run.json", RUN)

@@ -231,8 +231,8 @@ def scribbled(project: Project, *, hidden: bool) -> None:
     """Overwrite what is under the holes of the test photos, or a known part of one."""
     path = project.workspace.pack / "test_image.npy"
     images = np.load(path, mmap_mode="r+")
-    for image, sample in zip(images, project.index.test, strict=True):
-        hole = hole_of(sample.boxes, *image.shape[:2])
+    for image, photo_row in zip(images, project.index.test, strict=True):
+        hole = hole_of(photo_row.boxes, *image.shape[:2])
         image[hole if hidden else ~hole] = np.random.default_rng(5).integers(0, 256, 3)
     images.flush()
 

@@ -19,5 +19,5 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def fetched(tmp_path_factory: pytest.TempPathFactory) -> Toy:
-    """Shared: work on a `copy`."""
+    """Shared: work on a copy (`Toy.copy`)."""
     return make_toy_workspace(tmp_path_factory.mktemp("fetched"), photos=8, test=4, size=32, k=2)

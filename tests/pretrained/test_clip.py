@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 from support.command import kit, ok
 from support.tiny_clip import NUMBERS, SIZE, tiny_clip, tiny_timm
-from support.toy import Toy, make_toy_workspace
+from support.toy import Toy
 
 import kit.pretrained.clip.embeddings as embeddings
 from kit.data.pack import Pack
@@ -33,9 +33,7 @@ from kit.pretrained.clip.vector_store import VectorStore
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def toy(tmp_path: Path) -> Toy:
-    return make_toy_workspace(tmp_path / "toy", photos=12, test=4)
+pytestmark = pytest.mark.toy(photos=12, test=4)
 
 
 def embedded(toy: Toy, model: object, split: Any = "train", pack: Pack | None = None) -> np.ndarray:
@@ -59,8 +57,8 @@ def test_vectors_do_not_depend_on_hidden_pixels(kind: str, toy: Toy, clip: Path,
     shutil.rmtree(toy.workspace.root / "embeddings")
     images = np.array(toy.pack.train_image)
     rng = np.random.default_rng(0)
-    for image, sample in zip(images, toy.index.train, strict=True):
-        image[sample.hole] = rng.integers(0, 256, (int(sample.hole.sum()), 3))
+    for image, photo_row in zip(images, toy.index.train, strict=True):
+        image[photo_row.hole] = rng.integers(0, 256, (int(photo_row.hole.sum()), 3))
     changed = dataclasses.replace(toy.pack, train_image=images, train_target=255 - toy.pack.train_target)
     np.testing.assert_array_equal(embedded(toy, model, pack=changed), first)
 

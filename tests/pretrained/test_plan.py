@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.toy import Toy, make_toy_workspace
+from support.toy import Toy
 
 from kit.core.workspace import Workspace
 from kit.errors import DamagedStore, UsageError
@@ -29,10 +29,7 @@ from kit.pretrained.diffusion.settings import SamplingRecipe, SamplingSettings, 
 from kit.pretrained.diffusion.status import count_samples
 from kit.pretrained.prompts import PROMPTS, prompt_for, templates_of
 
-
-@pytest.fixture(scope="module")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
-    return make_toy_workspace(tmp_path_factory.mktemp("toy"), photos=12, test=4, size=32)
+pytestmark = pytest.mark.toy(shared=True, photos=12, test=4)
 
 
 def record(number: int, pixels: int = 20) -> Record:
@@ -126,16 +123,16 @@ def test_a_sample_is_named_by_photo_hole_prompt_and_number(toy: Toy) -> None:
     assert key_of(dataclasses.replace(photo, id="x", klass="y", name="z"), "p", 0) == key_of(photo, "p", 0)
 
 
-def test_shards_share_the_photos_out_and_layers_come_one_after_the_other(toy: Toy) -> None:
+def test_shards_share_the_photos_out_and_specs_come_one_after_the_other(toy: Toy) -> None:
     photos = PhotoSelection(toy.index, ("oof", "test"))
-    layers = sample_specs(templates_of([]), 2)
-    assert [layer.sample for layer in layers] == [0, 0, 1, 1]
-    whole = [job.key for job in photos.jobs(layers)]
+    specs = sample_specs(templates_of([]), 2)
+    assert [spec.sample for spec in specs] == [0, 0, 1, 1]
+    whole = [job.key for job in photos.jobs(specs)]
     assert len(whole) == len(set(whole)) == 4 * 16
-    parts = [[job.key for job in photos.jobs(layers, Shard(number, 3))] for number in (1, 2, 3)]
+    parts = [[job.key for job in photos.jobs(specs, Shard(number, 3))] for number in (1, 2, 3)]
     assert sorted(itertools.chain(*parts)) == sorted(whole)
     assert {len(part) for part in parts} == {4 * 5, 4 * 6}
-    seeds = {seed_of(job, seed) for job in photos.jobs(layers) for seed in (0, 1)}
+    seeds = {seed_of(job, seed) for job in photos.jobs(specs) for seed in (0, 1)}
     assert len(seeds) == 2 * len(whole) and all(0 <= seed < 2**63 for seed in seeds)
 
 
@@ -167,7 +164,7 @@ def test_a_shard_that_cannot_be_is_refused(text: str | None, environment: dict) 
         shard_of(text, {"WORLD_SIZE": "2", **environment} if environment else {})
 
 
-def test_layers_are_known_when_every_photo_has_them(toy: Toy, tmp_path: Path) -> None:
+def test_specs_are_stored_when_every_photo_has_them(toy: Toy, tmp_path: Path) -> None:
     photos = PhotoSelection(toy.index, ("oof", "test"))
     templates = ("a", "b")
     remember_templates(tmp_path, templates)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.toy import Toy, make_toy_workspace
+from support.toy import Toy
 
 from kit.imaging.holes import Box, hole_of, scored_pixels
 from kit.pretrained.diffusion.preprocess import (
@@ -16,10 +16,7 @@ from kit.pretrained.diffusion.preprocess import (
     shifted,
 )
 
-
-@pytest.fixture(scope="module")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
-    return make_toy_workspace(tmp_path_factory.mktemp("toy"), photos=12, test=4, size=32)
+pytestmark = pytest.mark.toy(shared=True, photos=12, test=4)
 
 
 # --- pixels -------------------------------------------------------------------

@@ -18,7 +18,7 @@ import pytest
 import torch
 from diffusers import AutoPipelineForInpainting
 from support.command import kit, ok
-from support.sampling import CPU, LINE, QUICK, before_unet, copy, sample, values
+from support.sampling import CPU, LINE, QUICK, before_unet, sample, values
 from support.toy import Toy
 from torch.nn.modules.module import register_module_forward_pre_hook
 
@@ -38,7 +38,7 @@ from kit.pretrained.prompts import templates_of
 @pytest.fixture(scope="module")
 def whole(fetched: Toy, models: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[bytes, bytes]:
     """The samples of one process that nothing disturbed, in batches of 4."""
-    toy = copy(fetched, tmp_path_factory.mktemp("whole") / "w")
+    toy = fetched.copy(tmp_path_factory.mktemp("whole") / "w")
     outcome, found = sample(toy, models / "inpaint")
     assert (outcome.wanted, outcome.hits, outcome.made, outcome.failed) == (24, 0, 24, [])
     return values(found)
@@ -54,7 +54,7 @@ def whole(fetched: Toy, models: Path, tmp_path_factory: pytest.TempPathFactory) 
 def test_a_sample_is_what_a_plain_call_of_the_pipeline_gives(
     fetched: Toy, models: Path, tmp_path: Path, kind: str, settings: SamplingSettings
 ) -> None:
-    toy = copy(fetched, tmp_path / "w")
+    toy = fetched.copy(tmp_path / "w")
     _, found = sample(toy, models / kind, settings=settings, limit=2)
     pipeline = AutoPipelineForInpainting.from_pretrained(models / kind)
     pipeline.set_progress_bar_config(disable=True)
@@ -85,13 +85,13 @@ def test_a_sample_is_what_a_plain_call_of_the_pipeline_gives(
 def test_photos_prompts_samples_and_seeds_all_give_other_pictures(
     fetched: Toy, models: Path, tmp_path: Path, whole: dict[bytes, bytes]
 ) -> None:
-    toy = copy(fetched, tmp_path / "w")
+    toy = fetched.copy(tmp_path / "w")
     _, again = sample(toy, models / "inpaint", settings=SamplingSettings(steps=2, size=32, dtype="float32", seed=1))
     assert len(set(whole.values())) == 24 and not set(whole.values()) & set(values(again).values())
 
 
 def test_other_schedulers_run_and_unfit_ones_are_named(fetched: Toy, models: Path, tmp_path: Path) -> None:
-    toy = copy(fetched, tmp_path / "w")
+    toy = fetched.copy(tmp_path / "w")
     for name in ("ddim", "dpm++", "euler-a", "unipc"):
         outcome, _ = sample(
             toy, models / "inpaint", settings=SamplingSettings(steps=2, size=32, scheduler=name), limit=1
@@ -107,7 +107,7 @@ def test_other_schedulers_run_and_unfit_ones_are_named(fetched: Toy, models: Pat
 def test_each_distinct_prompt_is_encoded_once(fetched: Toy, models: Path, tmp_path: Path) -> None:
     from transformers import CLIPTextModel
 
-    toy, calls = copy(fetched, tmp_path / "w"), []
+    toy, calls = fetched.copy(tmp_path / "w"), []
 
     def hook(module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
         calls.extend([1] if isinstance(module, CLIPTextModel) else [])
@@ -124,7 +124,7 @@ def test_each_distinct_prompt_is_encoded_once(fetched: Toy, models: Path, tmp_pa
 def test_shards_give_the_bytes_of_one_process(
     fetched: Toy, models: Path, tmp_path: Path, whole: dict[bytes, bytes]
 ) -> None:
-    toy = copy(fetched, tmp_path / "w")
+    toy = fetched.copy(tmp_path / "w")
     for number in (3, 1, 2):
         outcome, found = sample(toy, models / "inpaint", shard=Shard(number, 3))
         assert outcome.wanted == outcome.made == 8
@@ -134,7 +134,7 @@ def test_shards_give_the_bytes_of_one_process(
 def test_more_samples_later_make_only_what_is_missing_and_leave_the_rest(
     fetched: Toy, models: Path, tmp_path: Path, whole: dict[bytes, bytes], digests: Any
 ) -> None:
-    toy = copy(fetched, tmp_path / "w")
+    toy = fetched.copy(tmp_path / "w")
     sample(toy, models / "inpaint", limit=2)
     before = digests(toy.workspace.root / "sd")
     assert sample(toy, models / "inpaint")[0].hits == 8
@@ -150,18 +150,18 @@ def test_more_samples_later_make_only_what_is_missing_and_leave_the_rest(
 def test_half_precision_and_low_memory_draw_nearly_the_same(
     fetched: Toy, models: Path, tmp_path: Path, kind: str
 ) -> None:
-    _, fine = sample(copy(fetched, tmp_path / "fine"), models / kind, limit=2)
-    _, low = sample(copy(fetched, tmp_path / "low"), models / kind, limit=2, low_memory=True)
+    _, fine = sample(fetched.copy(tmp_path / "fine"), models / kind, limit=2)
+    _, low = sample(fetched.copy(tmp_path / "low"), models / kind, limit=2, low_memory=True)
     assert max(np.abs(fine[key].values.astype(int) - low[key].values).max() for key in fine) <= 1
     half = SamplingSettings(steps=2, size=32, dtype="bfloat16")
-    outcome, rough = sample(copy(fetched, tmp_path / "half"), models / kind, settings=half, limit=2)
+    outcome, rough = sample(fetched.copy(tmp_path / "half"), models / kind, settings=half, limit=2)
     assert outcome.made == 8 and not outcome.retried and len(rough) == 8
 
 
 def test_another_batch_size_changes_no_value_by_more_than_one_level(
     fetched: Toy, models: Path, tmp_path: Path, whole: dict[bytes, bytes]
 ) -> None:
-    toy = copy(fetched, tmp_path / "w")
+    toy = fetched.copy(tmp_path / "w")
     _, found = sample(toy, models / "inpaint", batch=3)
     theirs = {key: np.frombuffer(value[: len(found[key].values) * 3], np.uint8) for key, value in whole.items()}
     differences = np.concatenate([theirs[key].astype(int) - found[key].values.reshape(-1) for key in whole])
@@ -171,7 +171,7 @@ def test_another_batch_size_changes_no_value_by_more_than_one_level(
 def test_a_damaged_sample_is_made_again_with_the_same_bytes(
     fetched: Toy, models: Path, tmp_path: Path, whole: dict[bytes, bytes]
 ) -> None:
-    toy = copy(fetched, tmp_path / "w")
+    toy = fetched.copy(tmp_path / "w")
     sample(toy, models / "inpaint")
     (path,) = toy.workspace.root.glob("sd/*/samples/*.bin")
     data = bytearray(path.read_bytes())
@@ -205,7 +205,7 @@ def sample_and_die(root: Path, model: Path, at: int) -> None:
 def test_a_killed_process_loses_one_batch_and_the_next_goes_on_with_the_same_bytes(
     fetched: Toy, models: Path, tmp_path: Path, whole: dict[bytes, bytes]
 ) -> None:
-    toy = copy(fetched, tmp_path / "w")
+    toy = fetched.copy(tmp_path / "w")
     child = multiprocessing.get_context("fork").Process(
         target=sample_and_die, args=(toy.workspace.root, models / "inpaint", 3 * 2 + 1)
     )  # two steps a batch, PNDM makes three passes of them
@@ -220,7 +220,7 @@ def test_a_killed_process_loses_one_batch_and_the_next_goes_on_with_the_same_byt
 def test_two_processes_at_once_share_the_work_and_damage_nothing(
     fetched: Toy, models: Path, tmp_path: Path, whole: dict[bytes, bytes]
 ) -> None:
-    toy = copy(fetched, tmp_path / "w")
+    toy = fetched.copy(tmp_path / "w")
     context = multiprocessing.get_context("fork")
     children = [
         context.Process(target=sample_and_die, args=(toy.workspace.root, models / "inpaint", -1)) for _ in range(2)
@@ -239,7 +239,7 @@ def test_two_processes_at_once_share_the_work_and_damage_nothing(
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 @pytest.mark.slow
 def test_ctrl_c_ends_in_one_line_and_keeps_what_was_made(fetched: Toy, models: Path, tmp_path: Path) -> None:
-    toy = copy(fetched, tmp_path / "w")
+    toy = fetched.copy(tmp_path / "w")
     code = "import support.toy; from kit.cli import run; run()"
     words = f"-w {toy.workspace.root} sd run --model {models / 'inpaint'} --size 32 --steps 100 --batch-size 1".split()
     process = subprocess.Popen(
@@ -267,7 +267,7 @@ def test_ctrl_c_ends_in_one_line_and_keeps_what_was_made(fetched: Toy, models: P
 def test_memory_that_runs_out_halves_the_batch(
     fetched: Toy, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    toy, small = copy(fetched, tmp_path / "w"), copy(fetched, tmp_path / "small")
+    toy, small = fetched.copy(tmp_path / "w"), fetched.copy(tmp_path / "small")
 
     def full(batch: int, _: int) -> None:
         if batch > 2 * 2:  # with and without the prompt
@@ -282,7 +282,7 @@ def test_memory_that_runs_out_halves_the_batch(
 def test_memory_that_does_not_suffice_for_one_picture_is_one_line_and_keeps_what_was_made(
     fetched: Toy, models: Path, tmp_path: Path
 ) -> None:
-    toy = copy(fetched, tmp_path / "w")
+    toy = fetched.copy(tmp_path / "w")
 
     def full(_: int, count: int) -> None:
         if count >= 3:
@@ -307,12 +307,12 @@ def overflowing(model: Path, folder: Path) -> Path:
 
 
 def test_what_half_precision_turns_to_nan_is_made_again_in_float32(fetched: Toy, models: Path, tmp_path: Path) -> None:
-    toy, model = copy(fetched, tmp_path / "w"), overflowing(models / "inpaint", tmp_path / "model")
+    toy, model = fetched.copy(tmp_path / "w"), overflowing(models / "inpaint", tmp_path / "model")
     half = SamplingSettings(steps=2, size=32, dtype="float16")
     outcome, found = sample(toy, model, settings=half, limit=2)
     assert outcome.made == outcome.retried == 8 and not outcome.failed
     assert all(record.flags == RETRIED and record.values.std() > 0 for record in found.values())
-    fine, _ = sample(copy(fetched, tmp_path / "fine"), models / "inpaint", settings=half, limit=2)
+    fine, _ = sample(fetched.copy(tmp_path / "fine"), models / "inpaint", settings=half, limit=2)
     assert (fine.made, fine.retried) == (8, 0)
 
 
@@ -331,7 +331,7 @@ def broken(model: Path, folder: Path) -> Path:
 def test_a_model_that_gives_no_pictures_is_reported_and_nothing_is_kept(
     fetched: Toy, models: Path, tmp_path: Path
 ) -> None:
-    toy, model = copy(fetched, tmp_path / "w"), broken(models / "inpaint", tmp_path / "model")
+    toy, model = fetched.copy(tmp_path / "w"), broken(models / "inpaint", tmp_path / "model")
     done = kit(f"-w {toy.workspace.root} sd run --model {model} {LINE} --limit 2")
     assert done.code == 2 and "8 of 8 samples came out black or not finite even in float32" in done.err
     assert done.err.splitlines()[-1].startswith("Error: ") and not list(toy.workspace.root.glob("sd/*/samples/*"))
@@ -388,7 +388,7 @@ def test_parts_that_do_not_fit_each_other_are_one_line(fetched: Toy, models: Pat
 def test_a_full_disk_keeps_what_was_made(
     fetched: Toy, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    toy, calls = copy(fetched, tmp_path / "w"), iter(range(1000))
+    toy, calls = fetched.copy(tmp_path / "w"), iter(range(1000))
     find_model(toy.workspace, str(models / "inpaint"))  # its digest is written here
     limit = 4  # the recipe, two prompts and the first batch
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.command import kit, ok
-from support.sampling import LINE, copy, sample
+from support.sampling import LINE, sample
 from support.tiny_clip import tiny_clip
 from support.toy import Toy, make_toy_workspace
 
@@ -23,7 +23,7 @@ from kit.pretrained.prompts import PROMPTS, templates_of
 
 
 def test_from_the_command_to_the_blend(fetched: Toy, models: Path, tmp_path: Path) -> None:
-    toy = copy(fetched, tmp_path / "w")
+    toy = fetched.copy(tmp_path / "w")
     line = f"-w {toy.workspace.root} sd run --model {models / 'inpaint'} {LINE}"
     status = line.replace("sd run", "sd status")
     assert "No sources" in kit(f"{line} --limit 2").err
@@ -49,10 +49,10 @@ def _check_mean(toy: Toy, model: Path, oof: Any) -> None:
     """Mean and spread beside it are those of the samples, colours matched by box."""
     _, found = sample(toy, model, 2)
     jobs = PhotoSelection(toy.index, ("oof",)).jobs(sample_specs(templates_of([]), 2))
-    layers = np.stack([_matched(found[job.key]) for job in jobs if job.position == 3])
-    assert np.abs(oof.values(3) - layers.mean(0)).max() < 1e-3
+    drawn = np.stack([_matched(found[job.key]) for job in jobs if job.position == 3])
+    assert np.abs(oof.values(3) - drawn.mean(0)).max() < 1e-3
     spread = np.load(toy.workspace.source("sd-mean", "oof") / "spread.npy")
-    assert spread.shape == (8 * 200, 3) and np.abs(spread[600:800] - layers.std(0, ddof=1)).max() < 1e-3
+    assert spread.shape == (8 * 200, 3) and np.abs(spread[600:800] - drawn.std(0, ddof=1)).max() < 1e-3
 
 
 def _matched(record: Record) -> np.ndarray:
@@ -60,7 +60,7 @@ def _matched(record: Record) -> np.ndarray:
 
 
 def test_a_new_prompt_joins_the_mean_and_a_name_keeps_sources_apart(fetched: Toy, models: Path, tmp_path: Path) -> None:
-    toy = copy(fetched, tmp_path / "w")
+    toy = fetched.copy(tmp_path / "w")
     line = f"-w {toy.workspace.root} sd run --model {models / 'plain'} {LINE}"
     assert "(1 samples a photo)" in ok(f"{line} --prompt seamless")
     first = Project(toy.workspace).predictions.read("sd", "oof").digest
@@ -74,7 +74,7 @@ def test_a_new_prompt_joins_the_mean_and_a_name_keeps_sources_apart(fetched: Toy
 
 
 def test_one_split_alone_gives_sources_of_that_split(fetched: Toy, models: Path, tmp_path: Path) -> None:
-    toy = copy(fetched, tmp_path / "w")
+    toy = fetched.copy(tmp_path / "w")
     done = kit(f"-w {toy.workspace.root} sd run --model {models / 'inpaint'} {LINE} --split oof --prompt seamless")
     assert done.code == 0 and "Written: sd-mean, oof" in done.out and "the other split lacks samples" in done.err
     done = kit(f"-w {toy.workspace.root} sd run --model {models / 'inpaint'} {LINE} --split test --prompt seamless")
@@ -82,7 +82,7 @@ def test_one_split_alone_gives_sources_of_that_split(fetched: Toy, models: Path,
 
 
 def test_samples_serve_where_their_model_is_not(fetched: Toy, models: Path, tmp_path: Path) -> None:
-    toy, model = copy(fetched, tmp_path / "w"), tmp_path / "model"
+    toy, model = fetched.copy(tmp_path / "w"), tmp_path / "model"
     shutil.copytree(models / "inpaint", model)
     line = f"-w {toy.workspace.root} sd run --model {model} {LINE} --prompt seamless"
     ok(f"{line} --limit 3")
@@ -112,7 +112,7 @@ def test_a_clip_tells_the_classes_that_the_layout_lacks(models: Path, tmp_path: 
 def test_processes_of_torchrun_each_take_their_share(
     fetched: Toy, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    toy = copy(fetched, tmp_path / "w")
+    toy = fetched.copy(tmp_path / "w")
     monkeypatch.setenv("WORLD_SIZE", "2")
     for rank in ("0", "1"):
         monkeypatch.setenv("RANK", rank)

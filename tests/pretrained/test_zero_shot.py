@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.command import kit, ok
-from support.toy import CLASSES, Toy, make_toy_workspace, write_toy_source
+from support.toy import CLASSES, Toy, write_toy_source
 
 from kit.data.project import Project
 from kit.errors import UsageError
@@ -17,10 +17,7 @@ from kit.pretrained.clip.embeddings import image_store, photo_embeddings, photo_
 from kit.pretrained.clip.model import ClipModel, find_model
 from kit.pretrained.clip.zero_shot import prompt_of, search_prompts, zero_shot, zero_shot_classes
 
-
-@pytest.fixture
-def toy(tmp_path: Path) -> Toy:
-    return make_toy_workspace(tmp_path / "toy", photos=12, test=4)
+pytestmark = pytest.mark.toy(photos=12, test=4)
 
 
 def knowing(toy: Toy, clip: Path) -> tuple[Project, ClipModel]:
@@ -30,18 +27,18 @@ def knowing(toy: Toy, clip: Path) -> tuple[Project, ClipModel]:
     texts = [prompt_of("a photo of a {class}", name) for name in CLASSES]
     vectors = dict(zip(CLASSES, text_embeddings(toy.workspace, model, texts), strict=True))
     rng, store = np.random.default_rng(0), image_store(toy.workspace, model.digest, model.text)
-    samples = [*toy.index.train, *toy.index.test]
-    made = np.stack([vectors[sample.klass] for sample in samples]) + rng.normal(0, 0.01, (len(samples), 16))
+    photo_rows = [*toy.index.train, *toy.index.test]
+    made = np.stack([vectors[photo_row.klass] for photo_row in photo_rows]) + rng.normal(0, 0.01, (len(photo_rows), 16))
     made /= np.linalg.norm(made, axis=1, keepdims=True)
-    store.add([photo_key(sample) for sample in samples], made.astype(np.float32), {})
+    store.add([photo_key(photo_row) for photo_row in photo_rows], made.astype(np.float32), {})
     return Project(toy.workspace), model
 
 
 def without_classes(project: Project, *, train: bool = False) -> Project:
     """As if the layout told no class of a test photo, or of any photo."""
     index = project.index
-    nameless = tuple(dataclasses.replace(sample, klass="") for sample in index.test)
-    seen = tuple(dataclasses.replace(sample, klass="") for sample in index.train) if train else index.train
+    nameless = tuple(dataclasses.replace(photo_row, klass="") for photo_row in index.test)
+    seen = tuple(dataclasses.replace(photo_row, klass="") for photo_row in index.train) if train else index.train
     object.__setattr__(project, "index", dataclasses.replace(index, test=nameless, train=seen))
     return project
 
@@ -72,9 +69,9 @@ def test_agreement_counts_what_is_right(toy: Toy, clip: Path) -> None:
 
 
 def test_a_known_class_is_not_guessed_and_an_unknown_one_is(toy: Toy, clip: Path) -> None:
-    assert zero_shot_classes(Project(toy.workspace), "nowhere") == [sample.klass for sample in toy.index.test]
+    assert zero_shot_classes(Project(toy.workspace), "nowhere") == [photo_row.klass for photo_row in toy.index.test]
     project, model = knowing(toy, clip)
-    wanted = [sample.klass for sample in project.index.test]
+    wanted = [photo_row.klass for photo_row in project.index.test]
     assert zero_shot_classes(without_classes(project), model) == wanted
     assert zero_shot_classes(project, model, names=CLASSES, templates=["a {class}", "a photo of a {class}"])
     with pytest.raises(UsageError, match="--names"):
@@ -97,7 +94,7 @@ def test_prompts_are_compared_on_the_training_photos(toy: Toy, clip: Path) -> No
     assert found[0].similarity > 0.95 and set(found[0].by_class) == set(CLASSES)
     photos = photo_embeddings(project, model, "train")
     text = text_embeddings(project.workspace, model, [prompt_of(wrong, CLASSES[0])])[0]
-    own = [sample.klass == CLASSES[0] for sample in project.index.train]
+    own = [photo_row.klass == CLASSES[0] for photo_row in project.index.train]
     assert found[1].by_class[CLASSES[0]] == pytest.approx(float((photos[own] @ text).mean()), abs=1e-6)
 
 
@@ -114,7 +111,7 @@ def test_the_command_tells_classes(toy: Toy, clip: Path) -> None:
     assert "Right on 100.0% of the 12 train photos whose class is known." in said
     assert "as Cat" in said and "as Dog" in said
     found = json.loads(ok(f"{at} --json"))
-    assert found["test"] == {sample.id: sample.klass for sample in toy.index.test}
+    assert found["test"] == {photo_row.id: photo_row.klass for photo_row in toy.index.test}
     assert "as lion" in ok(f"{at} --names lion,Cat,Dog")
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
-from support.toy import Toy, make_toy_workspace, write_toy_source
+from support.toy import Toy
 
 from kit.blending import Blend, CandidateRow, make_blend
 from kit.cli.results import blend_report
@@ -34,23 +34,22 @@ ALL = ["members", "left-out", "correlation", "ladder", "errors", "leaderboard", 
 LONG = ["ablation-regress.architecture+plain_bottleneck-" * 2 + "000001", "ablation-regress_" * 5 + "2", "x" * 100]
 
 
-@pytest.fixture(scope="module")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
-    """Two sources, a copy of one, one that is the same grey everywhere, and three with long names."""
-    toy = make_toy_workspace(tmp_path_factory.mktemp("toy"), photos=24, test=6)
-    write_toy_source(toy, "good", noise=0.05, seed=1)
-    write_toy_source(toy, "fair", noise=0.07, seed=2)
-    write_toy_source(toy, "twin", noise=0.05, seed=1)
-    write_toy_source(toy, "grey", predict=lambda split, photo, truth: np.full_like(truth, 0.5))
-    for seed, name in enumerate(LONG, start=3):
-        write_toy_source(toy, name, noise=0.06, seed=seed)
-    return toy
+pytestmark = pytest.mark.toy(
+    shared=True,
+    sources=[
+        {"name": "good", "noise": 0.05, "seed": 1},
+        {"name": "fair", "noise": 0.07, "seed": 2},
+        {"name": "twin", "noise": 0.05, "seed": 1},
+        {"name": "grey", "predict": lambda split, photo, truth: np.full_like(truth, 0.5)},
+        *({"name": name, "noise": 0.06, "seed": seed} for seed, name in enumerate(LONG, start=3)),
+    ],
+)
 
 
 @pytest.fixture(scope="module")
-def blend(toy: Toy) -> Blend:
+def blend(shared_toy: Toy) -> Blend:
     """Of the four with short names."""
-    return make_blend(toy.project, ["good", "fair", "twin", "grey"], name="four")
+    return make_blend(shared_toy.project, ["good", "fair", "twin", "grey"], name="four")
 
 
 def stacked(blend: Blend) -> Blend:

@@ -29,14 +29,18 @@ from kit.submission.write import write_submission
 SIZE = 48  # so large that a column of it is drawn without shrinking
 
 
-@pytest.fixture(scope="module")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
-    """Three sources, one of which has been trained on folds 0 and 2 alone."""
-    toy = make_toy_workspace(tmp_path_factory.mktemp("toy"), photos=24, test=4, size=SIZE, box=14, k=3, seed=4)
-    write_toy_source(toy, "good", noise=0.05, seed=1)
-    write_toy_source(toy, "fair", noise=0.08, seed=2, by_fold=True)
-    write_toy_source(toy, "partial", noise=0.1, seed=3, by_fold=True, present=[0, 2])
-    return toy
+pytestmark = pytest.mark.toy(
+    shared=True,
+    test=4,
+    size=SIZE,
+    box=14,
+    seed=4,
+    sources=[
+        {"name": "good", "noise": 0.05, "seed": 1},
+        {"name": "fair", "noise": 0.08, "seed": 2, "by_fold": True},
+        {"name": "partial", "noise": 0.1, "seed": 3, "by_fold": True, "present": [0, 2]},  # fold 1 has not been trained
+    ],
+)
 
 
 def draw(toy: Toy, **changes: object) -> np.ndarray:
@@ -55,12 +59,12 @@ def test_columns_are_hidden_prediction_and_truth_bit_by_bit(toy: Toy) -> None:
     grid = cells(draw(toy, photos=[0, 5]), 3, 2)
     values = toy.project.predictions.read("good", "oof")
     for photo, (hidden, predicted, truth) in zip([0, 5], grid, strict=True):
-        sample = toy.index.train[photo]
+        photo_row = toy.index.train[photo]
         np.testing.assert_array_equal(hidden, toy.pack.train_image[photo])
         np.testing.assert_array_equal(truth, toy.pack.train_target[photo])
-        np.testing.assert_array_equal(predicted[~sample.hole], hidden[~sample.hole])
+        np.testing.assert_array_equal(predicted[~photo_row.hole], hidden[~photo_row.hole])
         expected = hidden.copy()
-        expected[scored_pixels(sample.boxes)] = to_uint8(values.values(photo))  # box 2 over box 1
+        expected[scored_pixels(photo_row.boxes)] = to_uint8(values.values(photo))  # box 2 over box 1
         np.testing.assert_array_equal(predicted, expected)
 
 
@@ -87,7 +91,9 @@ def test_the_number_under_a_test_photo_is_the_one_that_grading_gives(toy: Toy) -
     done = write_submission(toy.project, iter(values), "fair")
     grade = grade_submission(done.path, workspace.root / "truth", index, toy.layout)
     for place, photo in enumerate(grade.photos):
-        mine = photo_rmse(index.test[place], values[place], toy.truth[place], pack.test_estimated[place], toy.layout)
+        mine = photo_rmse(
+            index.test[place], values[place], toy.truth[place], pack.test_estimated_range[place], toy.layout
+        )
         assert mine == pytest.approx(photo.rmse, abs=1e-6)
 
 
@@ -135,8 +141,8 @@ def test_a_column_may_bring_its_own_values(toy: Toy) -> None:
 
 
 def test_photos_are_found_by_position_id_or_name(toy: Toy) -> None:
-    sample = toy.index.train[3]
-    by_position, by_id, by_name = (draw(toy, photos=[key]) for key in (3, sample.id, sample.name))
+    photo_row = toy.index.train[3]
+    by_position, by_id, by_name = (draw(toy, photos=[key]) for key in (3, photo_row.id, photo_row.name))
     np.testing.assert_array_equal(by_position, by_id)
     np.testing.assert_array_equal(by_position, by_name)
 

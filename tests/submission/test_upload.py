@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.toy import Toy, make_toy_workspace, noisy, write_toy_source
+from support.toy import Toy
 
 from kit.blending import make_blend
 from kit.core.storage import digest_file
@@ -16,13 +16,9 @@ from kit.errors import MissingStep, SubmissionError, UnknownName
 from kit.submission.ledger import LedgerRow, append_ledger, now
 from kit.submission.upload import prepare, refresh, sent_before
 
-
-@pytest.fixture
-def toy(tmp_path: Path) -> Toy:
-    toy = make_toy_workspace(tmp_path, photos=24, test=3, k=3)
-    write_toy_source(toy, "a", 0.05, 1)
-    write_toy_source(toy, "b", predict=noisy(0.05, 2), by_fold=True)
-    return toy
+pytestmark = pytest.mark.toy(
+    test=3, sources=[{"name": "a", "noise": 0.05, "seed": 1}, {"name": "b", "noise": 0.05, "seed": 2, "by_fold": True}]
+)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.toy import Toy, make_toy_workspace
+from support.toy import Toy
 
 from kit.competitions import competition, to_score_space
 from kit.core.archive import extract
@@ -37,11 +37,7 @@ from kit.submission.grade import grade_submission
 from kit.submission.ledger import LedgerRow, append_ledger, read_ledger, update_ledger
 from kit.submission.write import check_submission, sample_of, write_submission, zip_submission
 
-
-@pytest.fixture(scope="module")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
-    """Six test photos of 32x32 with boxes of 10x10; those of the first overlap, and some hide an extreme."""
-    return make_toy_workspace(tmp_path_factory.mktemp("toy"), photos=6, test=6, k=2, seed=4)
+pytestmark = pytest.mark.toy(shared=True, photos=6, k=2, seed=4)  # some boxes overlap, and some hide the darkest pixel
 
 
 @pytest.fixture
@@ -55,19 +51,19 @@ def truth_dir(toy: Toy) -> Path:
 
 
 def truth_values(toy: Toy) -> Iterator[np.ndarray]:
-    for sample, photo in zip(toy.index.test, toy.truth, strict=True):
-        yield photo[scored_pixels(sample.boxes)] / 255.0
+    for photo_row, photo in zip(toy.index.test, toy.truth, strict=True):
+        yield photo[scored_pixels(photo_row.boxes)] / 255.0
 
 
 def grey_values(toy: Toy) -> Iterator[np.ndarray]:
-    for sample in toy.index.test:
-        yield np.full((sample.scored, 3), 0.5)
+    for photo_row in toy.index.test:
+        yield np.full((photo_row.scored, 3), 0.5)
 
 
-def with_true_extremes(project: Project, photos: Sequence[np.ndarray]) -> Project:
+def with_true_value_range(project: Project, photos: Sequence[np.ndarray]) -> Project:
     """The project, as if the known pixels of its test photos told their whole range."""
-    true = np.stack([project.layout.extremes(photo, None) for photo in photos])
-    project.__dict__["pack"] = dataclasses.replace(project.pack, test_estimated=true)
+    true = np.stack([project.layout.value_range(photo, None) for photo in photos])
+    project.__dict__["pack"] = dataclasses.replace(project.pack, test_estimated_range=true)
     return project
 
 
@@ -76,9 +72,9 @@ def write(toy: Toy, values: Iterator[np.ndarray], name: str, project: Project | 
 
 
 @pytest.fixture(scope="module")
-def lines(toy: Toy) -> list[str]:
+def lines(shared_toy: Toy) -> list[str]:
     """Lines of a good submission, header first."""
-    return write(toy, truth_values(toy), "good").read_text().splitlines()
+    return write(shared_toy, truth_values(shared_toy), "good").read_text().splitlines()
 
 
 def put(tmp_path: Path, lines: list[str]) -> Path:
@@ -92,12 +88,12 @@ def put(tmp_path: Path, lines: list[str]) -> Path:
 
 def test_a_submission_has_the_sample_s_ids_and_the_values_in_score_space(toy: Toy) -> None:
     rng = np.random.default_rng(0)
-    values = [rng.random((sample.scored, 3)) for sample in toy.index.test]
+    values = [rng.random((photo_row.scored, 3)) for photo_row in toy.index.test]
     path = write(toy, iter(values), "random")
     rows = list(csv.reader(path.open(newline="")))
     assert [row[0] for row in rows] == [row[0] for row in csv.reader(sample_of(toy.workspace, toy.layout).open())]
     written = np.array([float(row[1]) for row in rows[1:]]).reshape(-1, 3)[:, ::-1]
-    scored = [to_score_space(one, low) for one, low in zip(values, toy.pack.test_estimated, strict=True)]
+    scored = [to_score_space(one, low) for one, low in zip(values, toy.pack.test_estimated_range, strict=True)]
     np.testing.assert_allclose(written, np.clip(np.concatenate(scored), 0, 1), atol=5.1e-7)
 
 
@@ -249,13 +245,13 @@ def test_a_submission_is_refused_with_line_found_and_expected(
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_any_single_changed_line_is_refused_by_its_number(
-    toy: Toy, lines: list[str], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+    shared_toy: Toy, lines: list[str], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     place = data.draw(st.integers(1, len(lines) - 1))
     line = data.draw(st.text(st.characters(codec="ascii", exclude_characters='",\r\n'), min_size=1, max_size=8))
     path = put(tmp_path_factory.mktemp("changed"), [*lines[:place], f"{line},0.5", *lines[place + 1 :]])
     with pytest.raises(SubmissionError, match=f"line {place + 1}: "):
-        check_submission(path, sample_of(toy.workspace, toy.layout))
+        check_submission(path, sample_of(shared_toy.workspace, shared_toy.layout))
 
 
 @pytest.mark.parametrize(
@@ -305,14 +301,14 @@ def test_a_broken_sample_is_not_the_submission_s_fault(toy: Toy, lines: list[str
 # --- grading
 
 
-def test_the_truth_with_the_true_extremes_grades_exactly_zero(toy: Toy) -> None:
-    path = write(toy, truth_values(toy), "truth", with_true_extremes(toy.project, toy.truth))
+def test_the_truth_with_the_true_value_range_grades_exactly_zero(toy: Toy) -> None:
+    path = write(toy, truth_values(toy), "truth", with_true_value_range(toy.project, toy.truth))
     grade = grade_submission(path, truth_dir(toy), toy.index, toy.layout)
     assert (grade.score.value, grade.score.low, grade.score.high) == (0.0, 0.0, 0.0)
     assert all(photo.rmse == 0.0 for photo in grade.photos)
 
 
-def test_the_truth_with_estimated_extremes_grades_little_and_grey_much(toy: Toy) -> None:
+def test_the_truth_with_the_estimated_value_range_grades_little_and_grey_much(toy: Toy) -> None:
     truth = grade_submission(write(toy, truth_values(toy), "estimated"), truth_dir(toy), toy.index, toy.layout)
     grey = grade_submission(write(toy, grey_values(toy), "grey"), truth_dir(toy), toy.index, toy.layout)
     sample = grade_submission(sample_of(toy.workspace, toy.layout), truth_dir(toy), toy.index, toy.layout)
@@ -323,18 +319,18 @@ def test_the_truth_with_estimated_extremes_grades_little_and_grey_much(toy: Toy)
 
 def test_the_grade_is_the_rmse_over_all_rows_with_overlaps_twice(toy: Toy) -> None:
     rng = np.random.default_rng(3)
-    values = [rng.random((sample.scored, 3)) for sample in toy.index.test]
+    values = [rng.random((photo_row.scored, 3)) for photo_row in toy.index.test]
     grade = grade_submission(write(toy, iter(values), "noise"), truth_dir(toy), toy.index, toy.layout)
     predicted, expected = [], []
-    for place, (sample, photo) in enumerate(zip(toy.index.test, toy.truth, strict=True)):
+    for place, (photo_row, photo) in enumerate(zip(toy.index.test, toy.truth, strict=True)):
         low, high = photo.min(axis=(0, 1)).astype(float), photo.max(axis=(0, 1)).astype(float)
         stretched = (photo - low) / (high - low)
         start = 0
-        for box in sample.boxes:  # as the data page has it, box after box
+        for box in photo_row.boxes:  # as the data page has it, box after box
             expected.append(stretched[box.row : box.row + 10, box.col : box.col + 10].reshape(-1, 3))
             seen = values[place][start : start + 100]
             start += 100
-            predicted.append(np.clip(to_score_space(seen, toy.pack.test_estimated[place]), 0, 1))
+            predicted.append(np.clip(to_score_space(seen, toy.pack.test_estimated_range[place]), 0, 1))
     assert grade.score.value == pytest.approx(rmse(np.concatenate(predicted), np.concatenate(expected)), abs=1e-6)
     assert grade.rows == 3600
     one = rmse(np.concatenate(predicted[:2]), np.concatenate(expected[:2]))
@@ -385,13 +381,15 @@ def test_real_photos_in_kaggle_s_layout_go_the_whole_way(tmp_path: Path) -> None
     layout = competition(workspace.slug)
     extract(demo.archive, workspace.raw)
     index, _ = build_pack(workspace, layout)
-    photos = [load_image(demo.truth / sample.name) for sample in index.test]
-    values = [photo[scored_pixels(sample.boxes)] / 255.0 for photo, sample in zip(photos, index.test, strict=True)]
-    perfect = write_submission(with_true_extremes(Project(workspace), photos), iter(values), "perfect")
+    photos = [load_image(demo.truth / photo_row.name) for photo_row in index.test]
+    values = [
+        photo[scored_pixels(photo_row.boxes)] / 255.0 for photo, photo_row in zip(photos, index.test, strict=True)
+    ]
+    perfect = write_submission(with_true_value_range(Project(workspace), photos), iter(values), "perfect")
     assert check_submission(perfect.path, sample_of(workspace, layout)).rows == 3 * 2 * 75 * 75 * 3
     assert grade_submission(perfect.path, demo.truth, index, layout).score.value == 0.0
-    estimated = write_submission(Project(workspace), iter(values), "estimated")
-    assert 0 < grade_submission(estimated.path, demo.truth, index, layout).score.value < 0.1
+    estimated_range = write_submission(Project(workspace), iter(values), "estimated")
+    assert 0 < grade_submission(estimated_range.path, demo.truth, index, layout).score.value < 0.1
 
 
 # --- the ledger

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,17 @@ SPLITS: tuple[PredictionSplit, PredictionSplit] = ("oof", "test")
 def faded(share: float) -> Predictor:
     """Truth drawn toward grey: the same for a pixel in both boxes, as it is in a picture."""
     return lambda split, photo, truth: truth + share * (0.5 - truth) + 0.05 * ((photo % 3) - 1)
+
+
+READY: dict[str, Any] = {
+    "photos": 30,
+    "sources": [
+        {"name": "good", "predict": faded(0.3)},
+        {"name": "other", "noise": 0.2, "seed": 2},
+        {"name": "unet", "noise": 0.05, "seed": 3, "by_fold": True},
+    ],
+}
+"""The toy competition of the tests of imports and exports, for the mark `toy`."""
 
 
 def project_of(toy: Toy) -> Project:
@@ -43,7 +55,7 @@ def pictures_of(toy: Toy, name: str, split: PredictionSplit) -> list[np.ndarray]
     pictures = []
     for position, values in enumerate(values_of(toy, name, split)):
         picture = (photos.images[position] / 255.0).astype(np.float32)
-        picture[scored_pixels(photos.samples[position].boxes)] = values
+        picture[scored_pixels(photos.photo_rows[position].boxes)] = values
         pictures.append(picture)
     return pictures
 
@@ -52,8 +64,10 @@ def csv_of(toy: Toy, name: str, split: PredictionSplit) -> list[bytes]:
     """The CSV lines of each photo, the header first."""
     photos = Photos.of(project_of(toy), split)
     lines = [toy.layout.header(toy.workspace.raw)]
-    for sample, values, extremes in zip(photos.samples, values_of(toy, name, split), photos.estimated, strict=True):
-        lines.append(toy.layout.encode(sample.name, sample.boxes, to_score_space(values, extremes)))
+    for photo_row, values, value_range in zip(
+        photos.photo_rows, values_of(toy, name, split), photos.estimated_range, strict=True
+    ):
+        lines.append(toy.layout.encode(photo_row.name, photo_row.boxes, to_score_space(values, value_range)))
     return lines
 
 
@@ -79,8 +93,8 @@ def photos_shuffled(parts: list[bytes]) -> bytes:
 
 def painted(toy: Toy, folder: Path, split: PredictionSplit = "oof", suffix: str = "", swap: bool = False) -> Path:
     photos = Photos.of(project_of(toy), split)
-    for sample, picture in zip(photos.samples, pictures_of(toy, "good", split), strict=True):
-        name = f"{Path(sample.name).stem}{suffix}" if suffix else sample.name
+    for photo_row, picture in zip(photos.photo_rows, pictures_of(toy, "good", split), strict=True):
+        name = f"{Path(photo_row.name).stem}{suffix}" if suffix else photo_row.name
         save_image(folder / name, to_uint8(picture[..., ::-1] if swap else picture))
     return folder
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +11,6 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from kit.core.workspace import Workspace
-from kit.data.folds import read_folds
-from kit.data.index import read_index
-from kit.data.pack import read_pack
 from kit.data.project import Project
 from kit.pretrained.diffusion.model import find_model
 from kit.pretrained.diffusion.plan import PhotoSelection, sample_specs
@@ -30,13 +25,6 @@ QUICK = SamplingSettings(steps=2, size=32, dtype="float32")
 LINE = "--size 32 --steps 2"
 
 
-def copy(toy: Toy, folder: Path) -> Toy:
-    shutil.copytree(toy.workspace.root, folder)
-    workspace = Workspace(folder, toy.workspace.slug)
-    index = read_index(workspace)
-    return Toy(workspace, toy.layout, index, read_pack(workspace, index), read_folds(workspace, index), toy.truth)
-
-
 def sample(
     toy: Toy, model: Path, number: int = 1, settings: SamplingSettings = QUICK, limit: int | None = None, **options: Any
 ) -> tuple[Outcome, dict[bytes, Record]]:
@@ -44,9 +32,9 @@ def sample(
     found = find_model(toy.workspace, str(model))
     recipe = SamplingRecipe(settings, found.digest, str(model))
     photos = PhotoSelection(toy.index, ("oof", "test"), limit)
-    layers = sample_specs(templates_of([]), number)
+    specs = sample_specs(templates_of([]), number)
     options.setdefault("batch", 4)
-    outcome = make_samples(Project(toy.workspace), photos, layers, recipe, found, CPU, SamplerOptions(**options))
+    outcome = make_samples(Project(toy.workspace), photos, specs, recipe, found, CPU, SamplerOptions(**options))
     return outcome, records(toy, recipe)
 
 

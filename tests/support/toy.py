@@ -14,9 +14,11 @@ finds the competition in a toy workspace by itself.
 from __future__ import annotations
 
 import functools
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -49,7 +51,7 @@ TOY = Competition(
     metric="rmse",
     sample=kaggle.SAMPLE,
     index=toy_index,
-    extremes=kaggle.extremes,
+    value_range=kaggle.value_range,
     header=kaggle.header,
     encode=kaggle.encode,
     decode=kaggle.decode,
@@ -74,6 +76,12 @@ class Toy:
         """Open its workspace anew: what was changed on disk is seen."""
         return Project(self.workspace)
 
+    def copy(self, folder: Path) -> Toy:
+        """Copy its workspace to `folder`, to be written to."""
+        shutil.copytree(self.workspace.root, folder)
+        project = Project(Workspace(folder, self.workspace.slug))
+        return Toy(project.workspace, self.layout, project.index, project.pack, project.folds, self.truth)
+
     @property
     def parts(self) -> tuple[Workspace, Index, Folds, Pack]:
         """What most functions of blending begin with."""
@@ -82,6 +90,11 @@ class Toy:
     def target(self, split: PredictionSplit) -> np.ndarray:
         """The whole photos of a prediction split."""
         return self.pack.train_target if split == "oof" else self.truth
+
+    def true_values(self, split: PredictionSplit, position: int) -> np.ndarray:
+        """Scored pixels of a whole photo, `(n, 3)` float64 in [0, 1]."""
+        boxes = self.index.split("train" if split == "oof" else "test")[position].boxes
+        return np.asarray(self.target(split)[position][scored_pixels(boxes)] / 255.0)
 
 
 def toy_photo(rng: np.random.Generator, size: int) -> np.ndarray:
@@ -113,8 +126,21 @@ def make_toy_workspace(
     index, _ = build_pack(workspace, TOY)
     pack = read_pack(workspace, index)
     folds = make_folds(Project(workspace), k=k, seed=seed)
-    truth = np.stack([_load(path / "truth" / f"{sample.name}") for sample in index.test])
+    truth = np.stack([_load(path / "truth" / f"{photo_row.name}") for photo_row in index.test])
     return Toy(workspace, TOY, index, pack, folds, truth)
+
+
+def toy_with(path: Path, sources: Sequence[dict[str, Any]] = (), **size: Any) -> Toy:
+    """Make a toy workspace with sources: what the mark `toy` of a test's module asks for (`tests/conftest.py`).
+
+    Args:
+        sources: arguments of `write_toy_source`, for each one.
+        size: arguments of `make_toy_workspace`.
+    """
+    toy = make_toy_workspace(path, **size)
+    for source in sources:
+        write_toy_source(toy, **source)
+    return toy
 
 
 def _load(path: Path) -> np.ndarray:
@@ -238,8 +264,5 @@ def write_toy_source(
 
 
 def _values(toy: Toy, split: PredictionSplit, positions: Sequence[int], predict: Predictor) -> Iterator[np.ndarray]:
-    samples = toy.index.split("train" if split == "oof" else "test")
     for position in positions:
-        rows, cols = scored_pixels(samples[position].boxes)
-        truth = toy.target(split)[position][rows, cols] / 255.0
-        yield predict(split, int(position), truth)
+        yield predict(split, int(position), toy.true_values(split, position))

@@ -17,7 +17,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ from support.toy import SLUG, make_toy_workspace
 CPU = torch.device("cpu")
 HERE = DistributedContext(CPU)
 EPOCHS = 4
+FOLDS = 3
 STEPS = 4  # an epoch of 16 photos in batches of 4
 
 SMALL = [
@@ -63,6 +64,20 @@ def flags(*names: str) -> str:
     useless = [without_effect(experiment(name)) for name in names]
     useful = [setting for setting in SMALL if not all(setting.partition("=")[0] in one for one in useless)]
     return " ".join(f"--set {setting}" for setting in [*useful, "batch_size=4"])
+
+
+def short(name: str = "regress", *settings: str, rename: str | None = None) -> Experiment:
+    """An experiment that trains in a moment."""
+    return tiny(name, "epochs=2", *settings, rename=rename)
+
+
+def trained_on_all_folds(folder: Path, names: Iterable[str]) -> Project:
+    """The project of `project_at` with these experiments, as `short` has them, trained on every fold."""
+    project = project_at(folder)
+    for name in names:
+        for fold in range(FOLDS):
+            fit_fold(project, short(name), fold, device="cpu")
+    return project
 
 
 def project_at(folder: Path) -> Project:

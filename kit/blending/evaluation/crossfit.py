@@ -1,6 +1,6 @@
 """The blend's own values on training photos, each by weights that never saw its fold: one streaming pass.
 
-What Grams cannot say is measured here: the error after clipping, and what the unknown extremes of the photos cost.
+What Grams cannot say is measured here: the error after clipping, and what the unknown value ranges of the photos cost.
 Computes in float64.
 """
 
@@ -17,7 +17,7 @@ from kit.competitions import score_scale
 from kit.core.array_reader import ArrayReader
 from kit.core.parallel import map_in_order
 from kit.core.progress import track
-from kit.data.index import Sample
+from kit.data.index import PhotoRow
 from kit.data.pack import Pack
 from kit.imaging.holes import RINGS, cut_boxes, rings_of
 
@@ -29,13 +29,13 @@ class Crossfit:
     clipped: np.ndarray
     """`(P, rings, 3)` float64, squared error after clipping to [0, 1]: what the competition counts."""
     known: np.ndarray
-    """`(P, rings, 3)`, the same if the true extremes of the photo were known."""
+    """`(P, rings, 3)`, the same if the photo's true value range were known."""
     counts: np.ndarray
     """`(P, rings)` int, pixels."""
 
 
 def crossfit(
-    samples: Sequence[Sample],
+    photo_rows: Sequence[PhotoRow],
     pack: Pack,
     photos: np.ndarray,
     values: Callable[[int], np.ndarray],
@@ -45,25 +45,25 @@ def crossfit(
     """Measure a blend on training photos.
 
     Args:
-        samples: all training photos of the pack.
+        photo_rows: all training photos of the pack.
         photos: `(P,)` positions.
         values: a photo's place among `photos` to its values, `(n, 3)` RGB, which may leave [0, 1]. Called by threads.
     """
     from kit.blending.weights.kernel import measure  # numba takes a while to import, and `kit --help` needs none
 
     target, local = ArrayReader(pack.train_target), threading.local()
-    estimated, true = np.asarray(pack.train_estimated), np.asarray(pack.train_extremes)
+    estimated_range, true = np.asarray(pack.train_estimated_range), np.asarray(pack.train_value_range)
 
     def work(place: int) -> tuple[np.ndarray, ...]:
         photo = int(photos[place])
-        sample = samples[photo]
+        photo_row = photo_rows[photo]
         if not hasattr(local, "photo"):
             local.photo = np.empty((1, *pack.train_target.shape[1:]), np.uint8)
-        truth = cut_boxes(target.read(photo, local.photo)[0], sample.boxes)
+        truth = cut_boxes(target.read(photo, local.photo)[0], photo_row.boxes)
         blended = np.ascontiguousarray(values(place), np.float64)
-        rings = rings_of(sample.boxes, sample.height, sample.width)
+        rings = rings_of(photo_row.boxes, photo_row.height, photo_row.width)
         clipped, known = np.zeros((2, len(RINGS), 3))
-        measure(blended, truth, rings, _stretch(estimated[photo]), _stretch(true[photo]), clipped, known)
+        measure(blended, truth, rings, _stretch(estimated_range[photo]), _stretch(true[photo]), clipped, known)
         return clipped, known, np.bincount(rings, minlength=len(RINGS))
 
     # the threads have ended before the file that they read is closed
@@ -72,6 +72,6 @@ def crossfit(
         return Crossfit(*(np.stack(part) for part in zip(*done, strict=True)))
 
 
-def _stretch(extremes: np.ndarray) -> np.ndarray:
-    """Low, high and stretch of each channel, `(3, 3)`."""
-    return np.vstack([extremes, score_scale(*extremes)])
+def _stretch(value_range: np.ndarray) -> np.ndarray:
+    """Return the low, high and stretch of each channel, `(3, 3)`."""
+    return np.vstack([value_range, score_scale(*value_range)])

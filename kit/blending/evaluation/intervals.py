@@ -105,7 +105,7 @@ class Leaderboard:
     estimation: float
     """Half of the 95 % interval of CV itself: which photos the training has."""
     extremes: Estimate
-    """What unknown extremes cost: RMSE less what it would be with the photos' true ones, with the interval as above."""
+    """What unknown value ranges cost: RMSE less that with the photos' true ones, with the interval as above."""
 
 
 def leaderboard(
@@ -125,7 +125,7 @@ def leaderboard(
 
     Args:
         sse: `(P,)` squared errors by photo as a submission makes them.
-        known: `(P,)`, the same with true extremes.
+        known: `(P,)`, the same with the true value ranges.
     """
     statistics = np.column_stack([sse, known, counts.astype(np.float64)])
     total = statistics.sum(axis=0)

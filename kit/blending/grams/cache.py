@@ -70,9 +70,9 @@ def cached_gram(
 
 def _base(project: Project) -> str:
     """Name what all members share."""
-    arrays = (project.pack.train_extremes, project.pack.train_estimated)
-    extremes = [digest_bytes(np.ascontiguousarray(array).tobytes()) for array in arrays]
-    return digest_of([GRAM_VERSION, project.index.digest, project.folds.digest, extremes])
+    arrays = (project.pack.train_value_range, project.pack.train_estimated_range)
+    value_ranges = [digest_bytes(np.ascontiguousarray(array).tobytes()) for array in arrays]
+    return digest_of([GRAM_VERSION, project.index.digest, project.folds.digest, value_ranges])
 
 
 def _read(path: Path, wanted: list[_Member]) -> ResidualGram | None:

@@ -63,7 +63,7 @@ def add_photo(
 
 @njit(nogil=True, cache=True)
 def _sort_by_ring(rings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The pixels ring by ring, each ring in order, `(n,)`; and where each ring ends."""
+    """Return the pixels ring by ring, each ring in order, `(n,)`; and where each ring ends."""
     order, ends = np.empty(len(rings), np.uint32), np.zeros(rings.max() + 1, np.int64)
     place = 0
     for ring in range(len(ends)):

@@ -1,9 +1,9 @@
 """Residual Grams: all that a squared-error blend needs of the pixels. Knows sources, photos and score space.
 
 For photo i, region r and members 1..K the residuals in score space are `z_k = s_i(p_k) - y_i`, where `s_i` scales by
-the extremes estimated from the known pixels, which is all that a test photo gives, and `y_i` is the truth by the true
-extremes: the error of the extremes is part of the score here as on the leaderboard. Then `G_ir[k, l] = z_k . z_l`, and
-for weights that sum to one the squared error of the blend on any set of photos and regions is `w^T (sum G_ir) w`,
+the value range estimated from the known pixels, all that a test photo gives, and `y_i` is the truth by the true one:
+the error of the value range is part of the score here as on the leaderboard. Then `G_ir[k, l] = z_k . z_l`, and for
+weights that sum to one the squared error of the blend on any set of photos and regions is `w^T (sum G_ir) w`,
 exactly. A region is a ring of pixels by their distance to the nearest known one (`kit.imaging.holes.RINGS`), in one
 channel.
 
@@ -26,7 +26,7 @@ from kit.competitions import score_scale
 from kit.core.array_reader import ArrayReader
 from kit.core.parallel import map_in_order
 from kit.core.progress import track
-from kit.data.index import Sample
+from kit.data.index import PhotoRow
 from kit.data.pack import Pack
 from kit.data.predictions import Predictions
 from kit.errors import UsageError
@@ -57,22 +57,22 @@ class ResidualGram:
 
     @cached_property
     def products(self) -> np.ndarray:
-        """`(P, K, K)` float64, of whole photos."""
+        """Return `(P, K, K)` float64, of whole photos."""
         return np.asarray(self.by_region.sum(axis=1))
 
     @cached_property
     def sums(self) -> np.ndarray:
-        """`(P, K)` float64, of whole photos."""
+        """Return `(P, K)` float64, of whole photos."""
         return np.asarray(self.region_sums.sum(axis=1))
 
     @cached_property
     def counts(self) -> np.ndarray:
-        """`(P,)` int, values of each photo: three a scored pixel."""
+        """Return `(P,)` int, values of each photo: three a scored pixel."""
         return np.asarray(self.region_counts.sum(axis=1))
 
     @property
     def sse(self) -> np.ndarray:
-        """`(P, K)` float64, each member's squared error on each photo."""
+        """Return `(P, K)` float64, each member's squared error on each photo."""
         return np.ascontiguousarray(np.diagonal(self.products, axis1=1, axis2=2))
 
     def of(self, member: str) -> int:
@@ -99,7 +99,7 @@ class ResidualGram:
 
 
 def residual_gram(
-    samples: Sequence[Sample],
+    photo_rows: Sequence[PhotoRow],
     pack: Pack,
     predictions: Sequence[Predictions],
     *,
@@ -111,7 +111,7 @@ def residual_gram(
     Memory: a photo's values for each worker, and the Grams; it does not grow with the pixels.
 
     Args:
-        samples: all training photos of the pack.
+        photo_rows: all training photos of the pack.
         known: the Gram of the first of these predictions, on all of their common photos; only the products with
             later ones are made.
         workers: threads, by default one for each core; the result does not depend on it.
@@ -130,7 +130,7 @@ def residual_gram(
     counts = np.zeros((P, regions), np.int64)
     if known is not None:
         products[:, :, :first, :first] = known.by_region
-    one_photo = _PhotoResiduals(samples, pack, predictions)
+    one_photo = _PhotoResiduals(photo_rows, pack, predictions)
 
     def add(row: int) -> None:
         one_photo.add(int(photos[row]), first, products[row], sums[row], counts[row])
@@ -158,15 +158,15 @@ def _common_photos(predictions: Sequence[Predictions]) -> np.ndarray:
 class _PhotoResiduals:
     """The residuals of one photo after another; shared by all workers."""
 
-    def __init__(self, samples: Sequence[Sample], pack: Pack, predictions: Sequence[Predictions]) -> None:
-        self.samples, self.members = samples, [one.opened() for one in predictions]
+    def __init__(self, photo_rows: Sequence[PhotoRow], pack: Pack, predictions: Sequence[Predictions]) -> None:
+        self.photo_rows, self.members = photo_rows, [one.opened() for one in predictions]
         self.target, self._picture = ArrayReader(pack.train_target), pack.train_target.shape[1:]
         self._largest, self._local = max(int(one.counts.max()) for one in predictions), threading.local()
-        estimated, extremes = np.asarray(pack.train_estimated), np.asarray(pack.train_extremes)
-        scale = score_scale(estimated[:, 0], estimated[:, 1])
-        gain = score_scale(extremes[:, 0], extremes[:, 1])
+        estimated_range, value_range = np.asarray(pack.train_estimated_range), np.asarray(pack.train_value_range)
+        scale = score_scale(estimated_range[:, 0], estimated_range[:, 1])
+        gain = score_scale(value_range[:, 0], value_range[:, 1])
         # s(p) = p * scale + shift, y = (truth - low) * gain
-        self.factors = np.stack([scale, -estimated[:, 0] * scale, extremes[:, 0], gain], axis=1)
+        self.factors = np.stack([scale, -estimated_range[:, 0] * scale, value_range[:, 0], gain], axis=1)
 
     def _buffers(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return this thread's arrays for stored values, picture and residuals; fresh ones would cost page faults."""
@@ -184,14 +184,14 @@ class _PhotoResiduals:
         """Add to the `(R, K, K)`, `(R, K)` and `(R,)` of this photo, a position in the index."""
         from kit.blending.grams.kernel import HALVES, add_photo  # numba takes a while to import
 
-        sample = self.samples[photo]
+        photo_row = self.photo_rows[photo]
         stored, picture, residuals = self._buffers()
-        stored = stored[:, : sample.scored]
+        stored = stored[:, : photo_row.scored]
         for member, into in zip(self.members, stored, strict=True):
             member.raw(photo, 0, into)
         self.target.read(photo, picture)
-        rings = rings_of(sample.boxes, sample.height, sample.width)
-        truth = cut_boxes(picture[0], sample.boxes)
+        rings = rings_of(photo_row.boxes, photo_row.height, photo_row.width)
+        truth = cut_boxes(picture[0], photo_row.boxes)
         factors = self.factors[photo]
         add_photo(stored.view(np.uint16), truth, rings, factors, HALVES, residuals, first, products, sums, counts)
         bad = np.flatnonzero(~np.isfinite(sums.sum(axis=0)))

@@ -15,7 +15,7 @@ import numpy as np
 from kit.competitions import score_scale
 from kit.core.parallel import map_in_order
 from kit.core.progress import track
-from kit.data.index import Sample
+from kit.data.index import PhotoRow
 from kit.imaging.holes import RINGS
 
 ONE = "one"
@@ -24,7 +24,7 @@ CHANNELS = ("red", "green", "blue")
 
 @dataclass(frozen=True)
 class PhotoFeatures:
-    """What the weights of P photos may depend on."""
+    """Facts of P photos that weights may depend on."""
 
     klass: tuple[str, ...]
     """"" where the layout gives none."""
@@ -42,14 +42,15 @@ class PhotoFeatures:
         return PhotoFeatures(klass, self.scored[rows], self.contrast[rows])
 
 
-def photo_features(samples: Sequence[Sample], images: np.ndarray, estimated: np.ndarray) -> PhotoFeatures:
+def photo_features(photo_rows: Sequence[PhotoRow], images: np.ndarray, estimated_range: np.ndarray) -> PhotoFeatures:
     """Return the features of all photos of a split, from what is known of them alone.
 
     Args:
-        images: `(N, H, W, 3)` uint8, as given; estimated: `(N, 2, 3)`, extremes of the known pixels.
+        images: `(N, H, W, 3)` uint8, as given.
+        estimated_range: `(N, 2, 3)`, the value range of each photo's known pixels.
     """
-    photos = range(len(samples))
-    each = map_in_order(lambda photo: features_of(samples[photo], images[photo], estimated[photo]), photos)
+    photos = range(len(photo_rows))
+    each = map_in_order(lambda photo: features_of(photo_rows[photo], images[photo], estimated_range[photo]), photos)
     found = list(track(each, "Contrast", len(photos), "photos"))
     return PhotoFeatures(
         tuple(one.klass[0] for one in found),
@@ -58,12 +59,12 @@ def photo_features(samples: Sequence[Sample], images: np.ndarray, estimated: np.
     )
 
 
-def features_of(sample: Sample, image: np.ndarray, estimated: np.ndarray) -> PhotoFeatures:
-    """Return the features of one photo, `(H, W, 3)` uint8 with extremes `(2, 3)`."""
-    known = (~sample.hole).astype(np.uint8)
+def features_of(photo_row: PhotoRow, image: np.ndarray, estimated_range: np.ndarray) -> PhotoFeatures:
+    """Return the features of one photo, `(H, W, 3)` uint8 with value range `(2, 3)`."""
+    known = (~photo_row.hole).astype(np.uint8)
     deviation = cv2.meanStdDev(image, mask=known)[1][:, 0] / 255.0
-    contrast = float((deviation * score_scale(*estimated)).mean())
-    return PhotoFeatures((sample.klass,), np.array([sample.scored], np.int64), np.array([contrast]))
+    contrast = float((deviation * score_scale(*estimated_range)).mean())
+    return PhotoFeatures((photo_row.klass,), np.array([photo_row.scored], np.int64), np.array([contrast]))
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Term:
     scale: float = 1.0
 
     def values(self, features: PhotoFeatures, regions: int) -> np.ndarray:
-        """`(P, R)` float64; region `3 * ring + channel`."""
+        """Return `(P, R)` float64; region `3 * ring + channel`."""
         raw = _raw(self.name, features, regions)
         return np.broadcast_to((raw - self.centre) / self.scale, (len(features), regions))
 
@@ -137,5 +138,5 @@ def feature_terms(features: PhotoFeatures, counts: np.ndarray) -> tuple[Term, ..
 
 
 def term_values(terms: Sequence[Term], features: PhotoFeatures, regions: int) -> np.ndarray:
-    """`(P, R, J)` float64; 0, the average, where a term is not known."""
+    """Return `(P, R, J)` float64; 0, the average, where a term is not known."""
     return np.asarray(np.nan_to_num(np.stack([term.values(features, regions) for term in terms], axis=2)))

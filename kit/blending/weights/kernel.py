@@ -8,7 +8,7 @@ from numba import njit
 
 @njit(nogil=True, cache=True)
 def numbers_of(raw: np.ndarray, halves: np.ndarray) -> np.ndarray:
-    """Values as they are stored, `(K, n, 3)` uint16 bits of float16, as float32; see `grams.kernel.HALVES`."""
+    """Return stored values, `(K, n, 3)` uint16 bits of float16, as float32; see `grams.kernel.HALVES`."""
     numbers = np.empty(raw.shape, np.float32)
     bits, into = raw.reshape(-1), numbers.reshape(-1)
     for place in range(len(bits)):
@@ -18,7 +18,7 @@ def numbers_of(raw: np.ndarray, halves: np.ndarray) -> np.ndarray:
 
 @njit(nogil=True, cache=True)
 def mix_levels(values: np.ndarray, levels: np.ndarray, weights: np.ndarray, offset: np.ndarray) -> np.ndarray:
-    """Weighted sums by level and channel, `(n, 3)` float64.
+    """Return weighted sums by level and channel, `(n, 3)` float64.
 
     Args:
         values: `(K, n, 3)` float32; levels: `(n,)` uint8; weights: `(L, 3, K)`; offset: `(L, 3)`, float64.

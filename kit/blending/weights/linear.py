@@ -24,7 +24,7 @@ _UNTESTED = 0.3  # with one fold to fit on there is nothing to choose by
 
 
 def moments(gram: ResidualGram, values: np.ndarray) -> np.ndarray:
-    """Products of `term x residual`, with a constant as the last member: `(J, J, K + 1, K + 1)`.
+    """Return the products of `term x residual`, with a constant as the last member: `(J, J, K + 1, K + 1)`.
 
     Args:
         values: `(P, R, J)`, the terms of the Gram's photos and regions.
@@ -40,7 +40,7 @@ def moments(gram: ResidualGram, values: np.ndarray) -> np.ndarray:
 
 
 def photo_errors(gram: ResidualGram, values: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
-    """Squared error of each photo by these coefficients, `(P,)` float64."""
+    """Return the squared error of each photo by these coefficients, `(P,)` float64."""
     weights = values @ coefficients  # (P, R, K + 1)
     w, c = weights[..., :-1], weights[..., -1]
     if len(coefficients) == 1 and not coefficients[0, -1]:  # the same everywhere: no need of the regions
@@ -52,7 +52,7 @@ def photo_errors(gram: ResidualGram, values: np.ndarray, coefficients: np.ndarra
 
 
 def unregularised(solver: Solver) -> Solve:
-    """A solver that knows the Gram alone: one term, no intercept."""
+    """Return a solver that knows the Gram alone: one term, no intercept."""
 
     def solve(moments_of_folds: np.ndarray) -> np.ndarray:
         G = moments_of_folds.sum(axis=0)[0, 0, :-1, :-1]
@@ -79,11 +79,11 @@ class RidgeSolver:
         return problem.coefficients({problem.first: equal, problem.others: same})
 
     def penalties(self, moments_of_folds: np.ndarray) -> tuple[float, float]:
-        """Those that cross-validation over these folds chooses."""
+        """Return those that cross-validation over these folds chooses."""
         return self.known or _Problem(moments_of_folds, self.intercept).penalties()
 
     def fixed(self, penalties: tuple[float, float]) -> RidgeSolver:
-        """The same with these penalties."""
+        """Return the same solver with these penalties."""
         return RidgeSolver(self.intercept, penalties)
 
 
@@ -121,12 +121,12 @@ class _Problem:
         self.folds = folds
 
     def penalties(self) -> tuple[float, float]:
-        """Of the first term, and then of the others."""
+        """Return those of the first term, and then of the others."""
         equal = self.best(self.first, {self.others: np.inf})
         return equal, self.best(self.others, {self.first: equal})
 
     def best(self, block: _Block, fixed: dict[_Block, float]) -> float:
-        """The penalty of one block with the least error on folds left out in turn."""
+        """Return the penalty of one block with the least error on folds left out in turn."""
         if not block.indices:
             return np.inf
         if self.folds < 2:
@@ -153,7 +153,7 @@ class _Problem:
         return penalty
 
     def coefficients(self, penalties: dict[_Block, float]) -> np.ndarray:
-        """Fitted on all training folds, `(J, K + 1)`."""
+        """Return coefficients fitted on all training folds, `(J, K + 1)`."""
         v = _solve(self.Q.sum(axis=0), self.c.sum(axis=0), self._penalty(penalties) * self.units)
         found = np.zeros((self.J, self.K + 1))
         found[0] = self.basis[:, 0]
@@ -163,7 +163,8 @@ class _Problem:
 
 
 def _solve(Q: np.ndarray, c: np.ndarray, penalties: np.ndarray) -> np.ndarray:
-    """`-(Q + diag penalties)^-1 c` for `(..., V)`; variables with an infinite penalty, the same ones in all, are 0."""
+    """Return `-(Q + diag penalties)^-1 c` for `(..., V)`; variables with an infinite penalty, the same ones in all, are
+    0."""
     V = penalties.shape[-1]
     use = np.flatnonzero(np.isfinite(penalties.reshape(-1, V)[0])) if V else np.zeros(0, np.int64)
     shape = np.broadcast_shapes(c.shape, penalties.shape)
@@ -175,7 +176,7 @@ def _solve(Q: np.ndarray, c: np.ndarray, penalties: np.ndarray) -> np.ndarray:
 
 
 def _basis(K: int) -> np.ndarray:
-    """`(K + 1, K + 1)`: equal weights; K - 1 orthonormal directions whose weights sum to zero; the intercept."""
+    """Return `(K + 1, K + 1)`: equal weights; K - 1 orthonormal directions whose weights sum to zero; the intercept."""
     basis = np.zeros((K + 1, K + 1))
     basis[:K, 0] = 1.0 / K
     for a in range(1, K):  # Helmert's contrasts
@@ -213,11 +214,11 @@ class Regression:
         )
 
     def fit(self, solve: Solve, members: Sequence[int] | None = None) -> np.ndarray:
-        """Coefficients from all photos, `(J, K + 1)`; those of members not used are 0."""
+        """Return coefficients from all photos, `(J, K + 1)`; those of members not used are 0."""
         return self._fit(solve, list(range(len(self.folds))), members)
 
     def run(self, solve: Solve, members: Sequence[int] | None = None) -> Nested:
-        """Nested coefficients and errors."""
+        """Return nested coefficients and errors."""
         found = []
         sse = np.empty(len(self.gram))
         for position, number in enumerate(self.folds):

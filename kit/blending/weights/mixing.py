@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kit.blending.weights.features import ONE, PhotoFeatures, Term, term_values
-from kit.data.index import Sample
+from kit.data.index import PhotoRow
 from kit.imaging.holes import RINGS, rings_of
 
 PIXELS = "pixels"
@@ -37,7 +37,7 @@ class WeightModel:
 
     @property
     def is_plain(self) -> bool:
-        """Whether there is one weight a member and no intercept: the same everywhere."""
+        """Return whether there is one weight a member and no intercept: the same everywhere."""
         return len(self.terms) == 1 and not self.coefficients[0][-1]
 
     def by_region(self, features: PhotoFeatures) -> np.ndarray:
@@ -65,14 +65,14 @@ def mix(
     model: WeightModel,
     coefficients: np.ndarray,
     values: np.ndarray,
-    sample: Sample,
+    photo_row: PhotoRow,
     features: PhotoFeatures,
     span: np.ndarray,
 ) -> np.ndarray:
     """Blend one photo, `(n, 3)` float64 RGB; may leave [0, 1].
 
-    In pixel space, which is the same as in score space: all members share the photo's extremes, the weights sum to one,
-    and an intercept is stretched back.
+    In pixel space, which is the same as in score space: all members share the photo's value range, the weights sum to
+    one, and an intercept is stretched back.
 
     Args:
         coefficients: `(J, K + 1)`, the model's own, or those of a fold.
@@ -88,7 +88,7 @@ def mix(
         values = numbers_of(values.view(np.uint16), HALVES)
     levels = np.zeros(values.shape[1], np.uint8)
     if len(weights) > 1:
-        levels = rings_of(sample.boxes, sample.height, sample.width)
+        levels = rings_of(photo_row.boxes, photo_row.height, photo_row.width)
     return np.asarray(mix_levels(values, levels, np.ascontiguousarray(weights[..., :-1]), weights[..., -1] * span))
 
 

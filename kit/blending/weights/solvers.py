@@ -15,19 +15,19 @@ Solver = Callable[[np.ndarray], np.ndarray]
 
 
 def best_single(G: np.ndarray) -> np.ndarray:
-    """All weight on the member with the least error; the first of equals."""
+    """Put all weight on the member with the least error; the first of equals."""
     weights = np.zeros(len(G))
     weights[int(np.argmin(np.diagonal(G)))] = 1.0
     return weights
 
 
 def mean(G: np.ndarray) -> np.ndarray:
-    """Equal weights."""
+    """Return equal weights."""
     return np.full(len(G), 1.0 / len(G))
 
 
 def simplex(G: np.ndarray) -> np.ndarray:
-    """The minimiser of `w^T G w` over `w >= 0, sum w = 1`; exact, also for singular G.
+    """Return the minimiser of `w^T G w` over `w >= 0, sum w = 1`; exact, also for singular G.
 
     With `G = R^T R` it is the point of least norm in the convex hull of R's columns. Lawson and Hanson (1974, ch. 23):
     minimise `|R u|^2 + (sum u - 1)^2` over `u >= 0` by NNLS, then `w = u / sum u`. For any `u = t w` the objective is
@@ -93,7 +93,7 @@ def climb(G: np.ndarray, steps: int = 100) -> HillClimb:
 
 
 def hill_climb(G: np.ndarray) -> np.ndarray:
-    """The weights of `climb`."""
+    """Return the weights of `climb`."""
     return climb(G).weights
 
 
@@ -101,7 +101,8 @@ BAGS, SHARE = 20, 0.5
 
 
 def bagged(G: np.ndarray) -> np.ndarray:
-    """The mean of `climb` over bags, each a random half of the members (Caruana, Munson and Niculescu-Mizil 2006).
+    """Return the mean of `climb` over bags, each a random half of the members (Caruana, Munson and Niculescu-Mizil
+    2006).
 
     The bags depend on the number of members alone.
     """

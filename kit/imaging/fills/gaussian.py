@@ -140,7 +140,7 @@ def power_and_aspect(luma: np.ndarray, hole: np.ndarray) -> tuple[float, float]:
 
 
 def guarded(hole: np.ndarray, width: int) -> np.ndarray:
-    """The hole grown by `width` pixels to all eight sides, or by as many as leave half of the known pixels known."""
+    """Grow the hole by `width` pixels to all eight sides, or by as many as leave half of the known pixels known."""
     least = (hole.size - np.count_nonzero(hole)) / 2
     for pixels in range(width, 0, -1):
         grown: np.ndarray = scipy.ndimage.maximum_filter(hole, 2 * pixels + 1, mode="constant")

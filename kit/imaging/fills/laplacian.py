@@ -20,7 +20,7 @@ _MAX_RECTANGLES = 8  # two overlapping boxes need two or three; a hole that need
 
 
 def sum_of_neighbours(planes: np.ndarray) -> np.ndarray:
-    """For each pixel of `(C, H, W)` the sum of its 2 to 4 neighbours."""
+    """Return for each pixel of `(C, H, W)` the sum of its 2 to 4 neighbours."""
     total = np.zeros_like(planes)
     total[:, 1:] += planes[:, :-1]
     total[:, :-1] += planes[:, 1:]
@@ -144,7 +144,7 @@ def matrix_in_hole(hole: np.ndarray) -> scipy.sparse.csc_array:
 
 
 def factorised_in_hole(hole: np.ndarray) -> scipy.sparse.linalg.SuperLU:
-    """The sparse factorisation of `matrix_in_hole`; a hole that is the whole photo has none (`L` is singular)."""
+    """Factorise `matrix_in_hole`, sparse; a hole that is the whole photo has no factors (`L` is singular)."""
     # symmetric and diagonally dominant: no pivoting, and an ordering for that, which takes half the time of the default
     return scipy.sparse.linalg.splu(
         matrix_in_hole(hole), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}

@@ -3,15 +3,15 @@
 `batches.py` makes a training's batches, `augment.py` and `boxes.py` change and hide, `inputs.py` stacks the channels.
 """
 
-from kit.learning.datasets.batches import Batch, PartlyKnown, Process, TrainingPhotos
+from kit.learning.datasets.batches import Batch, BatchShard, TestPhotos, TrainingPhotos
 from kit.learning.datasets.boxes import coverage, coverage_of
 from kit.learning.datasets.inputs import INPUT_CHANNELS, network_input
 
 __all__ = [
     "INPUT_CHANNELS",
     "Batch",
-    "PartlyKnown",
-    "Process",
+    "BatchShard",
+    "TestPhotos",
     "TrainingPhotos",
     "coverage",
     "coverage_of",

@@ -40,7 +40,7 @@ def augment(photos: torch.Tensor, draws: torch.Tensor, settings: DataSettings) -
 
 
 def _grid(size: int, across: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
-    """`F.affine_grid` without its matrix product, which takes longer than the sampling.
+    """Return what `F.affine_grid` does, without its matrix product, which takes longer than the sampling.
 
     Args:
         across, down: `(n, 3)`: what column, row and 1 add to the place from which a pixel is taken.

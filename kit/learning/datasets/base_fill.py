@@ -72,7 +72,7 @@ class SpectralFill:
         return photos.lerp(fill, hole)  # unlike photos + hole * (fill - photos), exactly the fill where all is hidden
 
     def fields_of(self, photos: torch.Tensor, power: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """Power and aspect that suit each whole photo, two of `(n,)`, as the full-size fill would estimate them."""
+        """Estimate each whole photo's power and aspect, two of `(n,)`, as the full-size fill does."""
         if self.base == "fractional":
             return power_and_aspect(luma_of(photos))
         one = photos.new_ones(len(photos))
@@ -80,12 +80,13 @@ class SpectralFill:
 
 
 def luma_of(photos: torch.Tensor) -> torch.Tensor:
-    """Luma `(n, S, S)` of photos `(n, 3, S, S)`."""
+    """Return the luma `(n, S, S)` of photos `(n, 3, S, S)`."""
     return (photos * photos.new_tensor(LUMA)[:, None, None]).sum(1)
 
 
 def power_and_aspect(luma: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """`kit.imaging.fills.gaussian.power_and_aspect` of whole photos `(n, S, S)`, a batch at once: two of `(n,)`."""
+    """Estimate `kit.imaging.fills.gaussian.power_and_aspect` of whole photos `(n, S, S)`, a batch at once: two of
+    `(n,)`."""
     side = luma.shape[-1]
     distances = [side // share for share in (64, 32, 16, 8)]
     if distances[0] == 0:
@@ -102,13 +103,13 @@ def power_and_aspect(luma: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _variation(luma: torch.Tensor, distance: int) -> torch.Tensor:
-    """Mean squared difference between rows so far apart, `(n,)`."""
+    """Return the mean squared difference between rows so far apart, `(n,)`."""
     difference = luma[:, distance:] - luma[:, :-distance]
     return difference.square().mean(dim=(1, 2)) + 1 / 255**2  # photos without any variation have no direction
 
 
 def mean_fill(photos: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
-    """Mean of the known pixels of each channel, `(n, 3, 1, 1)`."""
+    """Return the mean of the known pixels of each channel, `(n, 3, 1, 1)`."""
     known = 1 - hole
     return (photos * known).sum(dim=(2, 3), keepdim=True) / known.sum(dim=(2, 3), keepdim=True).clamp(min=1e-6)
 
@@ -145,7 +146,7 @@ def spectral_fill(
 
 
 def _solve_alike(photos: torch.Tensor, hole: torch.Tensor, power: torch.Tensor, aspect: torch.Tensor) -> torch.Tensor:
-    """On a CPU, photos with one hole `(H, W)`, within 2e-3 of the exact minimum."""
+    """Solve photos with one hole `(H, W)` on a CPU, within 2e-3 of the exact minimum."""
     missing = hole.numpy()
     if not missing.any():
         return photos
@@ -166,7 +167,8 @@ def solve_together(
     windows: Windows | None = None,
     iterations: int | None = None,
 ) -> torch.Tensor:
-    """All photos at once, each with its own hole, on any device: conjugate gradients without a look at the numbers.
+    """Solve all photos at once, each with its own hole, on any device: conjugate gradients that never look at the
+    numbers.
 
     Cosine transforms are products with a matrix: faster on a GPU than FFTs of such small pictures.
 
@@ -211,7 +213,8 @@ def solve_together(
 def _in_windows(
     windows: Windows, hole: torch.Tensor, power: torch.Tensor, aspect: torch.Tensor
 ) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The inverse power of each window's own Laplacian, zeros around it, added up; see `gaussian.preconditioner`."""
+    """Apply the inverse power of each window's own Laplacian, zeros around it, and add up; see
+    `gaussian.preconditioner`."""
     corners, side, free, _ = windows
     count, boxes, _ = corners.shape
     height, width = hole.shape[2:]
@@ -240,14 +243,14 @@ def _in_windows(
 
 
 def _powers(rows: torch.Tensor, columns: torch.Tensor, aspect: torch.Tensor) -> torch.Tensor:
-    """Eigenvalues of Laplacians `(..., rows, columns)` by those of their lines and the aspects `(...)`."""
+    """Return the eigenvalues of Laplacians `(..., rows, columns)` by those of their lines and the aspects `(...)`."""
     aspect = aspect[..., None, None]
     return aspect * rows[..., :, None] + columns[..., None, :] / aspect
 
 
 @lru_cache(maxsize=16)
 def cosine_matrix(side: int, device: torch.device) -> torch.Tensor:
-    """The orthonormal DCT-II as a float32 matrix `(side, side)`."""
+    """Return the orthonormal DCT-II as a float32 matrix `(side, side)`."""
     places = torch.arange(side, dtype=torch.float64)
     matrix = torch.cos(torch.pi * (places + 0.5) * places[:, None] / side) * (2 / side) ** 0.5
     matrix[0] /= 2**0.5
@@ -257,7 +260,7 @@ def cosine_matrix(side: int, device: torch.device) -> torch.Tensor:
 
 @lru_cache(maxsize=16)
 def line_spectra(side: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Eigenvectors, as rows, `(4, side, side)` and eigenvalues `(4, side)` of a line's Laplacian.
+    """Return the eigenvectors, as rows, `(4, side, side)` and eigenvalues `(4, side)` of a line's Laplacian.
 
     Its ends are held at zero but for those that are free: none, the first, the last, both.
     """

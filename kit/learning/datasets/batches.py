@@ -34,18 +34,18 @@ class Batch:
     weight: torch.Tensor
     """`(N, 1, S, S)` float32: the share that is hidden and whose truth is known, what losses count. The hole itself,
     but for test photos."""
-    about: torch.Tensor
-    """`(N, D)` float32: what the network is told of each photo; D is 0 where it is told nothing."""
+    condition: torch.Tensor
+    """`(N, D)` float32: each photo's condition; D is 0 where the network takes none."""
 
     @property
-    def told(self) -> tuple[torch.Tensor, ...]:
-        """The inputs of a network besides pixels."""
-        return (self.about,) if self.about.shape[1] else ()
+    def extra_inputs(self) -> tuple[torch.Tensor, ...]:
+        """Return the inputs of a network besides pixels: the condition, or nothing."""
+        return (self.condition,) if self.condition.shape[1] else ()
 
 
 @dataclass(frozen=True)
-class Process:
-    """The number of this training process, and how many there are."""
+class BatchShard:
+    """The share of each batch that one training process takes: its number from 0, and the number of processes."""
 
     rank: int = 0
     count: int = 1
@@ -75,8 +75,8 @@ def load_photos(targets: np.ndarray, positions: np.ndarray, side: int) -> torch.
 
 
 @dataclass(frozen=True)
-class PartlyKnown:
-    """Photos of which some pixels are not known to anyone here: the test photos."""
+class TestPhotos:
+    """The test photos, whose hidden pixels are known to nobody."""
 
     images: np.ndarray
     """`(n, H, W, 3)` uint8; what is under the holes is not looked at."""
@@ -93,21 +93,21 @@ class TrainingPhotos:
         positions: np.ndarray,
         boxes: tuple[Box, ...],
         *,
-        partly: PartlyKnown | None = None,
-        about: torch.Tensor | None = None,
+        test_photos: TestPhotos | None = None,
+        condition: torch.Tensor | None = None,
         device: torch.device | str = "cpu",
-        process: Process = Process(),
+        shard: BatchShard = BatchShard(),
     ) -> None:
         """
         Args:
             targets: `(N, H, W, 3)` uint8, all whole training photos.
             positions: which of them this model may see.
             boxes: the competition's box sizes; fresh ones are of the same size and number.
-            partly: photos to be trained on besides, on what is known of them.
-            about: `(n, D)`, what is told of each photo at `positions`, then of those of `partly`; mirrored, cropped or
+            test_photos: photos to be trained on besides, on what is known of them.
+            condition: `(n, D)`, that of each photo at `positions`, then of those of `test_photos`; mirrored, cropped or
                 with other boxes, a photo keeps it.
             device: where photos are kept and batches made.
-            process: which of the training's processes this is; they share each step's photos.
+            shard: of each step's photos, that of this process.
 
         Raises:
             UsageError: fewer photos than processes.
@@ -116,34 +116,34 @@ class TrainingPhotos:
         self.positions = positions
         self.boxes = boxes * settings.box_copies
         self.full: tuple[int, int] = targets.shape[1:3]
-        self.process = process
+        self.shard = shard
         # twice the size, so that a crop of half the side still has a pixel for every pixel
         side = min(2 * settings.size, min(self.full))
         photos = load_photos(targets, positions, side)
         self.whole = len(photos)
         self.hidden: torch.Tensor | None = None
-        if partly is not None:
-            photos = torch.cat([photos, load_photos(_greyed(partly), np.arange(len(partly.boxes)), side)])
-            covered = [coverage(of_photo, self.full, side)[0] for of_photo in partly.boxes]
+        if test_photos is not None:
+            photos = torch.cat([photos, load_photos(_greyed(test_photos), np.arange(len(test_photos.boxes)), side)])
+            covered = [coverage(of_photo, self.full, side)[0] for of_photo in test_photos.boxes]
             self.hidden = torch.cat([torch.zeros(self.whole, 1, side, side), torch.stack(covered)]).to(device)
-        if len(photos) < process.count:
-            raise UsageError(f"{len(photos)} training photos are too few for {process.count} processes.")
+        if len(photos) < shard.count:
+            raise UsageError(f"{len(photos)} training photos are too few for {shard.count} processes.")
         self.photos = photos.to(device)
-        self.about = (torch.zeros(len(photos), 0) if about is None else about).to(device)
+        self.condition = (torch.zeros(len(photos), 0) if condition is None else condition).to(device)
         self.base = SpectralFill(settings.training_base)
 
     def __len__(self) -> int:
-        """Steps in an epoch; the last, smaller one is left out unless it is the only one."""
+        """Return the steps in an epoch; the last, smaller one is left out unless it is the only one."""
         return max(1, len(self.photos) // self._in_a_step)
 
     @property
     def passes(self) -> int:
-        """Batches of this process in a step."""
-        return max(1, min(self.settings.accumulate, len(self.photos) // self.process.count))
+        """Return the batches of this process in a step."""
+        return max(1, min(self.settings.accumulate, len(self.photos) // self.shard.count))
 
     @property
     def _in_a_step(self) -> int:
-        return self.settings.batch_size * self.settings.accumulate * self.process.count
+        return self.settings.batch_size * self.settings.accumulate * self.shard.count
 
     def begin_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Return draws by photo, and the order of an epoch."""
@@ -174,13 +174,13 @@ class TrainingPhotos:
         filled = self.base(target, hole, groups=groups, windows=windows)
         if self.settings.bleed:
             filled = bleed(filled, numbers, self.full, self.settings.bleed)
-        return Batch(filled, hole, target, weight, self.about[number_of])
+        return Batch(filled, hole, target, weight, self.condition[number_of])
 
     def _places(self, step: int, number: int) -> slice:
         """Return the places in the epoch's order that this pass of this process takes."""
-        parts = self.passes * self.process.count
+        parts = self.passes * self.shard.count
         size = min(self.settings.batch_size, len(self.photos) // parts)
-        first = step * self._in_a_step + (number * self.process.count + self.process.rank) * size
+        first = step * self._in_a_step + (number * self.shard.count + self.shard.rank) * size
         return slice(first, first + size)
 
     def _augmented(self, index: torch.Tensor, draws: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -196,9 +196,9 @@ class TrainingPhotos:
         return random_boxes(rng, self.boxes, *self.full)
 
 
-def _greyed(partly: PartlyKnown) -> np.ndarray:
+def _greyed(test_photos: TestPhotos) -> np.ndarray:
     """Return photos with grey in the holes: what was painted there shall not come out of a resize."""
-    images = np.array(partly.images)
-    for image, boxes in zip(images, partly.boxes, strict=True):
+    images = np.array(test_photos.images)
+    for image, boxes in zip(images, test_photos.boxes, strict=True):
         image[hole_of(boxes, *image.shape[:2])] = 128
     return images

@@ -1,4 +1,4 @@
-"""Boxes as tensors: what they hide at the network's size, and what JPEG does beside them."""
+"""Boxes as tensors: the share of each pixel that they hide at the network's size, and JPEG's traces beside them."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ BLEED = (0.31, 0.08, 0.02)
 
 
 def as_tensor(boxes: Sequence[Sequence[Box]], device: torch.device | str = "cpu") -> torch.Tensor:
-    """The boxes of each photo, equally many, as `(N, k, 4)` int64: row, column, height, width."""
+    """Return the boxes of each photo, equally many, as `(N, k, 4)` int64: row, column, height, width."""
     numbers = [[(box.row, box.col, box.height, box.width) for box in of_photo] for of_photo in boxes]
     return torch.tensor(numbers, dtype=torch.int64).reshape(len(boxes), -1, 4).to(device, non_blocking=True)
 
 
 def coverage(boxes: Sequence[Box], full: tuple[int, int], size: int) -> torch.Tensor:
-    """The share of each pixel hidden by boxes given at full size, `(1, 1, S, S)` float32; see `coverage_of`."""
+    """Return the share of each pixel hidden by boxes given at full size, `(1, 1, S, S)` float32; see `coverage_of`."""
     return coverage_of(as_tensor([boxes]), full, size)
 
 
 def coverage_of(boxes: torch.Tensor, full: tuple[int, int], size: int, *, grown: int = 0) -> torch.Tensor:
-    """The share of each pixel that is hidden, `(N, 1, S, S)` float32.
+    """Return the share of each pixel that is hidden, `(N, 1, S, S)` float32.
 
     Exact for one box; where boxes overlap the larger share counts, exact wherever a pixel is hidden whole.
 
@@ -51,7 +51,7 @@ def coverage_of(boxes: torch.Tensor, full: tuple[int, int], size: int, *, grown:
 
 
 def windows_of(boxes: Sequence[Sequence[Box]], full: tuple[int, int], size: int, device: torch.device) -> Windows:
-    """Squares of one size around the boxes of each photo, for `SpectralFill`."""
+    """Return squares of one size around the boxes of each photo, for `SpectralFill`."""
     numbers = as_tensor(boxes)
     scales = torch.tensor([size / full[0], size / full[1]], dtype=torch.float64)
     low, high = numbers[..., :2] * scales, (numbers[..., :2] + numbers[..., 2:]) * scales

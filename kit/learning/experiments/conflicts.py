@@ -1,4 +1,4 @@
-"""Trainings that cannot stand beside what is stored, told without torch: before anything is loaded or computed."""
+"""Trainings that cannot stand beside what is stored, found without torch: before anything is loaded or computed."""
 
 from __future__ import annotations
 

@@ -82,32 +82,32 @@ class NetworkSettings:
 
     @property
     def has_timm_encoder(self) -> bool:
-        """Whether the network is a decoder on an encoder of timm or segmentation-models-pytorch."""
+        """Return whether the network is a decoder on an encoder of timm or segmentation-models-pytorch."""
         return self.architecture in SMP_ARCHITECTURES or self.architecture == "light"
 
     @property
     def predicts_photo(self) -> bool:
-        """Whether the network paints the photo rather than a residual."""
+        """Return whether the network paints the photo rather than a residual."""
         return self.architecture in PHOTO_ARCHITECTURES
 
     @property
     def can_standardise(self) -> bool:
-        """Whether the network may see photos of equal contrast, and does not need them as they are."""
+        """Return whether the network may see photos of equal contrast, and does not need them as they are."""
         return self.method == "supervised" and self.architecture not in _NEED_PHOTOS_AS_THEY_ARE
 
     @property
     def standardised(self) -> bool:
-        """Whether the network sees photos of equal contrast."""
+        """Return whether the network sees photos of equal contrast."""
         return self.standardise and self.can_standardise
 
     @property
     def can_be_conditioned(self) -> bool:
-        """Whether the network can take a vector of the whole photo."""
+        """Return whether the network can take a vector of the whole photo."""
         return self.method == "supervised" and self.architecture in _CONDITIONABLE
 
     @property
     def conditioned(self) -> bool:
-        """Whether the network takes a vector of the whole photo."""
+        """Return whether the network takes a vector of the whole photo."""
         return self.clip_model != "none" and self.can_be_conditioned
 
 
@@ -211,12 +211,12 @@ class DataSettings:
 
     @property
     def training_base(self) -> Base:
-        """The fill in the holes of training photos."""
+        """Return the fill in the holes of training photos."""
         return self.base
 
     @property
     def mirrored(self) -> bool:
-        """Whether predictions average the mirrored view."""
+        """Return whether predictions average the mirrored view."""
         return self.flip
 
 

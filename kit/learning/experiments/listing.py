@@ -1,4 +1,4 @@
-"""What `kit train --list` prints: every experiment, and every setting in its group."""
+"""The text of `kit train --list`: every experiment, and every setting in its group."""
 
 from __future__ import annotations
 

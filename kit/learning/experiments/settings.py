@@ -60,7 +60,7 @@ class Experiment(DataSettings, ScheduleSettings, OptimizerSettings, LossSettings
 
     @property
     def fields(self) -> dict[str, Any]:
-        """Every field that says something, by the name under which it is stored."""
+        """Return every field that says something, by the name under which it is stored."""
         values: dict[str, Any] = {"name": self.name}
         for name, field in setting_fields().items():
             value = getattr(self, name)
@@ -70,17 +70,18 @@ class Experiment(DataSettings, ScheduleSettings, OptimizerSettings, LossSettings
 
     @property
     def digest(self) -> str:
-        """Names this very configuration."""
+        """Return the digest that names this very configuration."""
         return digest_of(self.fields)
 
     @property
     def training_base(self) -> Base:
-        """The fill in the holes of training photos: a DCGAN looks at whole photos alone, and the cheapest will do."""
+        """Return the fill in the holes of training photos: a DCGAN looks at whole photos alone, and the cheapest will
+        do."""
         return "mean" if self.method == "dcgan" else self.base
 
     @property
     def mirrored(self) -> bool:
-        """Whether predictions average the mirrored view: not where a search of z finds its own view."""
+        """Return whether predictions average the mirrored view: not where a search of z finds its own view."""
         return self.flip and self.method != "dcgan"
 
 
@@ -148,7 +149,7 @@ def without_effect(one: Experiment) -> dict[str, str]:
     if not one.can_standardise:
         reasons["standardise"] = f"architecture={one.architecture} needs photos as they are"
     if not one.can_be_conditioned:
-        reasons["clip_model"] = f"architecture={one.architecture} is not told of photos"
+        reasons["clip_model"] = f"architecture={one.architecture} takes no condition"
     if one.architecture != "light":
         reasons["frozen"] = "it is architecture=light's"
     if not one.adversarial_weight:

@@ -1,4 +1,4 @@
-"""What a training depends on, and whether a fold is done: told without torch, so that finished folds cost nothing."""
+"""The stamp of a training: all that it depends on, and whether a fold is done. No torch, so that it costs little."""
 
 from __future__ import annotations
 
@@ -78,7 +78,8 @@ def digest_of_weights(experiment: Experiment) -> str | None:
 
 
 def other_weights(project: Project, experiment: Experiment, fold: int) -> bool:
-    """Whether this fold's training started from another file than the one that is now at its encoder weights' path."""
+    """Return whether this fold's training started from another file than the one that is now at its encoder weights'
+    path."""
     digest = digest_of_weights(experiment)
     path = project.workspace.run(experiment.name, fold) / "experiment.json"
     if digest is None or not path.is_file():

@@ -14,7 +14,7 @@ ADVERSARIAL_KINDS = ("bce", "lsgan", "hinge")
 
 
 def discriminator_loss(real: torch.Tensor, fake: torch.Tensor, kind: str = "bce") -> torch.Tensor:
-    """Half the sum over real and generated patches: pix2pix halves it to slow the discriminator down.
+    """Return half the sum over real and generated patches: pix2pix halves it to slow the discriminator down.
 
     Args:
         real, fake: logits of any equal shape.
@@ -33,7 +33,7 @@ def discriminator_loss(real: torch.Tensor, fake: torch.Tensor, kind: str = "bce"
 
 
 def generator_adversarial_loss(fake: torch.Tensor, kind: str = "bce") -> torch.Tensor:
-    """Generated patches taken for real; bce in its non-saturating form.
+    """Return the loss of generated patches as if they were real; bce in its non-saturating form.
 
     Args:
         fake: logits of any shape.

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 
 
 def feature_matching_loss(real: list[torch.Tensor], fake: list[torch.Tensor]) -> torch.Tensor:
-    """Mean over layers of the mean absolute difference; no gradient into `real` (Wang et al. 2018, pix2pixHD, eq. 4).
+    """Return the mean over layers of the mean absolute difference (Wang et al. 2018, pix2pixHD, eq. 4); no gradient
+    into `real`.
 
     Args:
         real, fake: one tensor a layer, pairs of equal shape; the last are the logits, which do not count.

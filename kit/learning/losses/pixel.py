@@ -6,7 +6,7 @@ import torch
 
 
 def hole_mse_loss(predicted: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Mean over photos of each photo's weighted mean squared error.
+    """Return the mean over photos of each photo's weighted mean squared error.
 
     Each photo is divided by its own weight, so all count alike, and the mean of two half batches is that of the whole
     one. For the same reason a photo without weight counts, as zero.
@@ -19,7 +19,7 @@ def hole_mse_loss(predicted: torch.Tensor, target: torch.Tensor, weight: torch.T
 
 
 def hole_l1_loss(predicted: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Mean over photos of each photo's weighted mean absolute error; see `hole_mse_loss`."""
+    """Return the mean over photos of each photo's weighted mean absolute error; see `hole_mse_loss`."""
     return _mean_over_photos((predicted - target).abs(), weight)
 
 

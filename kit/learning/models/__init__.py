@@ -29,7 +29,7 @@ from kit.pretrained.weights import load_encoder_weights, pretrained_mean_std, ti
 
 
 def build_generator(experiment: Experiment, *, pretrained: bool = True) -> nn.Module:
-    """The generator: `(N, 6, S, S)` (`kit.learning.datasets.network_input`) to a residual `(N, 3, S, S)`.
+    """Build the generator: `(N, 6, S, S)` (`kit.learning.datasets.network_input`) to a residual `(N, 3, S, S)`.
 
     Args:
         pretrained: False builds the shape alone, for weights that are loaded afterwards.
@@ -53,7 +53,8 @@ def _network(experiment: Experiment, pretrained: bool) -> nn.Module:
 
 
 def build_discriminator(experiment: Experiment, *, conditional: bool = True) -> PatchGAN | None:
-    """The PatchGAN on (filled photo, hole, candidate), or on the candidate alone; None when nothing is adversarial."""
+    """Build the PatchGAN on (filled photo, hole, candidate), or the candidate alone; None when nothing is
+    adversarial."""
     if not experiment.adversarial_weight:
         return None
     channels = 3 + 1 + 3 if conditional else 3

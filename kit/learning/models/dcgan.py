@@ -1,4 +1,4 @@
-"""DCGAN: pictures out of noise, and who tells them from photos (Radford et al. 2016)."""
+"""DCGAN: a generator of pictures out of noise, and the discriminator beside it (Radford et al. 2016)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class DCGANGenerator(nn.Module):
         self.apply(initialise)
 
     def forward(self, noise: torch.Tensor) -> torch.Tensor:
-        """`(N, latent)` to `(N, 3, S, S)` in [-1, 1]."""
+        """Map `(N, latent)` to `(N, 3, S, S)` in [-1, 1]."""
         # a convolution of one pixel is a product: oneDNN takes ten times as long over it
         first = noise @ self.project.weight.flatten(1)
         y: torch.Tensor = self.layers(first.view(len(noise), -1, 4, 4).contiguous(memory_format=torch.channels_last))
@@ -70,13 +70,13 @@ class DCGANDiscriminator(nn.Module):
         self.apply(initialise)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`(N, 3, S, S)` to `(N,)`."""
+        """Map `(N, 3, S, S)` to `(N,)`."""
         y: torch.Tensor = self.layers(x).flatten()
         return y
 
 
 def _doublings(size: int) -> int:
-    """How often 4 pixels are doubled to `size`."""
+    """Return how often 4 pixels are doubled to `size`."""
     if size not in SIZES:
         raise UsageError(f"size={size}: DCGAN makes pictures of {', '.join(map(str, SIZES))} pixels.")
     return size.bit_length() - 3

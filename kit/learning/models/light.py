@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from kit.errors import UsageError
-from kit.learning.models.layers.film import Film, told
+from kit.learning.models.layers.film import Film, apply_film
 from kit.learning.models.layers.fold_batch_norm import fold_batch_norms
 
 _AROUND = 9  # pixels: a smoothed hole tells how far the border is
-_CONDITION = 4  # hole, row, column, smoothed hole
+_HOLE_CHANNELS = 4  # hole, row, column, smoothed hole
 
 
 class LightUNet(nn.Module):
@@ -69,7 +69,7 @@ class LightUNet(nn.Module):
         for level, (inside, width) in enumerate(zip(reversed(channels), widths, strict=False)):
             # the coarsest level has more channels than places
             depth, kernel = (1 if level < len(widths) / 2 else 2), (1 if level == 0 else 3)
-            self.levels.append(_level(inside + narrow + 3 + _CONDITION, width, depth, kernel))
+            self.levels.append(_level(inside + narrow + 3 + _HOLE_CHANNELS, width, depth, kernel))
             if level + 1 < len(widths):
                 narrow = max(32, 16 * round(widths[level + 1] / 24))
                 self.between.append(nn.Conv2d(width, narrow, 1))  # before upsampling, which is then cheap
@@ -80,22 +80,25 @@ class LightUNet(nn.Module):
 
     @property
     def injected(self) -> _Injected:
-        """The stage of the encoder that is told of the hole."""
+        """Return the stage of the encoder that takes the hole besides."""
         return self._injected[0]
 
-    def forward(self, x: torch.Tensor, about: torch.Tensor | None = None) -> torch.Tensor:
-        """The residual, decoded at half the resolution of the finest level used; `about` is as
-        `kit.learning.models.layers.film` has it."""
+    def forward(self, x: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the residual `(N, 3, S, S)`, decoded at half the resolution of the finest level used.
+
+        Args:
+            condition: `(N, CONDITION)`, see `kit.learning.conditions`.
+        """
         photo, hole = x[:, :3] / 4 + 0.5, x[:, 3:4]
         around = box_blur(hole, _AROUND)
-        condition = torch.cat([x[:, 3:], around], 1)
-        self.injected.condition = condition
+        hole_input = torch.cat([x[:, 3:], around], 1)
+        self.injected.hole_input = hole_input
         features = self.encoder(((photo - self.mean) / self.std).contiguous(memory_format=torch.channels_last))
-        seen = torch.cat([x[:, :3] / 2, condition], 1)
+        seen = torch.cat([x[:, :3] / 2, hole_input], 1)
         y: torch.Tensor | None = None
         for level, (convolutions, feature) in enumerate(zip(self.levels, reversed(features), strict=False)):
             if level == 0:
-                feature = F.dropout2d(told(self.film, feature, about), self.dropout, self.training)
+                feature = F.dropout2d(apply_film(self.film, feature, condition), self.dropout, self.training)
             parts = [feature, F.interpolate(seen, size=feature.shape[2:], mode="area")]
             if y is not None:
                 parts.insert(1, F.interpolate(y, size=feature.shape[2:], mode="nearest"))
@@ -118,26 +121,26 @@ def box_blur(x: torch.Tensor, side: int) -> torch.Tensor:
 
 
 class _Injected(nn.Module):
-    """A stage of the encoder that passes on its features and what it is told of the hole."""
+    """A stage of the encoder that adds what it makes of the hole to its features."""
 
-    condition: torch.Tensor
+    hole_input: torch.Tensor
 
     def __init__(self, stage: nn.Module, channels: int) -> None:
         super().__init__()
         self.stage = stage
-        self.bring = nn.Conv2d(_CONDITION, channels, 1)
+        self.bring = nn.Conv2d(_HOLE_CHANNELS, channels, 1)
         nn.init.zeros_(self.bring.weight)  # nothing learnt is lost
         if self.bring.bias is not None:
             nn.init.zeros_(self.bring.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.stage(x)
-        output: torch.Tensor = y + self.bring(F.interpolate(self.condition, size=y.shape[2:], mode="area"))
+        output: torch.Tensor = y + self.bring(F.interpolate(self.hole_input, size=y.shape[2:], mode="area"))
         return output
 
 
 def _inject(encoder: nn.Module, name: str, channels: int, frozen: bool) -> _Injected:
-    """Tell the encoder of the hole after the stage `name`, and freeze what comes up to it; or before all stages."""
+    """Bring the hole into the encoder after the stage `name` and freeze what comes up to it; or before all stages."""
     names = [child for child, _ in encoder.named_modules()]
     if not frozen:  # before the first stage, whose name is that of the first child
         first = next(child for child in names if child)

@@ -49,7 +49,7 @@ class PaperUNet(nn.Module):
         self.apply(initialise)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`(N, C, S, S)` to `(N, 3, S, S)` in [-1, 1]."""
+        """Map `(N, C, S, S)` to `(N, 3, S, S)` in [-1, 1]."""
         skips = [self.down[0](x)]
         for down in list(self.down)[1:]:
             # in place, so the skip too is a leaky one: ReLU before the next convolution makes no difference of it

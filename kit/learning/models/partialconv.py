@@ -31,7 +31,7 @@ class PartialConv2d(nn.Conv2d):
         return self.of_masked(x * known, known)
 
     def of_masked(self, x: torch.Tensor, share: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The same for an `x` that is zero where unknown, and the share of its channels known at each place."""
+        """Return the same for an `x` that is zero where unknown, and the share of its channels known at each place."""
         scale, seen = self._renormalisation(share)
         features = F.conv2d(x, self.weight, None, self.stride, self.padding) * scale
         if self.bias is not None:
@@ -40,7 +40,7 @@ class PartialConv2d(nn.Conv2d):
 
     @torch.no_grad()
     def _renormalisation(self, share: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Window area by known area (0 where nothing is known), and where anything is known."""
+        """Return the window area by known area (0 where nothing is known), and where anything is known."""
         padding: Any = self.padding  # numbers here, though a Conv2d may have a word
         share = F.avg_pool2d(share.float(), self.kernel_size, self.stride, padding, count_include_pad=False)
         seen = (share > 0).to(share.dtype)
@@ -62,7 +62,7 @@ class PartialBlock(nn.Module):
         self.slope = slope
 
     def forward(self, x: torch.Tensor, share: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """`(N, C, H, W)`, zero where unknown, and the share known of it, `(N, 1, H, W)`, to features and known."""
+        """Map `(N, C, H, W)`, zero where unknown, and the share known of it, `(N, 1, H, W)`, to features and known."""
         features, known = self.convolve.of_masked(x, share)
         return F.leaky_relu(self.norm(features), self.slope), known
 
@@ -95,7 +95,7 @@ class PartialConvUNet(nn.Module):
         zeroed(self.last)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`(N, C, S, S)` to the residual `(N, 3, S, S)`."""
+        """Map `(N, C, S, S)` to the residual `(N, 3, S, S)`."""
         known = (x[:, 3:4] == 0).to(x.dtype)
         skips = []
         for encode in self.encoder:
@@ -111,7 +111,7 @@ class PartialConvUNet(nn.Module):
 def beside(
     coarse: torch.Tensor, known: torch.Tensor, fine: torch.Tensor, fine_known: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Features of the level below, twice as large and zero where unknown, beside the encoder's, which are that already.
+    """Return the features of the level below, twice as large and zero where unknown, beside the encoder's.
 
     Returns both together, and the share of their channels known at each place.
 

@@ -48,7 +48,7 @@ class PatchGAN(nn.Sequential):
                     spectral_norm(module)
 
     def features(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """What each layer gives, activated, for feature matching; the last are the logits."""
+        """Return each layer's activated output, for feature matching; the last are the logits."""
         found = []
         for module in self:
             x = module(x)
@@ -58,6 +58,6 @@ class PatchGAN(nn.Sequential):
 
 
 def patch_candidate(filled: torch.Tensor, hole: torch.Tensor, candidate: torch.Tensor) -> torch.Tensor:
-    """What the discriminator sees, `(N, 7, S, S)`: condition first, all about zero."""
+    """Return the discriminator's input, `(N, 7, S, S)`: condition first, all about zero."""
     stacked = torch.cat([filled * 2 - 1, hole, candidate * 2 - 1], dim=1)
     return stacked.contiguous(memory_format=torch.channels_last)

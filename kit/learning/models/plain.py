@@ -11,7 +11,7 @@ from torch import nn
 
 from kit.learning.models.layers.attention import AttentionBlock
 from kit.learning.models.layers.blocks import PixelHead, ResidualBlock
-from kit.learning.models.layers.film import Film, told
+from kit.learning.models.layers.film import Film, apply_film
 from kit.learning.models.layers.fourier import FourierBlock
 
 BOTTLENECKS: dict[str, Callable[[int, float], nn.Module]] = {
@@ -65,15 +65,15 @@ class PlainUNet(nn.Module):
         self.coarsest = widths[-1]
         self.film: Film | None = None
 
-    def forward(self, x: torch.Tensor, about: torch.Tensor | None = None) -> torch.Tensor:
-        """`(N, C, S, S)`, and what is known of the photos (`layers.film`), to the residual `(N, 3, S, S)`."""
+    def forward(self, x: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the residual `(N, 3, S, S)` for `(N, C, S, S)` and the condition `(N, CONDITION)`."""
         features = self.stem(x)
         skips = []
         for encode, down in zip(self.encoder, self.down, strict=True):
             features = encode(features)
             skips.append(features)
             features = down(features)
-        features = self.bottleneck(told(self.film, features, about))
+        features = self.bottleneck(apply_film(self.film, features, condition))
         for up, decode in zip(reversed(self.up), reversed(self.decoder), strict=True):
             # the 1x1 convolution first: there are a quarter of the places
             features = decode(F.interpolate(up(features), scale_factor=2.0, mode="nearest") + skips.pop())

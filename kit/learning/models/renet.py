@@ -29,7 +29,7 @@ class ReNet(nn.Module):
         self.head = PixelHead(2 * width, in_channels, patch)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`(N, C, S, S)` to the residual `(N, 3, S, S)`."""
+        """Map `(N, C, S, S)` to the residual `(N, 3, S, S)`."""
         places = self.embed(x).permute(2, 0, 3, 1)  # (rows, N, columns, features)
         for sweep in self.sweeps:
             along = places.transpose(0, 2)  # what is swept comes first

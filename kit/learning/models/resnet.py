@@ -49,7 +49,7 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`(N, C, S, S)` to the same."""
+        """Map `(N, C, S, S)` to the same."""
         y: torch.Tensor = x + self.body(x)
         return y
 

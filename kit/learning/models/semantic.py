@@ -33,7 +33,7 @@ class SemanticInpainter(nn.Module):
         self.latent, self.steps, self.prior_weight, self.seed = latent, steps, prior_weight, seed
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The residual that brings the filled photo to the blended best fit; zero where nothing is hidden."""
+        """Return the residual that brings the filled photo to the blended best fit; zero where nothing is hidden."""
         filled, hole = x[:, :3] / 4 + 0.5, x[:, 3:4]
         training = self.training
         self.eval()  # batch norm of a batch would let photos change one another
@@ -42,7 +42,7 @@ class SemanticInpainter(nn.Module):
         return (blend_in(photo, filled, hole) - filled) * hole
 
     def search(self, filled: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
-        """The best z for each photo, `(N, latent)`."""
+        """Search for the best z for each photo, `(N, latent)`."""
         photo, weight = filled * 2 - 1, context_weight(hole)
         best = self._best_candidates(photo, weight).detach()
         lowest = torch.full_like(best[:, 0], torch.inf)
@@ -77,7 +77,7 @@ class SemanticInpainter(nn.Module):
 
 
 def context_weight(hole: torch.Tensor) -> torch.Tensor:
-    """How much each known pixel counts, `(N, 1, S, S)`: the share of hidden ones around it; 0 under the hole."""
+    """Return how much each known pixel counts, `(N, 1, S, S)`: the share of hidden ones around it; 0 under the hole."""
     # the mean over what lies inside the photo: beyond its edge nothing is hidden
     hidden = (hole > 0).float()
     around = F.avg_pool2d(hidden, WINDOW, 1, WINDOW // 2, count_include_pad=False)
@@ -85,7 +85,7 @@ def context_weight(hole: torch.Tensor) -> torch.Tensor:
 
 
 def blend_in(photo: torch.Tensor, filled: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
-    """Poisson blending (Perez et al. 2003): the generated photo's gradients, the surroundings' values at the border.
+    """Blend by Poisson's equation (Perez et al. 2003): the generated photo's gradients, the border's known values.
 
     That is the generated photo plus the harmonic continuation, into the hole, of what it is wrong by around it.
     """

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from kit.errors import UsageError
-from kit.learning.models.layers.film import Film, told
+from kit.learning.models.layers.film import Film, apply_film
 
 
 class ResidualGenerator(nn.Module):
@@ -38,10 +38,10 @@ class ResidualGenerator(nn.Module):
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
 
-    def forward(self, x: torch.Tensor, about: torch.Tensor | None = None) -> torch.Tensor:
-        """`(N, C, S, S)`, and what is known of the photos (`layers.film`), to the residual `(N, 3, S, S)`."""
+    def forward(self, x: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the residual `(N, 3, S, S)` for `(N, C, S, S)` and the condition `(N, CONDITION)`."""
         features = self.network.encoder(x)
-        features[-1] = told(self.film, features[-1], about)
+        features[-1] = apply_film(self.film, features[-1], condition)
         if self.dropout:
             features[-1] = F.dropout2d(features[-1], self.dropout, self.training)
         y: torch.Tensor = self.network.segmentation_head(self.network.decoder(features))

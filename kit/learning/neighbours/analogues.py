@@ -77,7 +77,8 @@ def align_neighbours(
 
 
 def surroundings(hole: torch.Tensor) -> torch.Tensor:
-    """Known pixels near a hole, bool `(n, 1, S, S)`; all known pixels where none is near, all where none is known."""
+    """Return the known pixels near a hole, bool `(n, 1, S, S)`; all known pixels where none is near, all where none is
+    known."""
     reach = max(1, round(RING * hole.shape[-1]))
     known = hole == 0
     near = (F.max_pool2d((hole > 0).float(), 2 * reach + 1, 1, reach) > 0) & known
@@ -109,7 +110,7 @@ def features(means: torch.Tensor, photos: torch.Tensor, hole: torch.Tensor) -> t
 
 
 def blurred(x: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Gaussian blur of `(n, C, S, S)`; beyond the edge all is zero."""
+    """Blur `(n, C, S, S)` by a Gaussian; beyond the edge all is zero."""
     reach = math.ceil(3 * sigma)
     kernel = torch.exp(-torch.arange(-reach, reach + 1).float().square() / (2 * sigma * sigma))
     kernel = (kernel / kernel.sum()).expand(x.shape[1], 1, 1, -1)
@@ -125,15 +126,15 @@ class Ridge:
         self.moment = torch.zeros(3, FEATURES, dtype=torch.float64)
 
     def add(self, seen: torch.Tensor, wanted: torch.Tensor, scale: torch.Tensor) -> None:
-        """Photos' features `(n, FEATURES, 3, S, S)`, residuals `(n, 3, S, S)`, and how much each channel's error counts
-        in the score, `(n, 3)`."""
+        """Add photos' features `(n, FEATURES, 3, S, S)`, residuals `(n, 3, S, S)`, and how much each channel's error
+        counts in the score, `(n, 3)`."""
         seen = (seen * scale[:, None, :, None, None]).double()
         wanted = (wanted * scale[:, :, None, None]).double()
         self.gram += torch.einsum("nacij,nbcij->cab", seen, seen)
         self.moment += torch.einsum("nacij,ncij->ca", seen, wanted)
 
     def coefficients(self) -> torch.Tensor:
-        """`(3, FEATURES)` float32; zero where nothing was seen."""
+        """Return `(3, FEATURES)` float32; zero where nothing was seen."""
         size = self.gram.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
         eye = torch.eye(FEATURES, dtype=torch.float64)
         coefficients: torch.Tensor = torch.linalg.solve(self.gram + (RIDGE * size + 1e-12) * eye, self.moment)

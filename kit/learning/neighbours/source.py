@@ -26,7 +26,7 @@ from kit.core.progress import track
 from kit.core.storage import digest_of
 from kit.core.workspace import PredictionSplit
 from kit.data.fill_sources import make_fill_source
-from kit.data.index import Sample
+from kit.data.index import PhotoRow
 from kit.data.prediction_store import SPLITS, SourceKind, photo_split
 from kit.data.predictions import Predictions
 from kit.data.project import Project
@@ -130,7 +130,7 @@ class _Finder:
             started = time.perf_counter()
 
     def fitted(self, fold: int) -> torch.Tensor:
-        """`(3, FEATURES)`: how far neighbours are trusted, from photos of the other folds alone."""
+        """Return `(3, FEATURES)`: how far neighbours are trusted, from photos of the other folds alone."""
         allowed = self.project.folds.train_positions(fold)
         some = allowed
         if len(allowed) > FITTED_ON:
@@ -142,34 +142,34 @@ class _Finder:
             usable = np.array([len(one) > 0 for one in donors])  # all other folds can be one group
             if usable.any():
                 chunk, donors = chunk[usable], [one for one in donors if len(one)]
-                estimated = np.asarray(self.project.pack.train_estimated)[chunk]
-                scale = torch.from_numpy(score_scale(estimated[:, 0], estimated[:, 1])).float()
+                estimated_range = np.asarray(self.project.pack.train_estimated_range)[chunk]
+                scale = torch.from_numpy(score_scale(estimated_range[:, 0], estimated_range[:, 1])).float()
                 ridge.add(self.features("oof", chunk, donors), self.wanted(chunk), scale)
         return ridge.coefficients()
 
     def predicted(
         self, fold: int, split: PredictionSplit, photos: np.ndarray, coefficients: torch.Tensor
     ) -> Iterator[np.ndarray]:
-        """Hidden pixels of each photo, `(n, 3)` float32."""
+        """Return each photo's hidden pixels, `(n, 3)` float32."""
         donors = self.project.folds.train_positions(fold)
-        samples = self.project.index.split(photo_split(split))
+        photo_rows = self.project.index.split(photo_split(split))
         for start in range(0, len(photos), _CHUNK):
             chunk = photos[start : start + _CHUNK]
             seen = self.features(split, chunk, [donors] * len(chunk))
             residual = torch.einsum("nfcij,cf->ncij", seen, coefficients)
             for place, photo in enumerate(chunk):
-                sample = samples[photo]
-                full = F.interpolate(residual[place : place + 1], size=(sample.height, sample.width), mode="bilinear")[
-                    0
-                ]
-                rows, columns = scored_pixels(sample.boxes)
+                photo_row = photo_rows[photo]
+                full = F.interpolate(
+                    residual[place : place + 1], size=(photo_row.height, photo_row.width), mode="bilinear"
+                )[0]
+                rows, columns = scored_pixels(photo_row.boxes)
                 yield np.clip(full.numpy()[:, rows, columns].T + self.base[split].values(int(photo)), 0.0, 1.0)
 
     def features(self, split: PredictionSplit, photos: np.ndarray, donors: list[np.ndarray]) -> torch.Tensor:
-        """Of each photo, from the most similar of its donors: `(n, FEATURES, 3, S, S)`."""
-        samples = self.project.index.split(photo_split(split))
-        filled = torch.stack([self.filled(split, samples[photo], int(photo)) for photo in photos])
-        hole = torch.cat([coverage(samples[photo].boxes, _size(samples[photo]), self.size) for photo in photos])
+        """Return the features of each photo, from the most similar of its donors: `(n, FEATURES, 3, S, S)`."""
+        photo_rows = self.project.index.split(photo_split(split))
+        filled = torch.stack([self.filled(split, photo_rows[photo], int(photo)) for photo in photos])
+        hole = torch.cat([coverage(photo_rows[photo].boxes, _size(photo_rows[photo]), self.size) for photo in photos])
         means = []
         for place, photo in enumerate(photos):
             nearest, weights = self.library.nearest(self.vectors[split][photo], donors[place], self.k)
@@ -177,28 +177,28 @@ class _Finder:
             means.append(align_neighbours(filled[place], hole[place], neighbours, weights))
         return features(torch.stack(means), filled, hole)
 
-    def filled(self, split: PredictionSplit, sample: Sample, photo: int) -> torch.Tensor:
-        """The photo with the base fill in its holes, `(3, S, S)`."""
+    def filled(self, split: PredictionSplit, photo_row: PhotoRow, photo: int) -> torch.Tensor:
+        """Return the photo with the base fill in its holes, `(3, S, S)`."""
         full = np.asarray(self.project.pack.image(photo_split(split))[photo]).astype(np.float32) / 255
-        full[scored_pixels(sample.boxes)] = self.base[split].values(photo)
+        full[scored_pixels(photo_row.boxes)] = self.base[split].values(photo)
         return _smaller(full, self.size)
 
     def wanted(self, photos: np.ndarray) -> torch.Tensor:
         """Return the error of the base fill in the holes, as the score counts it: `(n, 3, S, S)`."""
         pack, found = self.project.pack, []
         for photo in photos:
-            sample = self.project.index.train[photo]
-            scored = scored_pixels(sample.boxes)
-            truth = to_score_space(np.asarray(pack.train_target[photo])[scored] / 255.0, pack.train_extremes[photo])
-            low, high = pack.train_estimated[photo]
-            full = np.zeros((sample.height, sample.width, 3), np.float32)
+            photo_row = self.project.index.train[photo]
+            scored = scored_pixels(photo_row.boxes)
+            truth = to_score_space(np.asarray(pack.train_target[photo])[scored] / 255.0, pack.train_value_range[photo])
+            low, high = pack.train_estimated_range[photo]
+            full = np.zeros((photo_row.height, photo_row.width, 3), np.float32)
             full[scored] = low + truth * (high - low) - self.base["oof"].values(int(photo))
             found.append(_smaller(full, self.size))
         return torch.stack(found)
 
 
-def _size(sample: Sample) -> tuple[int, int]:
-    return sample.height, sample.width
+def _size(photo_row: PhotoRow) -> tuple[int, int]:
+    return photo_row.height, photo_row.width
 
 
 def _smaller(photo: np.ndarray, size: int) -> torch.Tensor:

@@ -20,7 +20,7 @@ from kit.core.array_reader import ArrayReader
 from kit.core.progress import progress
 from kit.core.storage import map_array, read_json, write_json, writing_folder
 from kit.core.workspace import PredictionSplit
-from kit.data.index import Sample
+from kit.data.index import PhotoRow
 from kit.data.pack import Pack
 from kit.data.prediction_store import SPLITS, photo_split
 from kit.data.predictions import Predictions
@@ -36,7 +36,7 @@ from kit.learning.stacking.settings import MADE_BY
 class StackInputs:
     """The photos of one split at a stack's size, and its members at full size."""
 
-    samples: tuple[Sample, ...]
+    photo_rows: tuple[PhotoRow, ...]
     members: list[Predictions]
     stored: ArrayReader
     shape: tuple[int, ...]
@@ -108,9 +108,9 @@ def _is_there(folder: Path, stamp: dict[str, Any]) -> bool:
 
 def _opened(project: Project, members: list[Predictions], folder: Path, split: PredictionSplit) -> StackInputs:
     array = map_array(folder / f"{split}.npy", made_by=f"{MADE_BY} --force")
-    low, high = np.asarray(project.pack.estimated(photo_split(split))).transpose(1, 0, 2)
-    samples = project.index.split(photo_split(split))
-    return StackInputs(samples, members, ArrayReader(array), array.shape[1:], score_scale(low, high))
+    low, high = np.asarray(project.pack.estimated_range(photo_split(split))).transpose(1, 0, 2)
+    photo_rows = project.index.split(photo_split(split))
+    return StackInputs(photo_rows, members, ArrayReader(array), array.shape[1:], score_scale(low, high))
 
 
 def _make(
@@ -124,42 +124,44 @@ def _make(
     total = len(index.train) + len(index.test)
     with writing_folder(path) as folder, progress("Preparing the stack's photos", total, "photos") as bar:
         for split, members in predictions.items():
-            samples, images = index.split(photo_split(split)), pack.image(photo_split(split))
-            shape = (len(samples), 3 * len(members) + 5 + (4 if split == "oof" else 0), size, size)
+            photo_rows, images = index.split(photo_split(split)), pack.image(photo_split(split))
+            shape = (len(photo_rows), 3 * len(members) + 5 + (4 if split == "oof" else 0), size, size)
             with (folder / f"{split}.npy").open("wb") as file:  # not mapped: a full disk would kill the process
                 np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": shape})
-                for photo, sample in enumerate(samples):
-                    full = _full_size(sample, [one.values(photo) for one in members], images[photo])
+                for photo, photo_row in enumerate(photo_rows):
+                    full = _full_size(photo_row, [one.values(photo) for one in members], images[photo])
                     if split == "oof":
-                        full = np.concatenate([full, _truth(sample, pack, photo)], axis=2)
+                        full = np.concatenate([full, _truth(photo_row, pack, photo)], axis=2)
                     file.write(resize(full, size, size).transpose(2, 0, 1).astype("<f2").tobytes())
                     bar.update()
         write_json(folder / "manifest.json", stamp)
 
 
-def _full_size(sample: Sample, values: list[np.ndarray], image: np.ndarray) -> np.ndarray:
-    """`(H, W, 3K + 5)` float32: members, known pixels, hole, distance."""
-    K, scored, hole = len(values), scored_pixels(sample.boxes), sample.hole
-    full = np.zeros((sample.height, sample.width, 3 * K + 5), np.float32)
+def _full_size(photo_row: PhotoRow, values: list[np.ndarray], image: np.ndarray) -> np.ndarray:
+    """Return `(H, W, 3K + 5)` float32: members, known pixels, hole, distance."""
+    K, scored, hole = len(values), scored_pixels(photo_row.boxes), photo_row.hole
+    full = np.zeros((photo_row.height, photo_row.width, 3 * K + 5), np.float32)
     for number, one in enumerate(values):
         full[*scored, 3 * number : 3 * number + 3] = one
     full[..., 3 * K : 3 * K + 3] = np.where(hole[..., None], 0.0, np.asarray(image) / 255.0)
     full[..., 3 * K + 3] = hole
-    deep = border_distances(sample.boxes, sample.height, sample.width) * (8.0 / max(sample.height, sample.width))
+    deep = border_distances(photo_row.boxes, photo_row.height, photo_row.width) * (
+        8.0 / max(photo_row.height, photo_row.width)
+    )
     full[*scored, 3 * K + 4] = deep
     return full
 
 
-def _truth(sample: Sample, pack: Pack, photo: int) -> np.ndarray:
-    """`(H, W, 4)` float32: how often each pixel is scored, and what would be scored as perfect.
+def _truth(photo_row: PhotoRow, pack: Pack, photo: int) -> np.ndarray:
+    """Return `(H, W, 4)` float32: how often each pixel is scored, and what would be scored as perfect.
 
-    The truth is stretched by the photo's true extremes, a prediction by those that known pixels give; the target is
+    The truth is stretched by the photo's true value range, a prediction by that which known pixels give; the target is
     what the second stretch brings to where the first brings the truth.
     """
-    full = np.zeros((sample.height, sample.width, 4), np.float32)
-    scored = scored_pixels(sample.boxes)
+    full = np.zeros((photo_row.height, photo_row.width, 4), np.float32)
+    scored = scored_pixels(photo_row.boxes)
     np.add.at(full[..., 0], scored, 1.0)
-    wanted = to_score_space(np.asarray(pack.train_target[photo])[scored] / 255.0, pack.train_extremes[photo])
-    low, high = pack.train_estimated[photo]
+    wanted = to_score_space(np.asarray(pack.train_target[photo])[scored] / 255.0, pack.train_value_range[photo])
+    low, high = pack.train_estimated_range[photo]
     full[*scored, 1:] = low + wanted * (high - low)
     return full

@@ -31,7 +31,7 @@ class Views:
     """`(N, 1, S, S)` float32, distance to the nearest known pixel, 1 for an eighth of the photo."""
 
     def flipped(self, which: torch.Tensor) -> Views:
-        """With the photos of which `(N,)` bool is true mirrored."""
+        """Mirror the photos of which `(N,)` bool is true."""
         parts = (self.blend, self.deviations, self.hole, self.distance)
         return Views(*(torch.where(which.view(-1, *[1] * (x.ndim - 1)), x.flip(-1), x) for x in parts))
 
@@ -58,7 +58,7 @@ class StackNetwork(nn.Module):
         self.head = zeroed(nn.Conv2d(widths[0], 3 + (members if settings.maps else 0), 3, padding=1))
 
     def forward(self, views: Views) -> torch.Tensor:
-        """The residual `(N, 3, S/2, S/2)`; with `maps` K more channels, the weights of the deviations."""
+        """Return the residual `(N, 3, S/2, S/2)`; with `maps` K more channels, the weights of the deviations."""
         contrast = views.blend.std((1, 2, 3), keepdim=True) + _FLAT
         y = self.head(F.relu(self.norm(self._features(_stacked(views, contrast)))))
         return torch.cat([y[:, :3] * contrast, y[:, 3:]], 1)
@@ -77,7 +77,7 @@ class StackNetwork(nn.Module):
 
 
 def _stacked(views: Views, contrast: torch.Tensor) -> torch.Tensor:
-    """The network's input `(N, 8 + 3K, S, S)`: everything in units of the photo's contrast."""
+    """Return the network's input `(N, 8 + 3K, S, S)`: everything in units of the photo's contrast."""
     photo = (views.blend - views.blend.mean((1, 2, 3), keepdim=True)) / contrast
     differ = views.deviations.flatten(1, 2) * (_GAIN / contrast)
     diversity = views.deviations.square().mean((1, 2)).sqrt()[:, None] * (_GAIN / contrast)

@@ -64,7 +64,7 @@ def train_stack(
         TrainingError: the loss is no longer finite, or there is no such device.
     """
     recipe = stack_recipe(project, members, base, settings=settings, seed=seed)
-    smallest = min(min(sample.height, sample.width) for sample in (*project.index.train, *project.index.test))
+    smallest = min(min(photo_row.height, photo_row.width) for photo_row in (*project.index.train, *project.index.test))
     if settings.size > smallest:
         raise UsageError(f"A stack's size of {settings.size} is larger than a photo's side of {smallest}.")
     name = name or stack_name(recipe)

@@ -270,9 +270,9 @@ def predict(
 
 
 def _at_full_size(inputs: StackInputs, photo: int, residual: torch.Tensor, base: np.ndarray) -> np.ndarray:
-    sample = inputs.samples[photo]
-    rows, columns = scored_pixels(sample.boxes)
-    full = F.interpolate(residual[None], size=(sample.height, sample.width), mode="bilinear")[0].numpy()
+    photo_row = inputs.photo_rows[photo]
+    rows, columns = scored_pixels(photo_row.boxes)
+    full = F.interpolate(residual[None], size=(photo_row.height, photo_row.width), mode="bilinear")[0].numpy()
     blend = weighted_sum([one.values(photo) for one in inputs.members], base)
     values: np.ndarray = np.clip(blend + full[:, rows, columns].T, 0.0, 1.0).astype(np.float32)
     return values

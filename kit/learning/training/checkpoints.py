@@ -28,13 +28,13 @@ def save_checkpoint(folder: Path, epoch: int, state: dict[str, Any]) -> None:
 
 
 def list_checkpoints(folder: Path) -> list[tuple[int, Path]]:
-    """Epoch and path of each checkpoint, oldest first."""
+    """Return the epoch and path of each checkpoint, oldest first."""
     found = [(match, path) for path in folder.glob("checkpoint_*.pt") if (match := _NAME.fullmatch(path.name))]
     return sorted((int(match.group(1)), path) for match, path in found)
 
 
 def load_checkpoint(folder: Path, device: torch.device) -> dict[str, Any] | None:
-    """The newest state that can be read, or None. A damaged file is named on standard error and passed over."""
+    """Load the newest state that can be read, or None. A damaged file is named on standard error and passed over."""
     sweep(folder)
     found = [path for _, path in list_checkpoints(folder)]
     for before, path in reversed(list(zip([None, *found], found, strict=False))):

@@ -13,7 +13,7 @@ from timm.layers.norm_act import convert_sync_batchnorm
 from torch import nn
 
 from kit.errors import TrainingError
-from kit.learning.datasets import Process
+from kit.learning.datasets import BatchShard
 from kit.pretrained.devices import device_named
 
 PATIENCE = timedelta(hours=12)
@@ -28,14 +28,14 @@ class DistributedContext:
     count: int = 1
 
     @property
-    def main(self) -> bool:
-        """Whether this process is the one that writes."""
+    def is_main_process(self) -> bool:
+        """Return whether this process is the one that writes."""
         return self.rank == 0
 
     @property
-    def here(self) -> Process:
-        """For `TrainingPhotos`."""
-        return Process(self.rank, self.count)
+    def shard(self) -> BatchShard:
+        """Return the share of each batch that this process takes."""
+        return BatchShard(self.rank, self.count)
 
     def prepare(self, module: nn.Module) -> nn.Module:
         """Let a network's batch norm see the batches of all processes, on CUDA.
@@ -65,12 +65,12 @@ class DistributedContext:
             gradient.copy_(mean.view(gradient.shape))
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait until all processes are at this point."""
         if self.count > 1:
             dist.barrier()
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
-        """The mean over all processes, of a tensor on any device."""
+        """Return the mean over all processes, of a tensor on any device."""
         if self.count == 1:
             return values
         total = values.to(self.device, copy=True)
@@ -78,7 +78,7 @@ class DistributedContext:
         return (total / self.count).cpu()
 
     def from_main(self, value: float) -> float:
-        """What the main process has."""
+        """Return the value that the main process has."""
         if self.count == 1:
             return value
         shared = torch.tensor([value], dtype=torch.float64, device=self.device)
@@ -87,7 +87,7 @@ class DistributedContext:
 
 
 def started_by_torchrun() -> bool:
-    """Whether other processes train with this one.
+    """Return whether other processes train with this one.
 
     Raises:
         TrainingError: the environment says so, but not where they are.
@@ -115,11 +115,11 @@ def processes_on(device: str) -> DistributedContext:
     """
     if not started_by_torchrun():
         return DistributedContext(device_named(device))
-    here = torch.device("cpu")
+    own = torch.device("cpu")
     if device != "cpu" and torch.cuda.is_available():
-        here = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        torch.cuda.set_device(here)
+        own = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(own)
     if not dist.is_initialized():
         # the others wait while the main process fills, measures and predicts
-        dist.init_process_group("nccl" if here.type == "cuda" else "gloo", timeout=PATIENCE)
-    return DistributedContext(here, dist.get_rank(), dist.get_world_size())
+        dist.init_process_group("nccl" if own.type == "cuda" else "gloo", timeout=PATIENCE)
+    return DistributedContext(own, dist.get_rank(), dist.get_world_size())

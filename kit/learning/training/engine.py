@@ -22,7 +22,7 @@ from kit.data.predictions import Predictions
 from kit.data.project import Project
 from kit.errors import KitError, TrainingError, UsageError
 from kit.learning.conditions import Conditions, conditions_of
-from kit.learning.datasets import PartlyKnown, TrainingPhotos
+from kit.learning.datasets import TestPhotos, TrainingPhotos
 from kit.learning.experiments import Experiment, run_stamp, settings_of
 from kit.learning.inference import Inputs, fill_rmse, fold_rmse, prepare_inputs
 from kit.learning.training.checkpoints import drop_checkpoints, load_checkpoint, save_checkpoint
@@ -39,7 +39,7 @@ CHECKPOINT_SECONDS = 20.0  # a kill costs at most one epoch or this much, whiche
 
 @dataclass(frozen=True)
 class Options:
-    """How a training is run, as opposed to what is trained."""
+    """Options of running a training, without effect on what is trained."""
 
     max_minutes: float | None = None
     compiled: bool = False
@@ -96,11 +96,11 @@ def train_fold(
         TrainingError: the loss is no longer finite, the generator has collapsed, or the device's memory is too small.
     """
     folder = project.workspace.run(experiment.name, fold)
-    if processes.main:
+    if processes.is_main_process:
         reserve_folder(folder, run_stamp(project, experiment), experiment, fold)
     processes.wait()
     if (done := load_result(folder, experiment, fold)) is not None:
-        if processes.main:
+        if processes.is_main_process:
             drop_checkpoints(folder)  # they are still there after a kill in between
         return done
     pack, device = project.pack, processes.device
@@ -118,7 +118,7 @@ def train_fold(
     except KitError:
         release_folder(folder)
         raise
-    base_fill_rmse = processes.from_main(fill_rmse(inputs, pack) if processes.main else 0.0)
+    base_fill_rmse = processes.from_main(fill_rmse(inputs, pack) if processes.is_main_process else 0.0)
     return save_result(folder, experiment, state, processes, len(photos.photos) // len(photos), base_fill_rmse)
 
 
@@ -136,18 +136,18 @@ def _photos(
     index, pack, positions = project.index, project.pack, project.folds.train_positions(fold)
     condition = None
     if conditions is not None:
-        test_photos = len(index.test) * experiment.test_photos
-        condition = torch.cat([conditions.train[positions], conditions.test[:test_photos]])
-    test = PartlyKnown(pack.test_image, [sample.boxes for sample in index.test])
+        used = len(index.test) * experiment.test_photos
+        condition = torch.cat([conditions.train[positions], conditions.test[:used]])
+    test = TestPhotos(pack.test_image, [photo_row.boxes for photo_row in index.test])
     return TrainingPhotos(
         experiment,
         pack.train_target,
         positions,
         index.train[0].boxes,
-        partly=test if experiment.test_photos else None,
-        about=condition,
+        test_photos=test if experiment.test_photos else None,
+        condition=condition,
         device=processes.device,
-        process=processes.here,
+        shard=processes.shard,
     )
 
 
@@ -196,7 +196,7 @@ class _Fold:
 
     def train(self) -> None:
         """Train until the plan is done or patience has run out."""
-        experiment, state, main = self.trainer.experiment, self.state, self.trainer.processes.main
+        experiment, state, main = self.trainer.experiment, self.state, self.trainer.processes.is_main_process
         title = f"Training {experiment.name}, fold {self.fold}" if main else ""
         with Board(self.folder, state.step, enabled=self.options.board and main) as board:
             if not main:
@@ -251,7 +251,7 @@ class _Fold:
 
     def _validate(self, row: dict[str, float], bar: _Bar) -> None:
         experiment, state, processes = self.trainer.experiment, self.state, self.trainer.processes
-        rmse = row["fold_rmse"] = processes.from_main(self.validate() if processes.main else 0.0)
+        rmse = row["fold_rmse"] = processes.from_main(self.validate() if processes.is_main_process else 0.0)
         check_finite(experiment, state.epoch, row)
         bar.update(0, f"fold RMSE {rmse:.4f}")
         if not experiment.patience:
@@ -274,7 +274,7 @@ class _Fold:
         bar.total = state.planned * len(self.photos)
 
     def _save(self) -> None:
-        if not self.trainer.processes.main:
+        if not self.trainer.processes.is_main_process:
             return
         if self.state.epoch >= self.state.planned or time.monotonic() - self.saved > CHECKPOINT_SECONDS:
             save_checkpoint(self.folder, self.state.epoch, self.state.state_dict())

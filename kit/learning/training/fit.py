@@ -65,7 +65,7 @@ def fit_fold(
     folder = project.workspace.run(experiment.name, fold)
     if force or not ((folder / "run.json").is_file() or list_checkpoints(folder)):
         check_buildable(experiment, len(project.folds.train_positions(fold)))
-    if processes.main:
+    if processes.is_main_process:
         base_fills(project, experiment)
         conditions_of(project, experiment, fold, processes.device)
         if force:
@@ -75,16 +75,16 @@ def fit_fold(
         fill = base_fills(project, experiment)["oof"]
         run = train_fold(project, experiment, fold, fill, processes=processes, options=options)
     except KitError:
-        if processes.main:
+        if processes.is_main_process:
             _restore_backup(folder)
         raise
-    predicted = processes.main and _predict(project, experiment.name, fold, processes)
+    predicted = processes.is_main_process and _predict(project, experiment.name, fold, processes)
     processes.wait()
-    return dataclasses.replace(run, skipped=run.skipped and not predicted, main=processes.main)
+    return dataclasses.replace(run, skipped=run.skipped and not predicted, is_main_process=processes.is_main_process)
 
 
 def base_fills(project: Project, experiment: Experiment) -> dict[PredictionSplit, Predictions]:
-    """The base fill's predictions of both splits, computed now if they are not there."""
+    """Return the base fill's predictions of both splits, computed now if they are not there."""
     make_fill_source(project, experiment.base)
     return {split: project.predictions.read(experiment.base, split) for split in SPLITS}
 
@@ -124,8 +124,8 @@ def _write(
     device: torch.device,
 ) -> None:
     name = experiment.name
-    samples = project.index.split(photo_split(split))
-    positions = project.folds.valid_positions(fold) if split == "oof" else np.arange(len(samples))
+    photo_rows = project.index.split(photo_split(split))
+    positions = project.folds.valid_positions(fold) if split == "oof" else np.arange(len(photo_rows))
     fill = base_fills(project, experiment)[split]
     conditions = conditions_of(project, experiment, fold, device)
     condition = None if conditions is None else conditions.train if split == "oof" else conditions.test
@@ -135,7 +135,7 @@ def _write(
 
     def values() -> Iterator[np.ndarray]:
         images = project.pack.image(photo_split(split))
-        inputs: Inputs = prepare_inputs(experiment, images, samples, positions, fill, condition)
+        inputs: Inputs = prepare_inputs(experiment, images, photo_rows, positions, fill, condition)
         title = f"Predicting {name}, fold {fold} ({split})"
         yield from track(predict(generator, experiment, inputs, device), title, len(positions), "photos")
 

@@ -1,4 +1,4 @@
-"""A training that has gone wrong is said, and the last good checkpoint is kept."""
+"""Checks that stop a training which has gone wrong; the last good checkpoint is kept."""
 
 from __future__ import annotations
 

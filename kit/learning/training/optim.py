@@ -16,7 +16,8 @@ _ENCODER = re.compile(r"(network\.)*encoder\.")  # networks may be wrapped
 
 
 def make_optimizer(networks: Iterable[nn.Module], experiment: Experiment) -> torch.optim.Optimizer:
-    """Adam or AdamW over some networks; norms and biases are not decayed: pulling them to zero regularises nothing."""
+    """Make Adam or AdamW over some networks; norms and biases are not decayed: pulling them to zero regularises
+    nothing."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for network in networks:
         for name, parameter in network.named_parameters():
@@ -37,7 +38,8 @@ def make_optimizer(networks: Iterable[nn.Module], experiment: Experiment) -> tor
 
 
 def learning_rate(experiment: Experiment, step: int, steps: int) -> float:
-    """Linear warm-up, then a half cosine to zero, or constant for half of the run and straight to zero."""
+    """Return the rate: linear warm-up, then a half cosine to zero, or constant for half of the run and straight to
+    zero."""
     warm = round(experiment.warmup * steps)
     if step < warm:
         return experiment.learning_rate * (step + 1) / warm

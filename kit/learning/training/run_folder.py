@@ -33,7 +33,7 @@ class Run:
     fill_rmse: float = math.nan
     """Of the base fill alone on the same photos; not known of runs of earlier versions."""
     skipped: bool = False
-    main: bool = True
+    is_main_process: bool = True
     """Whether this process is the one that wrote it."""
 
 
@@ -78,7 +78,7 @@ def save_result(
     best = state.best if experiment.patience else None
     weights = best["weights"] if best else state.average.state_dict()
     rmse = best["rmse"] if best else state.log[-1]["fold_rmse"]
-    if processes.main:
+    if processes.is_main_process:
         weights = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
         with writing(folder / "model.safetensors") as file:
             file.write(save(weights))

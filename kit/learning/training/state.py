@@ -44,19 +44,19 @@ class State:
     """So many validations since then."""
 
     def parts(self) -> dict[str, Any]:
-        """What has a state_dict, by name."""
+        """Return all that has a state_dict, by name."""
         optimizers = {f"{name}_optimizer": optimizer for name, optimizer in self.optimizers.items()}
         return {**self.networks, "average": self.average, **optimizers, "scaler": self.scaler, **self.memory}
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """Return all of it for a checkpoint."""
         return {
             **{name: part.state_dict() for name, part in self.parts().items()},
             **{key: getattr(self, name) for name, key in _PLAIN.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """From a checkpoint."""
+        """Load all of it from a checkpoint."""
         for name, part in self.parts().items():
             if name != "scaler" or state[name]:  # it is empty where float16 was not used
                 part.load_state_dict(state[name])
@@ -65,7 +65,7 @@ class State:
 
 
 def new_state(experiment: Experiment, device: torch.device, *, pretrained: bool = True) -> State:
-    """Networks and optimizers before the first step; the same for the same experiment.
+    """Make networks and optimizers before the first step; the same for the same experiment.
 
     Args:
         pretrained: False leaves the encoder's weights to a checkpoint.
@@ -88,7 +88,7 @@ def new_state(experiment: Experiment, device: torch.device, *, pretrained: bool 
 
 
 def precision_on(experiment: Experiment, device: torch.device) -> torch.dtype:
-    """In which precision passes are computed on this device."""
+    """Return the precision in which passes are computed on this device."""
     if experiment.precision != "auto":
         chosen: torch.dtype = getattr(torch, experiment.precision)
         return chosen

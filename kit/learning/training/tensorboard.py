@@ -39,7 +39,7 @@ class Board:
             self._writer.close()
 
     def write(self, step: int, row: dict[str, float]) -> None:
-        """Each number of a row as a scalar."""
+        """Write each number of a row as a scalar."""
         if self._writer is None:
             return
         for name, value in row.items():

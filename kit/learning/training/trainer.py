@@ -1,4 +1,4 @@
-"""What a training method may use of the engine: networks to run, precision, and descending."""
+"""The trainer of one fold, which training methods use: networks to run, precision, optimizer steps."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ class Trainer:
         self._passes, self._last = 1, True
 
     def autocast(self) -> torch.autocast:
-        """The passes' precision."""
+        """Return the passes' precision."""
         wanted = self.precision != torch.float32
         return torch.autocast(self.processes.device.type, self.precision if wanted else None, enabled=wanted)
 
     @contextlib.contextmanager
     def frozen(self, name: str) -> Iterator[nn.Module]:
-        """A network through which gradients flow, but into which none do."""
+        """Lend a network through which gradients flow, but into which none do."""
         network = self.state.networks[name]
         trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
         for parameter in trained:
@@ -79,7 +79,7 @@ class Trainer:
     def step(
         self, photos: TrainingPhotos, draws: Sequence[tuple[np.ndarray, np.ndarray]], steps: int
     ) -> dict[str, torch.Tensor]:
-        """One step of all optimizers and the average; the passes' mean losses, not yet read.
+        """Step all optimizers and the average once; return the passes' mean losses, not yet read.
 
         Args:
             draws: for each stream of the method, what `TrainingPhotos.begin_epoch` gave.
@@ -112,12 +112,12 @@ class Trainer:
 
 
 def train_step(trainer: Trainer, *batches: Batch) -> dict[str, torch.Tensor]:
-    """One pass of the experiment's method."""
+    """Make one pass of the experiment's method."""
     return trainer.method.losses(trainer, *batches)
 
 
 def _compiled(trainer: Trainer) -> Callable[..., Any]:
-    """The generator through `torch.compile`, tried on one batch; as it is where that fails."""
+    """Put the generator through `torch.compile`, tried on one batch; as it is where that fails."""
     network, plain = trainer.state.networks["generator"], trainer.run["generator"]
     if trainer.experiment.method == "dcgan":
         print("Warning: a DCGAN is trained without --compile.", file=sys.stderr)

@@ -15,7 +15,7 @@ import torch
 from kit.core.progress import progress
 from kit.core.storage import digest_of
 from kit.core.workspace import Split, Workspace
-from kit.data.index import Sample
+from kit.data.index import PhotoRow
 from kit.data.project import Project
 from kit.imaging.fills import fill_photos
 from kit.imaging.holes import boxes_to_text
@@ -28,9 +28,9 @@ BATCH = 64  # photos at once
 SPLITS: tuple[Split, Split] = ("train", "test")
 
 
-def photo_key(sample: Sample) -> str:
+def photo_key(photo_row: PhotoRow) -> str:
     """Return what names a photo with its holes."""
-    return digest_of([sample.digest, boxes_to_text(sample.boxes)])
+    return digest_of([photo_row.digest, boxes_to_text(photo_row.boxes)])
 
 
 def photo_embeddings(
@@ -56,12 +56,14 @@ def photo_embeddings(
         model = model if digest else find_model(model)
     digest = model.digest if isinstance(model, ClipModel) else str(unpinned(model)[1])
     store = image_store(project.workspace, digest, model.text if isinstance(model, ClipModel) else unpinned(model)[0])
-    samples = project.index.split(split)
-    keys = [photo_key(sample) for sample in samples]
+    photo_rows = project.index.split(split)
+    keys = [photo_key(photo_row) for photo_row in photo_rows]
     found, there = store.read(keys)
     if not there.all():
         model = model if isinstance(model, ClipModel) else find_model(model)
-        _compute(store, model, samples, project.pack.image(split), keys, np.flatnonzero(~there), split, device, batch)
+        _compute(
+            store, model, photo_rows, project.pack.image(split), keys, np.flatnonzero(~there), split, device, batch
+        )
         found, _ = store.read(keys)
     return found
 
@@ -97,7 +99,7 @@ def _metadata(model: ClipModel) -> dict[str, object]:
 def _compute(
     store: VectorStore,
     model: ClipModel,
-    samples: Sequence[Sample],
+    photo_rows: Sequence[PhotoRow],
     images: np.ndarray,
     keys: Sequence[str],
     missing: np.ndarray,
@@ -107,19 +109,19 @@ def _compute(
 ) -> None:
     """Compute batch after batch and store each at once: a kill costs one batch."""
     encoder = open_encoder(model, device)
-    with progress(f"Embedding {split} photos", len(samples), "photos") as bar:
-        bar.start_at(len(samples) - len(missing))
+    with progress(f"Embedding {split} photos", len(photo_rows), "photos") as bar:
+        bar.start_at(len(photo_rows) - len(missing))
         for start in range(0, len(missing), batch):
             chosen = missing[start : start + batch]
-            vectors = _encoded(encoder, visible_photos(images, samples, chosen))
+            vectors = _encoded(encoder, visible_photos(images, photo_rows, chosen))
             store.add([keys[photo] for photo in chosen], vectors, _metadata(model))
             bar.update(len(chosen))
 
 
-def visible_photos(images: np.ndarray, samples: Sequence[Sample], chosen: np.ndarray) -> torch.Tensor:
+def visible_photos(images: np.ndarray, photo_rows: Sequence[PhotoRow], chosen: np.ndarray) -> torch.Tensor:
     """Return these photos with their holes filled, `(n, 3, H, W)` float32 in [0, 1]."""
     some = [np.asarray(images[photo]) for photo in chosen]
-    filled = fill_photos(FILL, some, [samples[photo].hole for photo in chosen])
+    filled = fill_photos(FILL, some, [photo_rows[photo].hole for photo in chosen])
     return as_tensor(np.stack(list(filled)))
 
 

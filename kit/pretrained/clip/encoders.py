@@ -145,7 +145,7 @@ class _Transformers:
 
 
 def _mean_std(model: ClipModel) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and deviation of the photos that it was trained with."""
+    """Return the mean and deviation of the photos that it was trained with."""
     found = _settings(model, "preprocessor_config.json") if (model.place / "preprocessor_config.json").is_file() else {}
     mean, std = found.get("image_mean") or _OF_CLIP[0], found.get("image_std") or _OF_CLIP[1]
     return tuple(map(float, mean)), tuple(map(float, std))

@@ -1,4 +1,4 @@
-"""Which encoder a text means, and the digest that names its very weights. Knows files; no network, no tensor.
+"""Encoders by their texts, and the digests that name their very weights. Knows files; no network, no tensor.
 
     thumbnail                    built in: a small picture and its colours; no weights
     PATH                         a folder in the hub's format (CLIPModel or CLIPVisionModelWithProjection)
@@ -45,18 +45,18 @@ class ClipModel:
 
     @property
     def pinned(self) -> str:
-        """The text by which this very version can be asked for."""
+        """Return the text by which this very version can be asked for."""
         return f"{self.text}@{self.digest}"
 
 
 def unpinned(text: str) -> tuple[str, str | None]:
-    """A text without its digest, and that digest if it has one."""
+    """Split a text into the one without its digest, and that digest if it has one."""
     found = _PIN.fullmatch(text)
     return (found.group(1), found.group(2)) if found else (text, None)
 
 
 def find_model(text: str) -> ClipModel:
-    """The encoder that a text means.
+    """Find the encoder that a text means.
 
     Raises:
         UsageError: no such folder or file, a model of the hub that is not on this machine, or no CLIP.
@@ -74,13 +74,14 @@ def find_model(text: str) -> ClipModel:
 
 
 def is_repository(text: str) -> bool:
-    """Whether a text can only mean a model of the hub."""
+    """Return whether a text can only mean a model of the hub."""
     plain = unpinned(text)[0]
     return bool(_REPOSITORY.fullmatch(plain)) and not _expanded(plain).exists()
 
 
 def pinned(text: str) -> str:
-    """What `--set clip_model=TEXT` stores: the absolute path with its digest; a pinned text is what it is already."""
+    """Return what `--set clip_model=TEXT` stores: the absolute path with its digest; a pinned text is what it is
+    already."""
     return text if unpinned(text)[1] else find_model(text).pinned
 
 

@@ -12,7 +12,7 @@ FLAT = 0.05  # added to the contrast: a flat photo's noise stays small
 
 
 def thumbnails(photos: torch.Tensor) -> torch.Tensor:
-    """Grey picture over its contrast, and coarse colours.
+    """Return the grey picture over its contrast, and coarse colours.
 
     Args:
         photos: `(n, 3, H, W)` float32 in [0, 1].

@@ -46,7 +46,7 @@ class ZeroShot:
 
     @property
     def agreement(self) -> float:
-        """Share of those that are predicted rightly; NaN where none is known."""
+        """Return the share of those that are predicted rightly; NaN where none is known."""
         right = sum(one == klass for one, klass in zip(self.chosen, self.known, strict=True))
         return right / self.told if self.told else float("nan")
 
@@ -82,7 +82,7 @@ def zero_shot(
     photos = photo_embeddings(project, model, split, device=device)
     similarity = (photos @ text_vectors.T).reshape(len(photos), len(names), len(templates)).mean(2)
     chosen = tuple(names[number] for number in similarity.argmax(1))
-    return ZeroShot(names, chosen, similarity, tuple(sample.klass for sample in project.index.split(split)))
+    return ZeroShot(names, chosen, similarity, tuple(photo_row.klass for photo_row in project.index.split(split)))
 
 
 def zero_shot_classes(
@@ -95,7 +95,7 @@ def zero_shot_classes(
     device: torch.device = torch.device("cpu"),
 ) -> list[str]:
     """Return the class of each photo: the layout's where it gives one, else the one that the CLIP predicts."""
-    known = [sample.klass for sample in project.index.split(split)]
+    known = [photo_row.klass for photo_row in project.index.split(split)]
     if all(known):
         return known
     told = zero_shot(project, model, split, names=names, templates=templates, device=device).chosen
@@ -137,13 +137,13 @@ def search_prompts(
         )
     templates = templates_of(templates)  # the same words as in `kit sd`
     model = find_model(model) if isinstance(model, str) else model
-    samples, known = project.index.train, rmse or {}
-    classes = sorted({sample.klass for sample in samples})
+    photo_rows, known = project.index.train, rmse or {}
+    classes = sorted({photo_row.klass for photo_row in photo_rows})
     texts = [prompt_of(template, klass) for template in templates for klass in classes]
     text_vectors = text_embeddings(project.workspace, model, texts, device=device)
     text_vectors = text_vectors.reshape(len(templates), len(classes), -1)
     photos = photo_embeddings(project, model, "train", device=device)
-    number = np.array([classes.index(sample.klass) for sample in samples])
+    number = np.array([classes.index(photo_row.klass) for photo_row in photo_rows])
     found = []
     for template, vectors in zip(templates, text_vectors, strict=True):
         cosines = (photos * vectors[number]).sum(1)

@@ -20,7 +20,7 @@ from kit.imaging.metrics import Estimate, rmse_by_photo
 
 
 def pair_terms(errors: np.ndarray) -> tuple[float, float]:
-    """Sums over a photo's values of a and b: `(M, ...)` errors, M at least 2, to two float64.
+    """Return the sums over a photo's values of a and b: `(M, ...)` errors, M at least 2, to two float64.
 
     O(M) instead of O(M^2): the sum of all products is the square of the sum.
     """
@@ -49,25 +49,25 @@ class Curve:
     """`(N,)` int, near duplicates share a number."""
 
     def rmse(self, m: int) -> Estimate:
-        """Of the mean of m samples, with its 95 % interval over photos; for m up to `samples` measured, beyond it told
-        by the law."""
+        """Return that of the mean of m samples, with its 95 % interval over photos: measured for m up to `samples`,
+        beyond it by the law."""
         return rmse_by_photo(self.shared + self.own / m, self.counts, self.groups)
 
     @property
     def limit(self) -> Estimate:
-        """Of the mean of infinitely many samples; its square is estimated without bias."""
+        """Return the RMSE of the mean of infinitely many samples; its square is estimated without bias."""
         return _clipped(self.shared, self.counts, self.groups)
 
     @property
     def ratio(self) -> float:
-        """b / a: 1 for draws from the true posterior, more for a sampler that spreads too much or too wildly, less for
-        one whose samples are too much alike."""
+        """Return b / a: 1 for draws from the true posterior, more for a sampler that spreads too much or too
+        wildly, less for one whose samples are too much alike."""
         below = float(self.shared.sum())
         return float(self.own.sum()) / below if below > 0 else float("inf")
 
 
 def _clipped(terms: np.ndarray, counts: np.ndarray, groups: np.ndarray) -> Estimate:
-    """`rmse_by_photo` of terms that may be negative: a tiny limit's estimate can fall below zero."""
+    """Return `rmse_by_photo` of terms that may be negative: a tiny limit's estimate can fall below zero."""
     if terms.sum() <= 0:
         return Estimate(0.0, 0.0, float(rmse_by_photo(np.abs(terms), counts, groups).high))
     with np.errstate(invalid="ignore"):

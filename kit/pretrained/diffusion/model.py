@@ -49,14 +49,14 @@ class DiffusionModel:
     variant: str | None = None
 
     def weights(self, part: str) -> list[Path]:
-        """The files of one part's weights."""
+        """Return the files of one part's weights."""
         names = _names(self.folder)
         wanted = set(wanted_files(names, self.variant))
         return [self.folder / name for name in _weights(names, part) if name in wanted]
 
     @property
     def left_out(self) -> list[str]:
-        """Parts that it has and that are not to be loaded."""
+        """Return the parts that it has and that are not to be loaded."""
         return [name for name in LEFT_OUT if name in _read_index(self.folder)]
 
 
@@ -89,7 +89,7 @@ def find_model(
 
 
 def _cached(name: str, variant: str | None) -> Path | None:
-    """The newest whole snapshot of a hub id on this machine, that of its main branch first, or None.
+    """Return the newest whole snapshot of a hub id on this machine, that of its main branch first, or None.
 
     By the documented layout of the hub's cache: its own look-up knows only downloads of everything, by branch.
     """
@@ -124,7 +124,8 @@ def _gigabytes(size: int) -> str:
 
 
 def wanted_files(names: Iterable[str], variant: str | None) -> list[str]:
-    """Of a pipeline's files those that inpainting needs: the index, and each part's texts and safetensors weights.
+    """Return those of a pipeline's files that inpainting needs: the index, and each part's texts and safetensors
+    weights.
 
     A part that has no weights of the variant gives its plain ones, as diffusers does.
     """
@@ -150,7 +151,7 @@ def _weights(names: Sequence[str], part: str) -> list[str]:
 
 
 def _variant_of(name: str) -> str | None:
-    """`fp16` of `model.fp16.safetensors` and `model.fp16-00001-of-00002.safetensors`."""
+    """Return `fp16` of `model.fp16.safetensors` and `model.fp16-00001-of-00002.safetensors`."""
     stem = re.sub(r"-\d{5}-of-\d{5}$", "", name.rpartition("/")[2].removesuffix(".safetensors"))
     return stem.partition(".")[2] or None
 
@@ -160,7 +161,7 @@ def _has_variant(names: Iterable[str], variant: str) -> bool:
 
 
 def _check_safetensors(name: str, names: Iterable[str], variant: str | None) -> None:
-    """Every part with weights must have them as safetensors. Raises `UsageError`."""
+    """Check that every part with weights has them as safetensors. Raises `UsageError`."""
     names = sorted(names)
     wanted = set(wanted_files(names, variant))
     for part in dict.fromkeys(file.partition("/")[0] for file in names if "/" in file):
@@ -176,7 +177,7 @@ def _check_safetensors(name: str, names: Iterable[str], variant: str | None) -> 
 
 
 def _lacking(folder: Path, variant: str | None) -> str | None:
-    """What a folder lacks to be a whole pipeline, or None: an interrupted download leaves a part."""
+    """Return what a folder lacks to be a whole pipeline, or None: an interrupted download leaves a part."""
     if not (folder / "model_index.json").is_file():
         return "model_index.json"
     names = _names(folder)
@@ -216,7 +217,8 @@ def _checked(workspace: Workspace, label: str, folder: Path, variant: str | None
 
 
 def _digest(workspace: Workspace, folder: Path, wanted: Sequence[str]) -> str:
-    """Names the content of these files. What was hashed before and has size and time as then is not read again."""
+    """Return the digest of these files' content. What was hashed before and has size and time as then is not read
+    again."""
     path = cache_root(workspace) / "models" / f"{digest_bytes(str(folder.resolve()).encode())}.json"
     try:
         known = read_json(path, made_by="kit sd run")

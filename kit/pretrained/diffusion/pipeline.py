@@ -28,7 +28,7 @@ _ENCODED = {
 
 
 class Pictures(Protocol):
-    """What a call of a pipeline returns."""
+    """The result of a call of a pipeline."""
 
     images: torch.Tensor
     """`(n, 3, S, S)` in [0, 1], for `output_type="pt"`."""
@@ -68,7 +68,7 @@ class InpaintingPipeline:
 
     @property
     def cell(self) -> int:
-        """Pixels of a cell of the grid on which the model sees the mask."""
+        """Return the pixels of a cell of the grid on which the model sees the mask."""
         scale = int(getattr(self.wrapped, "vae_scale_factor", 8))
         return 2 * scale if not hasattr(self.wrapped, "unet") else scale  # transformers take patches of 2x2 latents
 

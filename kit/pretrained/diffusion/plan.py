@@ -1,4 +1,4 @@
-"""Which samples of which photos are wanted, in which order, by which process. Knows keys; no model, no torch."""
+"""The plan of samples: of which photos, in which order, by which process. Knows keys; no model and no torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kit.core.storage import digest_bytes, read_json, write_json
 from kit.core.workspace import PredictionSplit
-from kit.data.index import Index, Sample
+from kit.data.index import Index, PhotoRow
 from kit.data.prediction_store import photo_split
 from kit.errors import DamagedStore, UsageError
 from kit.imaging.holes import boxes_to_text
@@ -34,25 +34,25 @@ class Job:
     split: PredictionSplit
     position: int
     """The photo's place in its split."""
-    photo: Sample
+    photo: PhotoRow
     prompt: str
     sample: int
     key: bytes
 
 
 def sample_specs(templates: Sequence[str], samples: int) -> list[SampleSpec]:
-    """Sample by sample, so that whole layers are there early."""
+    """Return the specs, first samples of all templates first: sources of one sample can then be written early."""
     return [SampleSpec(template, number) for number in range(samples) for template in templates]
 
 
-def key_of(photo: Sample, prompt: str, sample: int) -> bytes:
-    """What names a sample within its recipe's folder: 16 bytes."""
+def key_of(photo: PhotoRow, prompt: str, sample: int) -> bytes:
+    """Return the 16 bytes that name a sample within its recipe's folder."""
     text = json.dumps([photo.digest, boxes_to_text(photo.boxes), photo.height, photo.width, prompt, sample])
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
 def seed_of(job: Job, seed: int) -> int:
-    """The seed of a sample's generator: 63 bits of (photo, hole, prompt, sample, seed)."""
+    """Return the seed of a sample's generator: 63 bits of (photo, hole, prompt, sample, seed)."""
     data = hashlib.blake2b(job.key + seed.to_bytes(8, "big"), digest_size=8, person=b"kit sd noise").digest()
     return int.from_bytes(data, "big") >> 1
 
@@ -67,34 +67,34 @@ class PhotoSelection:
     class_of: ClassOf = class_in_index
 
     def positions(self, split: PredictionSplit) -> list[int]:
-        """Places in the split, ascending; with a limit those of least digest, so that every class has its share and a
-        larger limit takes the same photos and more."""
-        samples = self.index.split(photo_split(split))
-        if self.limit is None or self.limit >= len(samples):
-            return list(range(len(samples)))
-        order = sorted(range(len(samples)), key=lambda place: (_shuffled(samples[place]), place))
+        """Return places in the split, ascending; with a limit those of least digest, so that every class has its share
+        and a larger limit takes the same photos and more."""
+        photo_rows = self.index.split(photo_split(split))
+        if self.limit is None or self.limit >= len(photo_rows):
+            return list(range(len(photo_rows)))
+        order = sorted(range(len(photo_rows)), key=lambda place: (_shuffled(photo_rows[place]), place))
         return sorted(order[: self.limit])
 
-    def jobs(self, layers: Sequence[SampleSpec], shard: Shard | None = None) -> Iterator[Job]:
-        """All samples of these layers, layer by layer, in an order that depends on nothing else."""
+    def jobs(self, specs: Sequence[SampleSpec], shard: Shard | None = None) -> Iterator[Job]:
+        """Yield the samples of these specs, spec by spec, in an order that depends on nothing else."""
         photos = [(split, place) for split in self.splits for place in self.positions(split)]
         mine = photos if shard is None else photos[shard.number - 1 :: shard.count]
-        for layer in layers:
+        for spec in specs:
             for split, place in mine:
-                yield self.job(split, place, layer)
+                yield self.job(split, place, spec)
 
-    def job(self, split: PredictionSplit, place: int, layer: SampleSpec) -> Job:
-        """One sample of one photo."""
+    def job(self, split: PredictionSplit, place: int, spec: SampleSpec) -> Job:
+        """Return the job of one sample of one photo."""
         photo = self.index.split(photo_split(split))[place]
-        prompt = prompt_for(layer.template, photo, self.class_of)
-        return Job(split, place, photo, prompt, layer.sample, key_of(photo, prompt, layer.sample))
+        prompt = prompt_for(spec.template, photo, self.class_of)
+        return Job(split, place, photo, prompt, spec.sample, key_of(photo, prompt, spec.sample))
 
-    def has(self, cache: Cache, layer: SampleSpec) -> bool:
-        """Whether the cache has this layer of all photos."""
-        return all(job.key in cache for job in self.jobs([layer]))
+    def has(self, cache: Cache, spec: SampleSpec) -> bool:
+        """Return whether the cache has this sample of all photos."""
+        return all(job.key in cache for job in self.jobs([spec]))
 
 
-def _shuffled(photo: Sample) -> str:
+def _shuffled(photo: PhotoRow) -> str:
     return digest_bytes(f"{photo.digest} {photo.id}".encode())
 
 
@@ -107,7 +107,8 @@ class Shard:
 
 
 def shard_of(text: str | None, environment: Mapping[str, str]) -> Shard | None:
-    """`--shard 2/4`, or this process's place among those that torchrun started; None for all photos.
+    """Return the shard of `--shard 2/4`, or this process's place among those that torchrun started; None for all
+    photos.
 
     Raises:
         UsageError: neither is what it should be, or both are given.
@@ -138,7 +139,7 @@ def remember_templates(folder: Path, templates: Sequence[str]) -> None:
 
 
 def known_templates(folder: Path) -> tuple[str, ...]:
-    """Every template that was ever asked for with this recipe, sorted."""
+    """Return every template that was ever asked for with this recipe, sorted."""
     found = set()
     for path in folder.glob("prompts/*.json"):
         template = read_json(path, made_by="kit sd run").get("template")
@@ -151,7 +152,7 @@ def known_templates(folder: Path) -> tuple[str, ...]:
 def stored_specs(
     photos: PhotoSelection, cache: Cache, templates: Sequence[str], most: int = 10_000
 ) -> list[SampleSpec]:
-    """The layers of these templates that the cache has of all these photos, sample by sample."""
+    """Return the specs of these templates that the cache has of all these photos, first samples first."""
     found = []
     for template in templates:
         numbers = range(most)
@@ -159,4 +160,4 @@ def stored_specs(
             if not photos.has(cache, SampleSpec(template, number)):
                 break
             found.append(SampleSpec(template, number))
-    return sorted(found, key=lambda layer: (layer.sample, templates.index(layer.template)))
+    return sorted(found, key=lambda spec: (spec.sample, templates.index(spec.template)))

@@ -30,7 +30,7 @@ def model_picture(image: np.ndarray, boxes: Sequence[Box], size: int, fill: str)
 
 
 def model_mask(boxes: Sequence[Box], height: int, width: int, size: int, cell: int) -> np.ndarray:
-    """Bool `(size, size)`, True = to be painted: every pixel that any hidden pixel reaches, in whole cells.
+    """Return bool `(size, size)`, True = to be painted: every pixel that any hidden pixel reaches, in whole cells.
 
     Args:
         cell: pixels of a cell of the latent grid; 1 covers the hole alone.

@@ -20,7 +20,7 @@ RUN = "kit sd run"
 
 @dataclass(frozen=True)
 class Asked:
-    """What was last asked of a recipe, as far as `status` and `curve` need it."""
+    """The last request of a recipe, as far as `status` and `curve` need it."""
 
     templates: tuple[str, ...] = ()
     samples: int = 1

@@ -46,7 +46,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a record lies."""
+    """The place of a record."""
 
     path: Path
     start: int
@@ -69,7 +69,7 @@ def _packed(key: bytes, record: Record) -> bytes:
 
 
 def _fields(header: bytes) -> tuple[bytes, int, float, int, bytes] | None:
-    """Key, length, seconds, flags and checksum of a header, or None when it is damaged or none."""
+    """Return the key, length, seconds, flags and checksum of a header, or None when it is damaged or none."""
     fields, crc = header[: _FIELDS.size], header[_FIELDS.size :]
     if len(header) < _HEADER or zlib.crc32(fields) != int.from_bytes(crc, "little"):
         return None
@@ -122,7 +122,7 @@ class Cache:
         return position
 
     def read(self, key: bytes) -> Record:
-        """One record.
+        """Read one record.
 
         Raises:
             DamagedStore: its checksum is wrong.
@@ -134,7 +134,7 @@ class Cache:
         return record
 
     def _sound(self, key: bytes) -> Record | None:
-        """The first record of this sample whose checksum is right, or None: then it is forgotten."""
+        """Return the first record of this sample whose checksum is right, or None: then it is forgotten."""
         while (entry := self.entries.get(key)) is not None:
             record = _read(key, entry)
             if record is not None:
@@ -166,7 +166,7 @@ def _read(key: bytes, entry: Entry) -> Record | None:
 
 
 def _next_header(file: IO[bytes], position: int, size: int) -> int:
-    """Where the next sound header is, or the last place where one may yet begin."""
+    """Return where the next sound header is, or the last place where one may yet begin."""
     while position + _HEADER <= size:
         file.seek(position)
         data = file.read(PIECE + _HEADER)

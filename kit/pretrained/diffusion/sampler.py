@@ -70,13 +70,13 @@ class Outcome:
 def make_samples(
     project: Project,
     photos: PhotoSelection,
-    layers: Sequence[SampleSpec],
+    specs: Sequence[SampleSpec],
     recipe: SamplingRecipe,
     model: DiffusionModel,
     device: torch.device,
     options: SamplerOptions = SamplerOptions(),
 ) -> Outcome:
-    """Fill the cache with these layers of these photos, as far as this process's shard goes.
+    """Fill the cache with these samples of these photos, as far as this process's shard goes.
 
     Raises:
         UsageError, TrainingError: see `load_pipeline`.
@@ -86,13 +86,13 @@ def make_samples(
     folder = recipe.folder(project.workspace)
     cache = Cache(folder / "samples").refresh()
     cache.check()
-    jobs = list(photos.jobs(layers, options.shard))
+    jobs = list(photos.jobs(specs, options.shard))
     missing = [job for job in jobs if job.key not in cache]
     outcome = Outcome(wanted=len(jobs), hits=len(jobs) - len(missing))
     if not missing:
         return outcome
     recipe.save(project.workspace)
-    remember_templates(folder, list(dict.fromkeys(layer.template for layer in layers)))
+    remember_templates(folder, list(dict.fromkeys(spec.template for spec in specs)))
     with contextlib.ExitStack() as stack:
         locks = stack.enter_context(SampleLocks(folder))
         writer = Writer(folder / "samples")

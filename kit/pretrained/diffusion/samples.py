@@ -17,21 +17,21 @@ from kit.pretrained.diffusion.sample_store import Cache
 
 @dataclass(frozen=True)
 class Samples:
-    """Some layers of some photos, all of them in the cache."""
+    """The samples that some specs name of some photos, all of them in the cache."""
 
     cache: Cache
     photos: PhotoSelection
-    layers: tuple[SampleSpec, ...]
+    specs: tuple[SampleSpec, ...]
     matched: bool = True
     """Move each box's colours by what the model got wrong around it."""
 
     def values(self, split: PredictionSplit, position: int) -> np.ndarray:
-        """`(layers, n, 3)` float32 RGB in [0, 1] of one photo's scored pixels.
+        """Return `(specs, n, 3)` float32 RGB in [0, 1] of one photo's scored pixels.
 
         Raises:
             DamagedStore: a sample cannot be read, or is of another hole.
         """
-        return np.stack([self._values(self.photos.job(split, position, layer)) for layer in self.layers])
+        return np.stack([self._values(self.photos.job(split, position, spec)) for spec in self.specs])
 
     def _values(self, job: Job) -> np.ndarray:
         record, boxes = self.cache.read(job.key), job.photo.boxes
@@ -43,22 +43,22 @@ class Samples:
         return shifted(record.values, record.shifts if self.matched else np.zeros_like(record.shifts), boxes)
 
     def digest(self, split: PredictionSplit) -> str:
-        """Names these very samples, without reading them."""
+        """Return a digest of these very samples, without reading them."""
         sha = hashlib.sha256()
         for job in self._jobs(split):
             sha.update(self.cache.entries[job.key].checksum)
         return sha.hexdigest()[:16]
 
     def seconds(self, split: PredictionSplit) -> float:
-        """Computing time that went into them."""
+        """Return the seconds of computing that went into them."""
         return sum(self.cache.entries[job.key].seconds for job in self._jobs(split))
 
     def _jobs(self, split: PredictionSplit) -> list[Job]:
-        return [self.photos.job(split, place, layer) for layer in self.layers for place in self.photos.positions(split)]
+        return [self.photos.job(split, place, spec) for spec in self.specs for place in self.photos.positions(split)]
 
 
 def mean_and_spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation over samples: `(samples, n, 3)` to two float32 `(n, 3)`.
+    """Return the mean and standard deviation over samples: `(samples, n, 3)` to two float32 `(n, 3)`.
 
     The deviation is the unbiased estimate's root; 0 where there is a single sample.
     """
@@ -67,6 +67,6 @@ def mean_and_spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean.astype(np.float32), spread.astype(np.float32)
 
 
-def templates_in(layers: Sequence[SampleSpec]) -> list[str]:
-    """The templates of these layers, in order, each once."""
-    return list(dict.fromkeys(layer.template for layer in layers))
+def templates_in(specs: Sequence[SampleSpec]) -> list[str]:
+    """Return the templates of these specs, in order, each once."""
+    return list(dict.fromkeys(spec.template for spec in specs))

@@ -37,7 +37,7 @@ BOTH: tuple[PredictionSplit, ...] = ("oof", "test")
 
 @dataclass(frozen=True)
 class SamplingRequest:
-    """What the user typed after `kit sd`.
+    """A request as it was typed after `kit sd`.
 
     Attributes:
         model: a folder or a hub id; `variant` and `download`: see `find_model`.
@@ -72,7 +72,7 @@ class SamplingRequest:
 
     @property
     def command(self) -> str:
-        """The command that makes these sources again: what was typed, without what does not change them."""
+        """Return the command that makes these sources again: what was typed, without what does not change them."""
         words = ["kit", "sd", "run", "--model", self.model]
         words += [word for template in self.templates for word in ("--prompt", template)]
         usual = SamplingSettings()
@@ -88,7 +88,7 @@ class SamplingRequest:
 
 @dataclass(frozen=True)
 class Selection:
-    """What `kit sd status` and `kit sd curve` are asked about; None: of any recipe, or as it was last asked for.
+    """The samples that `kit sd status` and `kit sd curve` look at; None: of any recipe, or as it was last asked for.
 
     Attributes:
         settings: those of `SamplingSettings` that are given.
@@ -122,13 +122,13 @@ class SamplingSession:
     """What was last asked of this recipe."""
 
     @property
-    def layers(self) -> list[SampleSpec]:
-        """The samples that were asked for."""
+    def specs(self) -> list[SampleSpec]:
+        """Return the samples that were asked for."""
         return sample_specs(self.request.templates, self.request.samples or 1)
 
     @property
     def templates(self) -> tuple[str, ...]:
-        """Those asked for first, then those asked for before."""
+        """Return those asked for first, then those asked for before."""
         known = known_templates(self.recipe.folder(self.project.workspace))
         return tuple(dict.fromkeys((*self.request.templates, *known)))
 
@@ -210,17 +210,17 @@ def stored_session(project: Project, stored: StoredRecipe, selection: Selection)
 def _class_of(project: Project, request: SamplingRequest) -> ClassOf:
     """Return the layout's classes, and where it gives none those that a CLIP predicts."""
     photos = {split: project.index.split(photo_split(split)) for split in BOTH}
-    lacking = any(not sample.klass for samples in photos.values() for sample in samples)
+    lacking = any(not photo_row.klass for photo_rows in photos.values() for photo_row in photo_rows)
     if request.clip is None or not lacking or not any(map(needs_class, request.templates)):
         return class_in_index
     from kit.pretrained.clip.zero_shot import zero_shot_classes
     from kit.pretrained.devices import device_of
 
     predicted: dict[str, str] = {}
-    for split, samples in photos.items():
+    for split, photo_rows in photos.items():
         names = zero_shot_classes(project, request.clip, photo_split(split), device=device_of(request.device))
-        predicted |= {sample.id: name for sample, name in zip(samples, names, strict=True)}
-    return lambda sample: sample.klass or predicted[sample.id]
+        predicted |= {photo_row.id: name for photo_row, name in zip(photo_rows, names, strict=True)}
+    return lambda photo_row: photo_row.klass or predicted[photo_row.id]
 
 
 def _exact(settings: SamplingSettings, device: str) -> SamplingSettings:
@@ -238,15 +238,15 @@ def sampling_status(session: SamplingSession, *, check: bool = True) -> Sampling
     Args:
         check: read every sample, to find what is damaged.
     """
-    request, layers = session.request, session.layers
+    request, specs = session.request, session.specs
     if request.samples is None:
         number = session.asked.samples
         while any(job.key in session.cache for job in session.photos.jobs(_all(session, number))):
             number += 1
-        layers = sample_specs(session.templates, number)
+        specs = sample_specs(session.templates, number)
     if check:
         session.cache.check()
-    return count_samples(session.cache, session.photos, layers, request.shard)
+    return count_samples(session.cache, session.photos, specs, request.shard)
 
 
 def _all(session: SamplingSession, number: int) -> list[SampleSpec]:
@@ -255,12 +255,12 @@ def _all(session: SamplingSession, number: int) -> list[SampleSpec]:
 
 @dataclass
 class SamplingResult:
-    """What `kit sd run` made and wrote."""
+    """Everything that `kit sd run` made and wrote."""
 
     outcome: Outcome | None = None
     """None: every sample was there."""
     hits: int = 0
-    layers: tuple[SampleSpec, ...] = ()
+    specs: tuple[SampleSpec, ...] = ()
     """Of which the sources are made."""
     written: list[WrittenPart] = field(default_factory=list)
     shrinks: list[tuple[int, ShrinkToFill, bool]] = field(default_factory=list)
@@ -278,7 +278,7 @@ def run(session: SamplingSession) -> SamplingResult:
     if is_main_process() and session.model is not None:
         asked = Asked(request.templates, request.samples or 1, request.limit, request.matched, request.clip)
         note_asked(session.project.workspace, session.recipe, asked)
-    jobs = list(session.photos.jobs(session.layers, request.shard))
+    jobs = list(session.photos.jobs(session.specs, request.shard))
     session.cache.check()
     missing = sum(job.key not in session.cache for job in jobs)
     found.hits = len(jobs) - missing
@@ -306,7 +306,7 @@ def _make(session: SamplingSession) -> Outcome:
     from kit.pretrained.diffusion.sampler import SamplerOptions, make_samples
 
     options = SamplerOptions(request.batch, request.low_memory, request.shard, quiet=not is_main_process())
-    wanted = (session.photos, session.layers, session.recipe, session.model)
+    wanted = (session.photos, session.specs, session.recipe, session.model)
     return make_samples(session.project, *wanted, device_of(request.device), options)
 
 
@@ -314,7 +314,7 @@ def _classless(session: SamplingSession) -> list[str]:
     if not any(map(needs_class, session.request.templates)):
         return []
     photos = [session.project.index.split(photo_split(split)) for split in session.request.splits]
-    without = sum(not session.photos.class_of(sample) for samples in photos for sample in samples)
+    without = sum(not session.photos.class_of(photo_row) for photo_rows in photos for photo_row in photo_rows)
     text = f"{without} photos have no class: their prompts say {UNKNOWN!r}. A CLIP can tell: kit sd run --clip MODEL"
     return [text] if without else []
 
@@ -324,13 +324,13 @@ def _write_sources(session: SamplingSession, found: SamplingResult) -> None:
     if request.limit is not None:
         found.notes.append("No sources: they are made of whole splits, without --limit.")
         return
-    splits, layers = _whole(session)
+    splits, specs = _whole(session)
     if not splits:
-        found.notes.append("No sources yet: no layer of samples is whole. See: kit sd status")
+        found.notes.append("No sources yet: no sample is there of every photo. See: kit sd status")
         return
-    found.layers = tuple(layers)
+    found.specs = tuple(specs)
     photos = replace(session.photos, splits=splits, limit=None)
-    samples = Samples(session.cache, photos, found.layers, request.matched)
+    samples = Samples(session.cache, photos, found.specs, request.matched)
     maker = SourceWriter(project, session.recipe, samples, request.name, request.command, request.force)
     found.written = [written for split in splits for written in maker.write(split)]
     if len(splits) < len(BOTH):
@@ -342,18 +342,18 @@ def _write_sources(session: SamplingSession, found: SamplingResult) -> None:
 
 
 def _whole(session: SamplingSession) -> tuple[tuple[PredictionSplit, ...], list[SampleSpec]]:
-    """Return splits and layers to make sources of: layers that both splits have, else those that one has."""
+    """Return splits and specs to make sources of: specs that both splits have whole, else those that one has."""
     for splits in (BOTH, ("oof",), ("test",)):
         photos = replace(session.photos, splits=splits, limit=None)
-        if layers := stored_specs(photos, session.cache, session.templates):
-            return splits, layers
+        if specs := stored_specs(photos, session.cache, session.templates):
+            return splits, specs
     return (), []
 
 
 def evaluate_curve(session: SamplingSession) -> tuple[CurveReport, tuple[SampleSpec, ...]]:
     """Evaluate the m-curve and the prompts of what was asked for, on the training photos that have it.
 
-    With samples unsaid, of all layers that every such photo has; if there is none, of those that the photos of the last
+    With samples unsaid, of all specs that every such photo has; if there is none, of those that the photos of the last
     `--limit` have.
 
     Raises:
@@ -361,11 +361,11 @@ def evaluate_curve(session: SamplingSession) -> tuple[CurveReport, tuple[SampleS
     """
     photos = replace(session.photos, splits=("oof",))
     if session.request.samples is not None:
-        layers = [layer for layer in session.layers if photos.has(session.cache, layer)]
+        specs = [spec for spec in session.specs if photos.has(session.cache, spec)]
     else:
-        layers = stored_specs(photos, session.cache, session.templates)
-        if not layers and photos.limit is None and session.asked.limit is not None:
+        specs = stored_specs(photos, session.cache, session.templates)
+        if not specs and photos.limit is None and session.asked.limit is not None:
             photos = replace(photos, limit=session.asked.limit)
-            layers = stored_specs(photos, session.cache, session.templates)
-    samples = Samples(session.cache, photos, tuple(layers), session.request.matched)
-    return measure_samples(session.project, samples), samples.layers
+            specs = stored_specs(photos, session.cache, session.templates)
+    samples = Samples(session.cache, photos, tuple(specs), session.request.matched)
+    return measure_samples(session.project, samples), samples.specs

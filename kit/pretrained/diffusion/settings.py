@@ -1,8 +1,8 @@
-"""What a sample depends on besides its photo, prompt and number. Knows no model and no torch.
+"""Settings and model of samples: all that they depend on besides photo, prompt and number. Knows no model and no torch.
 
 sd/<digest>/recipe.json       settings and model, in words
 sd/<digest>/prompts/*.json    the templates that were asked for
-sd/<digest>/samples/*.bin     the samples, see `records`
+sd/<digest>/samples/*.bin     the samples, see `sample_store`
 sd/<digest>/claims            locks of the processes at work
 sd/models/*.json              digests of weights, so that gigabytes are hashed once
 """
@@ -40,7 +40,7 @@ SCHEDULERS = {
 
 @dataclass(frozen=True)
 class SamplingSettings:
-    """How samples are drawn. Every field but `dtype=auto` is part of a sample's name.
+    """Settings of drawing samples. Every field but `dtype=auto` is part of a sample's name.
 
     Attributes:
         negative: the negative prompt; without effect where guidance is off.
@@ -81,7 +81,7 @@ class SamplingSettings:
 
 
 def cache_root(workspace: Workspace) -> Path:
-    """Where all samples of a workspace lie."""
+    """Return the folder where all samples of a workspace lie."""
     return workspace.root / "sd"
 
 
@@ -97,17 +97,17 @@ class SamplingRecipe:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """What names the folder."""
+        """Return what names the folder."""
         base = {"fill": BASE_FILL, "version": FILL_VERSION}
         return {"version": SAMPLE_VERSION, "model": self.model, "base": base, "settings": asdict(self.settings)}
 
     @property
     def digest(self) -> str:
-        """The name of the folder."""
+        """Return the name of the folder."""
         return digest_of(self.fields)
 
     def folder(self, workspace: Workspace) -> Path:
-        """Where its samples lie."""
+        """Return where its samples lie."""
         return cache_root(workspace) / self.digest
 
     def save(self, workspace: Workspace) -> None:
@@ -120,7 +120,7 @@ class SamplingRecipe:
 def stored_recipe(
     workspace: Workspace, settings: SamplingSettings, label: str, model: str | None = None
 ) -> SamplingRecipe | None:
-    """The recipe of a folder of samples with these settings and this model, or None when none or several fit.
+    """Return the recipe of a folder of samples with these settings and this model, or None when none or several fit.
 
     `dtype=auto` fits any: samples that a GPU made are gone on with as they are. Without the model's digest its name
     must do: for a machine that has the samples and not the model.

@@ -36,7 +36,7 @@ class ShrinkToFill:
 def blurred(
     difference: np.ndarray, boxes: Sequence[Box], height: int, width: int, sigmas: Sequence[float] = SIGMAS
 ) -> np.ndarray:
-    """`(sigmas, n, 3)` float32: a difference on the scored pixels, 0 on known ones, blurred over the photo.
+    """Blur a difference on the scored pixels, 0 on known ones, over the photo: `(sigmas, n, 3)` float32.
 
     The zeros outside draw it to nothing at the hole's border, where the fill knows better.
     """
@@ -61,7 +61,7 @@ class Sums:
         return Sums(self.smooth + other.smooth, self.cross + other.cross, self.fill + other.fill)
 
     def squared_errors(self, weights: np.ndarray) -> np.ndarray:
-        """`(sigmas,)` squared error with a weight for each blur."""
+        """Return `(sigmas,)` squared error with a weight for each blur."""
         return np.asarray(self.fill - 2 * weights * self.cross + weights**2 * self.smooth)
 
 

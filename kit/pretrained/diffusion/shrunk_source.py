@@ -76,9 +76,9 @@ class ShrunkSourceWriter:
         truths = range(photos)
         errors = {name: np.zeros(photos) for name in fills}
         for place in track(truths, "Comparing fills", photos, "photos"):
-            truth, estimated = truth_of(self.project, place), self.project.pack.train_estimated[place]
+            truth, estimated_range = truth_of(self.project, place), self.project.pack.train_estimated_range[place]
             for name, fill in fills.items():
-                error = to_score_space(fill.values(place), estimated) - truth
+                error = to_score_space(fill.values(place), estimated_range) - truth
                 errors[name][place] = np.vdot(error, error)
         others = [folds.train_positions(fold) for fold in range(folds.k)]
         best = [min(fills, key=lambda name: errors[name][places].sum()) for places in others]
@@ -91,11 +91,11 @@ class ShrunkSourceWriter:
     def _sums(self, name: str, fill: Predictions, mean: Predictions) -> list[Sums]:
         project, found = self.project, []
         for place in track(range(len(project.index.train)), f"Fitting over {name}", len(project.index.train), "photos"):
-            sample, estimated = project.index.train[place], project.pack.train_estimated[place]
+            photo_row, estimated_range = project.index.train[place], project.pack.train_estimated_range[place]
             base = fill.values(place)
-            smooth = blurred(mean.values(place) - base, sample.boxes, sample.height, sample.width)
-            missing = truth_of(project, place) - to_score_space(base, estimated)
-            found.append(photo_sums(smooth, missing, score_scale(*estimated)))
+            smooth = blurred(mean.values(place) - base, photo_row.boxes, photo_row.height, photo_row.width)
+            missing = truth_of(project, place) - to_score_space(base, estimated_range)
+            found.append(photo_sums(smooth, missing, score_scale(*estimated_range)))
         return found
 
     def _recipe(
@@ -115,14 +115,14 @@ class ShrunkSourceWriter:
         self, fold: int, shrink: ShrinkToFill, split: PredictionSplit, recipe: dict[str, Any], mean: Predictions
     ) -> None:
         project, name = self.project, f"{self.name}-shrunk"
-        samples = project.index.split(photo_split(split))
-        places = project.folds.valid_positions(fold) if split == "oof" else np.arange(len(samples))
+        photo_rows = project.index.split(photo_split(split))
+        places = project.folds.valid_positions(fold) if split == "oof" else np.arange(len(photo_rows))
         fill, started = self._read(shrink.fill, split), time.perf_counter()
 
         def values() -> Iterator[np.ndarray]:
             for place in track(places, f"Writing {name}, {fold_part(fold)} ({split})", len(places), "photos"):
-                sample = samples[place]
-                yield shrink(mean.values(place), fill.values(place), sample.boxes, sample.height, sample.width)
+                photo_row = photo_rows[place]
+                yield shrink(mean.values(place), fill.values(place), photo_row.boxes, photo_row.height, photo_row.width)
 
         def seconds() -> float:
             return time.perf_counter() - started

@@ -43,7 +43,7 @@ class SourceWriter:
     project: Project
     recipe: SamplingRecipe
     samples: Samples
-    """All layers that both splits, or the asked one, have whole."""
+    """Those that both splits, or the asked one, have of every photo."""
     name: str
     command: str
     """The command that makes it again."""
@@ -51,7 +51,7 @@ class SourceWriter:
 
     def write(self, split: PredictionSplit) -> list[WrittenPart]:
         """Write `NAME` and `NAME-mean` of one split; what is there with the same samples stays."""
-        first = Samples(self.samples.cache, self.samples.photos, self.samples.layers[:1], self.samples.matched)
+        first = Samples(self.samples.cache, self.samples.photos, self.samples.specs[:1], self.samples.matched)
         return [self._single(split, first), self._mean(split)]
 
     def _single(self, split: PredictionSplit, first: Samples) -> WrittenPart:
@@ -70,7 +70,7 @@ class SourceWriter:
     def _write_spread(self, path: Path, split: PredictionSplit) -> str:
         """Write the samples' standard deviation, float16 `(values, 3)` in the order of the part; return its digest."""
         self._claim(path.parent.parent.name)
-        total = sum(sample.scored for sample in self.project.index.split(photo_split(split)))
+        total = sum(photo_row.scored for photo_row in self.project.index.split(photo_split(split)))
         with writing(path) as file:
             np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": (total, 3)})
             for place in self._track(split, "spread"):
@@ -122,7 +122,7 @@ class SourceWriter:
             "what": what,
             **self.recipe.fields,
             "label": self.recipe.label,
-            "layers": [asdict(layer) for layer in samples.layers],
+            "layers": [asdict(spec) for spec in samples.specs],
             "matched": samples.matched,
             "samples": samples.digest(split),
         }

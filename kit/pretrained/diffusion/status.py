@@ -22,9 +22,9 @@ class SpecStatus:
 
 @dataclass(frozen=True)
 class SamplingStatus:
-    """What `kit sd status` shows of one recipe."""
+    """The status of one recipe, for `kit sd status`."""
 
-    layers: tuple[SpecStatus, ...]
+    specs: tuple[SpecStatus, ...]
     hits: int
     missing: int
     seconds_each: float | None
@@ -40,18 +40,18 @@ class SamplingStatus:
 
 
 def count_samples(
-    cache: Cache, photos: PhotoSelection, layers: Sequence[SampleSpec], shard: Shard | None = None
+    cache: Cache, photos: PhotoSelection, specs: Sequence[SampleSpec], shard: Shard | None = None
 ) -> SamplingStatus:
-    """Count the samples of these layers."""
+    """Count the samples of these specs that are there and that are missing."""
     states = []
-    for layer in layers:
-        present = [job.key in cache for job in photos.jobs([layer], shard)]
-        states.append(SpecStatus(layer.template, layer.sample, sum(present), len(present) - sum(present)))
+    for spec in specs:
+        present = [job.key in cache for job in photos.jobs([spec], shard)]
+        states.append(SpecStatus(spec.template, spec.sample, sum(present), len(present) - sum(present)))
     entries = cache.entries.values()
     each = statistics.median(entry.seconds for entry in entries) if entries else None
     missing = sum(state.missing for state in states)
     return SamplingStatus(
-        layers=tuple(states),
+        specs=tuple(states),
         hits=sum(state.there for state in states),
         missing=missing,
         seconds_each=each,

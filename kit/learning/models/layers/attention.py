@@ -44,7 +44,7 @@ class AttentionBlock(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`(N, C, H, W)` to the same shape."""
+        """Map `(N, C, H, W)` to the same shape."""
         places = x.permute(0, 2, 3, 1)  # a view of channels-last memory
         places = places + drop_branch(self._attend(self.attention_norm(places)), self.drop, self.training)
         places = places + drop_branch(self.mlp(places), self.drop, self.training)
@@ -61,7 +61,8 @@ class AttentionBlock(nn.Module):
 
 
 def rotary_angles(height: int, width: int, channels: int, device: torch.device) -> torch.Tensor:
-    """The angle by which each pair of channels is turned at each place, `(height * width, channels / 2)` float32.
+    """Return the angle by which each pair of channels is turned at each place, `(height * width, channels / 2)`
+    float32.
 
     The first half of the pairs turns with the row, the second with the column. Positions are fractions of the photo,
     so that a network trained at one size meets no new angle at another. Source: Su et al. 2021; DINOv3 for pictures.

@@ -49,7 +49,7 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`(N, C, H, W)` to the same shape."""
+        """Map `(N, C, H, W)` to the same shape."""
         return x + drop_branch(self.branch(x), self.drop, self.training)
 
 
@@ -68,7 +68,7 @@ class PixelHead(nn.Module):
         self.last = zeroed(nn.Conv2d(PIXEL_CHANNELS, 3, 3, padding=1))
 
     def forward(self, features: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        """`(N, F, S/factor, S/factor)` and `(N, C, S, S)` to `(N, 3, S, S)`."""
+        """Map `(N, F, S/factor, S/factor)` and `(N, C, S, S)` to `(N, 3, S, S)`."""
         y: torch.Tensor = self.last(F.relu(self.up(self.norm(features)) + self.skip(x)))
         return y
 
@@ -89,7 +89,7 @@ def initialise(module: nn.Module) -> None:
 
 
 def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
-    """The layer with zero weight and bias: as a network's last one it makes the untrained residual zero."""
+    """Set the layer's weight and bias to zero and return it: as the last one it makes the untrained residual zero."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

@@ -1,4 +1,4 @@
-"""FiLM: what is known of a photo as a whole scales and shifts a network's coarsest features (Perez et al. 2018)."""
+"""FiLM: a photo's condition scales and shifts a network's coarsest features (Perez et al. 2018)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 CONDITION = 64
-"""How many numbers tell of a photo; see `kit.learning.conditions`."""
+"""Length of a photo's condition; see `kit.learning.conditions`."""
 _HIDDEN = 64
 
 
@@ -22,15 +22,15 @@ class Film(nn.Module):
         last = nn.Linear(_HIDDEN, 2 * channels)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
-        self.tell = nn.Sequential(nn.Linear(CONDITION, _HIDDEN), nn.SiLU(), last)
+        self.tell = nn.Sequential(nn.Linear(CONDITION, _HIDDEN), nn.SiLU(), last)  # `tell` is a name in stored weights
 
-    def forward(self, features: torch.Tensor, about: torch.Tensor) -> torch.Tensor:
-        """`(N, C, h, w)` and `(N, CONDITION)` to `(N, C, h, w)`."""
-        scale, shift = self.tell(about)[..., None, None].chunk(2, 1)
+    def forward(self, features: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """Return features `(N, C, h, w)` scaled and shifted by the condition `(N, CONDITION)`."""
+        scale, shift = self.tell(condition)[..., None, None].chunk(2, 1)
         y: torch.Tensor = features * (1 + scale) + shift
         return y
 
 
-def told(film: Film | None, features: torch.Tensor, about: torch.Tensor | None) -> torch.Tensor:
-    """Features changed by what is known of the photos, if a network has a way to be told and there is something."""
-    return features if film is None or about is None else film(features, about)
+def apply_film(film: Film | None, features: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
+    """Return the features scaled and shifted by the photos' condition; as they are without a film or a condition."""
+    return features if film is None or condition is None else film(features, condition)

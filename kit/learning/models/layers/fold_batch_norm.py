@@ -41,12 +41,12 @@ class FrozenNorm(nn.Module):
         self.shift = nn.Parameter(shift[:, None, None])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`(N, C, H, W)` to the same."""
+        """Map `(N, C, H, W)` to the same."""
         return x * self.scale + self.shift
 
 
 def _pairs(module: nn.Module, example: torch.Tensor) -> dict[nn.Module, nn.Conv2d]:
-    """Each batch norm whose input is a convolution's output as it came, with that convolution."""
+    """Return each batch norm whose input is a convolution's output as it came, with that convolution."""
     made: list[tuple[torch.Tensor, nn.Conv2d]] = []  # the tensors are kept, so no address is used twice
     pairs: dict[nn.Module, nn.Conv2d] = {}
 
@@ -90,6 +90,6 @@ def _fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
 
 
 def _after(norm: nn.BatchNorm2d) -> nn.Module:
-    """What timm's norms do besides: their activation."""
+    """Return what timm's norms do besides: their activation."""
     parts = [part for part in (getattr(norm, "drop", None), getattr(norm, "act", None)) if isinstance(part, nn.Module)]
     return nn.Sequential(*parts)

@@ -25,7 +25,7 @@ class FourierUnit(nn.Module):
         self.norm = nn.GroupNorm(1, 2 * width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`(N, C, H, W)` to `(N, C, H, W)` float32."""
+        """Map `(N, C, H, W)` to `(N, C, H, W)` float32."""
         size = x.shape[-2:]
         # half precision knows no transform of sizes that are no powers of two
         spectrum = torch.fft.rfft2(x.float(), norm="ortho")
@@ -45,7 +45,7 @@ class SpectralTransform(nn.Module):
         self.expand = nn.Conv2d(width // 2, width, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`(N, C, H, W)` to `(N, C, H, W)`."""
+        """Map `(N, C, H, W)` to `(N, C, H, W)`."""
         x = F.relu(self.reduce(x))
         x = (x + self.unit(x)).contiguous(memory_format=torch.channels_last)
         y: torch.Tensor = self.expand(x)
@@ -68,7 +68,7 @@ class FourierConv2d(nn.Module):
         self.global_to_global = SpectralTransform(width - self.local)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`(N, C, H, W)` to `(N, C, H, W)`."""
+        """Map `(N, C, H, W)` to `(N, C, H, W)`."""
         local, whole = x[:, : self.local], x[:, self.local :]
         return torch.cat([self.to_local(x), self.local_to_global(local) + self.global_to_global(whole)], dim=1)
 
@@ -89,5 +89,5 @@ class FourierBlock(nn.Module):
         self.branch = nn.Sequential(ChannelNorm(width), convolutions[0], nn.ReLU(inplace=True), convolutions[1])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`(N, C, H, W)` to the same shape."""
+        """Map `(N, C, H, W)` to the same shape."""
         return x + drop_branch(self.branch(x), self.drop, self.training)

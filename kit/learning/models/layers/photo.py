@@ -19,7 +19,7 @@ class PhotoGenerator(nn.Module):
         self.network, self.channels = network, channels
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The residual over the filled photo."""
+        """Return the residual over the filled photo."""
         photo = x[:, :3] / 2  # about zero, in [-1, 1]
         painted = self.network(photo if self.channels == 3 else torch.cat([photo, x[:, 3:4]], 1))
         y: torch.Tensor = (painted - photo) / 2

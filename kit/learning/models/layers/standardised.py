@@ -20,17 +20,18 @@ class Standardised(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, x: torch.Tensor, *about: torch.Tensor) -> torch.Tensor:
-        """`(N, C, S, S)` as `kit.learning.datasets.network_input` makes it, to the residual `(N, 3, S, S)`;
-        what is known of the photos is passed on."""
+    def forward(self, x: torch.Tensor, *condition: torch.Tensor) -> torch.Tensor:
+        """Return the residual `(N, 3, S, S)` for `(N, C, S, S)` as `kit.learning.datasets.network_input` makes it; the
+        condition is passed on."""
         photo = x[:, :3]
         scale = contrast(photo)
         photo = (photo - photo.mean((1, 2, 3), keepdim=True)) / scale
         x = torch.cat([photo, x[:, 3:]], 1).contiguous(memory_format=torch.channels_last)
-        y: torch.Tensor = self.network(x, *about) * (scale / 4)  # the input is four times the photo
+        y: torch.Tensor = self.network(x, *condition) * (scale / 4)  # the input is four times the photo
         return y
 
 
 def contrast(photo: torch.Tensor) -> torch.Tensor:
-    """Standard deviation of each photo `(N, 3, S, S)` of the network's input, not below `FLAT`: `(N, 1, 1, 1)`."""
+    """Return the standard deviation of each photo `(N, 3, S, S)` of the network's input, not below `FLAT`: `(N, 1, 1,
+    1)`."""
     return photo.std((1, 2, 3), keepdim=True) + FLAT

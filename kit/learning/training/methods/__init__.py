@@ -1,4 +1,4 @@
-"""How networks are taught: one file each. Knows networks and losses, no files and no epochs.
+"""Training methods: one file each. Knows networks and losses, no files and no epochs.
 
 A method builds its networks, says which optimizer owns which, and turns a batch into gradients. `Stepper` is what a
 method may use of the engine.

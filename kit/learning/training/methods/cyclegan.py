@@ -25,7 +25,7 @@ class CycleGAN:
     streams: ClassVar[int] = 2
 
     def build(self, experiment: Experiment, pretrained: bool) -> tuple[nn.Module, dict[str, nn.Module]]:
-        """The completing generator, and all four networks."""
+        """Build the completing generator, and all four networks."""
         generator, back = build_generator(experiment), build_generator(experiment)
         discriminators = [build_discriminator(experiment, conditional=False) for _ in range(2)]
         assert discriminators[0] is not None and discriminators[1] is not None
@@ -33,13 +33,13 @@ class CycleGAN:
         return generator, {**networks, "discriminator": discriminators[0], "back_discriminator": discriminators[1]}
 
     def memory(self, experiment: Experiment) -> dict[str, Any]:
-        """Generated photos of both kinds, to be shown again."""
+        """Return the generated photos of both kinds, to be shown again."""
         return {"pool": Pool(experiment.pool), "back_pool": Pool(experiment.pool)}
 
     def check_buildable(
         self, experiment: Experiment, networks: dict[str, nn.Module], photos: torch.Tensor
     ) -> torch.Size:
-        """One pass of all four."""
+        """Pass a batch through all four."""
         for name in ("discriminator", "back_discriminator"):
             networks[name](photos)
         networks["back"](_generator_input(photos))
@@ -47,7 +47,7 @@ class CycleGAN:
         return shape
 
     def losses(self, trainer: Stepper, *batches: Batch) -> dict[str, torch.Tensor]:
-        """The generators' step, then the discriminators'."""
+        """Make the generators' step, then the discriminators'."""
         masked, whole = batches[0].filled, batches[1].target
         with trainer.autocast():
             completed, erased = _paint(trainer, "generator", masked), _paint(trainer, "back", whole)
@@ -121,7 +121,7 @@ class Pool:
         self.photos = torch.empty(0)
 
     def exchange(self, photos: torch.Tensor) -> torch.Tensor:
-        """Half of the photos, each for an earlier one, once the pool is full."""
+        """Exchange half of the photos, each for an earlier one, once the pool is full."""
         if not self.size:
             return photos
         kept = list(self.photos.to(photos.device))
@@ -140,9 +140,9 @@ class Pool:
         return torch.stack(shown)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """For a checkpoint."""
+        """Return the pool for a checkpoint."""
         return {"photos": self.photos}
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
-        """From a checkpoint."""
+        """Load the pool from a checkpoint."""
         self.photos = state["photos"]

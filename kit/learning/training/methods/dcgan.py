@@ -26,26 +26,26 @@ class DCGAN:
     streams: ClassVar[int] = 1
 
     def build(self, experiment: Experiment, pretrained: bool) -> tuple[nn.Module, dict[str, nn.Module]]:
-        """The semantic inpainter, and its two networks."""
+        """Build the semantic inpainter, and its two networks."""
         model = build_generator(experiment)
         assert isinstance(model, SemanticInpainter)
         return model, {"generator": model.generator, "discriminator": model.discriminator}
 
     def memory(self, experiment: Experiment) -> dict[str, Any]:
-        """Nothing."""
+        """Return nothing: no memory is needed."""
         return {}
 
     def check_buildable(
         self, experiment: Experiment, networks: dict[str, nn.Module], photos: torch.Tensor
     ) -> torch.Size:
-        """One pass of both."""
+        """Pass a batch through both."""
         generated = networks["generator"](torch.zeros(len(photos), experiment.latent))
         networks["discriminator"](generated)
         shape: torch.Size = generated.shape
         return shape
 
     def losses(self, trainer: Stepper, *batches: Batch) -> dict[str, torch.Tensor]:
-        """The discriminator's step, then the generator's."""
+        """Make the discriminator's step, then the generator's."""
         (batch,) = batches
         experiment = trainer.experiment
         real = batch.target * 2 - 1

@@ -1,4 +1,4 @@
-"""How much the photos of a batch differ: a generator that has collapsed gives one photo for all."""
+"""Diversity of the photos of a batch: a generator that has collapsed gives one photo for all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from kit.learning.experiments import Experiment
 
 
 def diversity(experiment: Experiment, generated: torch.Tensor, real: torch.Tensor) -> dict[str, torch.Tensor]:
-    """`spread` and `real_spread`, the mean over pixels of the standard deviation over photos; for photo painters.
+    """Return `spread` and `real_spread`, the mean over pixels of the standard deviation over photos; for photo
+    painters.
 
     Args:
         generated, real: `(N, 3, S, S)` in the same range. A single photo's pixels are compared with one another.

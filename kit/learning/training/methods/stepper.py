@@ -1,4 +1,4 @@
-"""What a training method may use of the engine."""
+"""The part of the engine that a training method may use."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class Stepper(Protocol):
 
     @property
     def experiment(self) -> Experiment:
-        """The settings."""
+        """Return the settings."""
 
     @property
     def run(self) -> dict[str, Callable[..., Any]]:
-        """The networks by name, called as they are trained: compiled, or with batch norms over processes."""
+        """Return the networks by name, called as they are trained: compiled, or with batch norms over processes."""
 
     @property
     def memory(self) -> dict[str, Any]:
-        """What the method keeps from step to step besides the networks."""
+        """Return what the method keeps from step to step besides the networks."""
 
     def autocast(self) -> torch.autocast:
         """Return the context of the passes' precision."""

@@ -34,20 +34,20 @@ class Supervised:
     streams: ClassVar[int] = 1
 
     def build(self, experiment: Experiment, pretrained: bool) -> tuple[nn.Module, dict[str, nn.Module]]:
-        """The generator, and it with its discriminator."""
+        """Build the generator, and it with its discriminator."""
         generator = build_generator(experiment, pretrained=pretrained)
         discriminator = build_discriminator(experiment)
         networks: dict[str, nn.Module] = {"generator": generator}
         return generator, networks if discriminator is None else {**networks, "discriminator": discriminator}
 
     def memory(self, experiment: Experiment) -> dict[str, Any]:
-        """Nothing."""
+        """Return nothing: no memory is needed."""
         return {}
 
     def check_buildable(
         self, experiment: Experiment, networks: dict[str, nn.Module], photos: torch.Tensor
     ) -> torch.Size:
-        """One pass of both."""
+        """Pass a batch through both."""
         condition = (photos.new_zeros(len(photos), CONDITION),) if experiment.conditioned else ()
         residual = networks["generator"](network_input(photos, photos[:, :1]), *condition)
         if "discriminator" in networks:
@@ -56,11 +56,11 @@ class Supervised:
         return shape
 
     def losses(self, trainer: Stepper, *batches: Batch) -> dict[str, torch.Tensor]:
-        """The discriminator's step, then the generator's."""
+        """Make the discriminator's step, then the generator's."""
         (batch,) = batches
         experiment = trainer.experiment
         with trainer.autocast():
-            residual = trainer.run["generator"](network_input(batch.filled, batch.hole), *batch.told).float()
+            residual = trainer.run["generator"](network_input(batch.filled, batch.hole), *batch.extra_inputs).float()
         predicted = batch.filled + residual
         losses: dict[str, torch.Tensor] = {}
         total = residual.new_zeros(())
@@ -86,7 +86,7 @@ class Supervised:
 
 
 def _by_contrast(batch: Batch, predicted: torch.Tensor) -> torch.Tensor:
-    """Squared error by each photo's own contrast: as the score has it, which stretches channels by their extremes."""
+    """Return the squared error by each photo's own contrast, as the score stretches channels by their value range."""
     scale = contrast(4 * batch.filled) / 4
     return hole_mse_loss(predicted / scale, batch.target / scale, batch.weight)
 
@@ -104,7 +104,7 @@ def _discriminator_step(trainer: Stepper, batch: Batch, real: torch.Tensor, cand
 def _adversarial(
     trainer: Stepper, batch: Batch, real: torch.Tensor, candidate: torch.Tensor
 ) -> dict[str, torch.Tensor]:
-    """The generator's side; the discriminator's own gradients are not computed."""
+    """Return the generator's side; the discriminator's own gradients are not computed."""
     experiment = trainer.experiment
     with trainer.frozen("discriminator") as discriminator, trainer.autocast():
         condition = (batch.filled, batch.hole)
