@@ -43,7 +43,7 @@ from kit.learning.training import State, learning_rate, load_generator, new_stat
 from kit.learning.training.checkpoints import list_checkpoints, load_checkpoint
 from kit.learning.training.fit import base_fills
 from kit.learning.training.guards import COLLAPSED, FIRST_STEPS, check_diversity
-from kit.learning.training.optim import update_average
+from kit.learning.training.optim import average_weight, ema_weight, update_average
 from kit.learning.training.trainer import SECOND_STREAM, Trainer
 
 QUICK = ["architecture=plain", "blocks=1", "dropout=0"]  # and no batch norm
@@ -153,11 +153,23 @@ def test_the_average_of_weights_follows_the_weights() -> None:
         for parameter in state.model.parameters():
             parameter.fill_(1.0)
     before = [parameter.clone() for parameter in state.average.parameters()]
-    update_average(state.average, state.model, 0.9, 1000)
+    update_average(state.average, state.model, ema_weight(0.9, 1000))
     for old, new in zip(before, state.average.parameters(), strict=True):
         assert torch.allclose(new, 0.9 * old + 0.1, atol=1e-6)
-    update_average(state.average, state.model, 0.0, 1001)
+    update_average(state.average, state.model, ema_weight(0.0, 1001))
     assert furthest(state.average, state.model) == 0.0
+
+
+def test_swa_predicts_with_the_plain_mean_of_the_last_quarter() -> None:
+    one, steps = tiny("regress", "average=swa"), 40
+    state = new_state(one, CPU)
+    for step in range(steps):
+        with torch.no_grad():
+            for parameter in state.model.parameters():
+                parameter.fill_(float(step))
+        update_average(state.average, state.model, average_weight(one, step, steps))
+        expected = step if step < 30 else (30 + step) / 2
+        assert all(torch.allclose(value, torch.tensor(float(expected))) for value in state.average.parameters())
 
 
 # --- passes

@@ -152,6 +152,8 @@ def without_effect(one: Experiment) -> dict[str, str]:
         reasons["clip_model"] = f"architecture={one.architecture} takes no condition"
     if one.architecture != "light":
         reasons["frozen"] = "it is architecture=light's"
+    if one.average == "swa":
+        reasons["ema"] = "average=swa takes the plain mean of the last weights"
     if not one.adversarial_weight:
         reasons |= dict.fromkeys(_WITH_DISCRIMINATOR, "there is no discriminator (adversarial_weight=0)")
     if one.method != "supervised":

@@ -26,7 +26,7 @@ from kit.learning.stacking.inputs import StackInputs, truth_of, views_of, weight
 from kit.learning.stacking.network import StackNetwork, Views
 from kit.learning.stacking.settings import StackSettings
 from kit.learning.training.checkpoints import load_checkpoint, save_checkpoint
-from kit.learning.training.optim import update_average
+from kit.learning.training.optim import ema_weight, update_average
 
 CHUNK = 32  # photos predicted at once
 
@@ -166,7 +166,7 @@ def _step(
     nn.utils.clip_grad_norm_(state.model.parameters(), settings.clip)
     state.optimizer.step()
     state.optimizer.zero_grad(set_to_none=True)
-    update_average(state.average, state.model, settings.ema, global_step)
+    update_average(state.average, state.model, ema_weight(settings.ema, global_step))
     return loss.detach()
 
 

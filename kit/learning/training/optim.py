@@ -12,6 +12,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from kit.learning.experiments import Experiment
 
+SWA_SHARE = 0.25  # of the steps, the last ones, whose weights `average=swa` takes the mean of
 _ENCODER = re.compile(r"(network\.)*encoder\.")  # networks may be wrapped
 
 
@@ -56,15 +57,26 @@ def set_learning_rate(optimizers: Iterable[torch.optim.Optimizer], rate: float) 
             group["lr"] = rate * group["share"]
 
 
-@torch.no_grad()
-def update_average(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
-    """Move the average towards the weights as they are after this step."""
+def average_weight(experiment: Experiment, step: int, steps: int) -> float:
+    """Return the share of the weights after this step in their average; 1 sets it to them."""
+    if experiment.average == "swa":
+        return 1 / max(1, step + 1 - round((1 - SWA_SHARE) * steps))
+    return ema_weight(experiment.ema, step)
+
+
+def ema_weight(decay: float, step: int) -> float:
+    """Return the share of the weights after this step in their moving average."""
     # early on the average would be mostly the random start, so its memory grows with the steps made
-    decay = min(decay, (1 + step) / (10 + step))
+    return 1 - min(decay, (1 + step) / (10 + step))
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, share: float) -> None:
+    """Move the average towards the weights by this share of the way, batch norms' statistics included."""
     mean, now = average.state_dict(), model.state_dict()
     floats = [name for name, value in now.items() if value.is_floating_point()]
     # the library's arithmetic without its AveragedModel, which reads a counter, and so waits for the GPU, in each step
-    move: Callable[..., None] = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-    move([mean[name] for name in floats], [now[name] for name in floats], step)
+    move: Callable[..., None] = get_ema_multi_avg_fn(1 - share)  # type: ignore[no-untyped-call]
+    move([mean[name] for name in floats], [now[name] for name in floats], None)
     for name in now.keys() - set(floats):
         mean[name].copy_(now[name])

@@ -16,7 +16,7 @@ from kit.learning.datasets import Batch, TrainingPhotos, network_input
 from kit.learning.experiments import Experiment
 from kit.learning.training.distributed import DistributedContext
 from kit.learning.training.methods import METHODS
-from kit.learning.training.optim import learning_rate, set_learning_rate, update_average
+from kit.learning.training.optim import average_weight, learning_rate, set_learning_rate, update_average
 from kit.learning.training.state import State, precision_on
 
 SECOND_STREAM = 1 << 20  # added to the epoch: other draws for a method that wants two batches
@@ -99,9 +99,9 @@ class Trainer:
             for name, loss in train_step(self, *batches).items():
                 sums[name] = sums.get(name, 0.0) + loss.detach() / self._passes
         state.scaler.update()
-        # without a memory the average is the weights as they are, and only looked at between epochs
-        if experiment.ema or (state.step + 1) % len(photos) == 0:
-            update_average(state.average, state.model, experiment.ema, state.step)
+        share = average_weight(experiment, state.step, steps)
+        if share < 1 or (state.step + 1) % len(photos) == 0:  # weights as they are are only looked at between epochs
+            update_average(state.average, state.model, share)
         state.step += 1
         return sums
 
