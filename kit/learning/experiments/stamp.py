@@ -78,8 +78,8 @@ def _from_imagenet(fields: dict[str, Any]) -> bool:
 
 
 def digest_of_weights(experiment: Experiment) -> str | None:
-    """Return the digest of the file from which the encoder starts, or for `imagenet` of the tensors that were used last;
-    None where there is none, or none any more."""
+    """Return the digest of the file from which the encoder starts, or for `imagenet` of the tensors that were used
+    last; None where there is none, or none any more."""
     if not experiment.has_timm_encoder:
         return None
     if experiment.encoder_weights == "imagenet":

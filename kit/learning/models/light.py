@@ -61,7 +61,7 @@ class LightUNet(nn.Module):
             )
         if type(encoder).__name__ in _NOT_BY_STAGES:
             raise UsageError(
-                "architecture=light tells an encoder of the hole between its stages, and timm runs this one as a whole. "
+                "architecture=light tells an encoder of the hole between its stages, and timm runs this one whole. "
                 "Give it --set architecture=unet, or --set encoder=tu-resnet18."
             )
         self.coarsest = int(channels[-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 import sys
 from collections.abc import Callable
@@ -53,7 +54,10 @@ def model_name(encoder: str) -> str:
     import timm
 
     name = encoder.removeprefix("tu-")
-    if not timm.is_model(name.partition(".")[0]):
+    plain, _, tag = name.partition(".")
+    if tag and timm.is_model(plain) and not timm.is_model_pretrained(name):
+        raise UnknownName("weights of timm", name, timm.list_pretrained(f"{plain}.*"))
+    if not timm.is_model(plain):
         raise UnknownName(
             "model of timm", name, timm.list_models(), listed_by="python -c 'import timm; print(timm.list_models())'"
         )
@@ -109,9 +113,7 @@ def _options_for(model: str, size: int) -> dict[str, Any]:
 
     with torch.random.fork_rng(devices=[]):
         reductions = _reductions(model)
-        if len(reductions) < 2 or any(
-            after != 2 * before for before, after in zip(reductions, reductions[1:], strict=False)
-        ):
+        if len(reductions) < 2 or any(after != 2 * before for before, after in itertools.pairwise(reductions)):
             levels = ", ".join(f"1/{one}" for one in reductions)
             raise UsageError(
                 f"encoder=tu-{model} cannot serve: its levels are {levels} of the size, and a decoder needs each to be "

@@ -13,6 +13,7 @@ from kit.pretrained.weights.reading import Tensors
 PREFIXES = ("module.", "model.", "encoder.", "backbone.", "_orig_mod.")
 """What wrappers put before a network's own names; several of them stand behind one another."""
 
+_NAMES = {"_as_named": "timm's", "_translated": "translated by timm", "in_order": "in order"}
 _SHOWN = 2  # names of each kind in a message
 _TAIL = 8  # tensors of a classifier, after all that an encoder needs
 
@@ -39,7 +40,7 @@ class Fit:
 
     @property
     def whole(self) -> bool:
-        """Whether the encoder has all its weights, and the file none of another one: a ResNet34 has all of a ResNet18's."""
+        """Whether the encoder has all its weights, and the file no others: a ResNet34 has all of a ResNet18's."""
         return not (self.missing or self.misshapen or self.unexpected)
 
     @property
@@ -62,9 +63,12 @@ class Fit:
 def fit(layout: Layout, tensors: Tensors) -> Fit:
     """Find the reading of a file's names under which most of what an encoder needs is there in its shape."""
     best: Fit | None = None
-    for prefix, inner in _without_prefixes(tensors):
-        for names, state in _readings(layout, inner):
-            found = _compare(layout, state, prefix, names)
+    behind = list(_without_prefixes(tensors))
+    for reading in (_as_named, _translated, in_order):  # the surest first, behind whatever prefix
+        for prefix, inner in behind:
+            if (state := reading(layout, inner)) is None:
+                continue
+            found = _compare(layout, state, prefix, _NAMES[reading.__name__])
             if found.whole:
                 return found
             if best is None or (found.found, -len(found.unexpected)) > (best.found, -len(best.unexpected)):
@@ -73,13 +77,8 @@ def fit(layout: Layout, tensors: Tensors) -> Fit:
     return best
 
 
-def fits_whole(layout: Layout, tensors: Tensors) -> bool:
-    """Whether a model is plainly the one, by timm's own names: a quick look for whoever tries many models."""
-    return any(_compare(layout, inner, prefix, "timm's").whole for prefix, inner in _without_prefixes(tensors))
-
-
 def _without_prefixes(tensors: Tensors) -> Iterator[tuple[str, Tensors]]:
-    """Yield the tensors as they are, then those below each prefix, and prefixes behind it, under the rest of the name."""
+    """Yield the tensors as they are, then those behind each prefix or several, under the rest of their names."""
     waiting = [("", tensors)]
     while waiting:
         prefix, inner = waiting.pop(0)
@@ -91,17 +90,18 @@ def _without_prefixes(tensors: Tensors) -> Iterator[tuple[str, Tensors]]:
                     waiting.append((prefix + one, below))
 
 
-def _readings(layout: Layout, tensors: Tensors) -> Iterator[tuple[str, Tensors]]:
-    yield "timm's", tensors
-    if layout.filter is not None:
-        try:
-            translated = layout.filter(tensors)
-        except Exception:  # it was written for other files
-            translated = {}
-        if translated and all(isinstance(value, torch.Tensor) for value in translated.values()):
-            yield "translated by timm", translated
-    if (ordered := in_order(layout, tensors)) is not None:
-        yield "in order", ordered
+def _as_named(layout: Layout, tensors: Tensors) -> Tensors | None:
+    return tensors
+
+
+def _translated(layout: Layout, tensors: Tensors) -> Tensors | None:
+    if layout.filter is None:
+        return None
+    try:
+        found = layout.filter(tensors)
+    except Exception:  # it was written for other files
+        return None
+    return found if found and all(isinstance(value, torch.Tensor) for value in found.values()) else None
 
 
 def in_order(layout: Layout, tensors: Tensors) -> Tensors | None:

@@ -1,11 +1,11 @@
-"""Where weights may lie on this machine, and which were used last. Knows files and names; no torch, no timm, no network.
+"""Where weights may lie on this machine, and which were used last. Knows files and names; no torch and no network.
 
 `encoder_weights=imagenet` looks, in this order, at
 
     the cache       what `kit weights get` wrote: KIT_CACHE, or ~/.cache/kit, in `weights/`
     the hub's       what was downloaded from the hub before
     packages        of the Python index, below
-    folders         those of KIT_WEIGHTS (several with `:` between), and /kaggle/input: a file or folder named by the model
+    folders         those of KIT_WEIGHTS (`:` between several), and /kaggle/input: a file or folder named by the model
 
 and only then asks the hub. What was used is noted beside the cache, so that a training's stamp can name it.
 """
@@ -30,7 +30,7 @@ Kind = Literal["file", "cache", "hub", "package", "folder"]
 KAGGLE = Path("/kaggle/input")
 _ENDINGS = (".safetensors", ".pth", ".bin", ".pt")  # the first of them before the others
 _DEPTH = 6  # folders below /kaggle/input/NAME: a model of Kaggle lies in NAME/FRAMEWORK/VARIATION/VERSION
-_LICENCE_OF_LITES = "Apache 2.0"
+_LICENCE_OF_LITES = "apache-2.0"
 
 
 @dataclass(frozen=True)

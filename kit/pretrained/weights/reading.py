@@ -1,4 +1,4 @@
-"""Read a file's tensors: safetensors or PyTorch's, bare or inside a checkpoint. Runs no code in it, knows no network."""
+"""Read a file's tensors: safetensors or PyTorch's, bare or in a checkpoint. Runs no code in it, knows no network."""
 
 from __future__ import annotations
 
@@ -122,8 +122,8 @@ def _from_torch(path: Path) -> Any:
     except Exception as error:  # pickle raises one error for what is no pickle and for what would run code
         if found := re.search(r"GLOBAL ([\w.]+)", str(error)):
             raise TrainingError(
-                f"{path} holds Python objects besides weights; nothing in it was run (first: {found.group(1)}). Save its "
-                "state_dict() alone, where you trust it."
+                f"{path} holds Python objects besides weights; nothing in it was run (first: {found.group(1)}). Save "
+                "its state_dict() alone, where you trust it."
             ) from None
         if "GLOBAL" in str(error):
             raise TrainingError(f"{path} holds Python objects besides weights; nothing in it was run.") from None
