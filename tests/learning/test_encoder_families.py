@@ -49,11 +49,11 @@ HEAVY = {"swin", "swinv2", "swinv2_cr", "densenet", "maxvit", "coatnet", "vgg", 
 NEVER = {
     "vit_tiny_patch16_224": "its levels are 1/16, 1/16, 1/16 of the size",
     "mixer_s32_224": "its levels are 1/32, 1/32, 1/32 of the size",
-    "efficientvit_m0": "cannot be built: Unsupported model downsampling pattern",
+    "efficientvit_m0": "its levels are 1/16, 1/32, 1/64 of the size",
     "sequencer2d_s": "its levels are 1/7, 1/14, 1/14 of the size",
     "convmixer_768_32": "its levels are 1/7, 1/7, 1/7 of the size",
-    "levit_128s": "timm builds it for one size, which is not 64",
-    "csatv2": "cannot be built: Unsupported model downsampling pattern",
+    "levit_128s": "its levels are 1/16, 1/32, 1/64 of the size",
+    "csatv2": "its levels are 1/8, 1/16, 1/32, 1/64 of the size",
 }
 """Models that no decoder of kit can use, and why."""
 
