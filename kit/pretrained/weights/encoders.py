@@ -117,8 +117,8 @@ def _options_for(model: str, size: int) -> dict[str, Any]:
         if len(reductions) < 2 or not halving or reductions[0] not in (1, 2, 4):
             levels = ", ".join(f"1/{one}" for one in reductions)
             raise UsageError(
-                f"encoder=tu-{model} cannot serve: its levels are {levels} of the size, and a decoder needs them to begin "
-                f"at 1/4 or finer and each to be half of the one before. {_SURE}"
+                f"encoder=tu-{model} cannot serve: its levels are {levels} of the size, and a decoder needs them to "
+                f"begin at 1/4 or finer and each to be half of the one before. {_SURE}"
             )
         if not getattr(timm.get_pretrained_cfg(model, allow_unregistered=True), "fixed_input_size", False):
             return {}
