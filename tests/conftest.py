@@ -39,6 +39,15 @@ def _quick_disk() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Weights that tests fetch or use are noted here, and not in the home of who runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("KIT_WEIGHTS", raising=False)
+        yield
+
+
 @pytest.fixture(params=["cpu", "cuda"])
 def device(request: pytest.FixtureRequest) -> Any:
     """The CPU, and a GPU where there is one."""

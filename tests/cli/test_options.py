@@ -46,7 +46,7 @@ def test_help_lists_every_command_in_the_order_of_use() -> None:
     assert listed == list(COMMANDS)
 
 
-@pytest.mark.parametrize("command", ["", "sd", "clip"])
+@pytest.mark.parametrize("command", ["", "sd", "clip", "weights"])
 def test_no_summary_in_a_list_of_commands_is_cut_off(command: str) -> None:
     summaries = ok(f"{command} --help").partition("Commands:")[2]
     assert summaries.strip() and "..." not in summaries

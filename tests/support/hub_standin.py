@@ -39,7 +39,7 @@ def hub(name: str, folder: Path, licence: str) -> Iterator[tuple[str, list[str]]
             path = unquote(urlsplit(self.path).path)
             if path.startswith(f"/api/models/{name}/tree/"):
                 self._send(json.dumps([_entry(file, at) for file, at in files.items()]).encode(), body, {})
-            elif path in (f"/api/models/{name}", f"/api/models/{name}/revision/{COMMIT}"):
+            elif path in (f"/api/models/{name}", *(f"/api/models/{name}/revision/{one}" for one in (COMMIT, "main"))):
                 self._send(json.dumps(_card(name, files, licence)).encode(), body, {})
             elif path.startswith(f"/{name}/resolve/") and path.split("/", 5)[5] in files:
                 file = path.split("/", 5)[5]

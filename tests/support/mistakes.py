@@ -251,6 +251,18 @@ TRAIN = [
     Mistake("train regress --fold 0", "experiment.json is not JSON", run_that_is_damaged),
     Mistake("train regress --fold 0", "changed after kit wrote it", edited_folds),
 ]
+WEIGHTS = [
+    Mistake("weights get nonesuch", "There is no model of timm 'nonesuch'"),
+    Mistake("weights get resnet118", "Did you mean resnet18?"),
+    Mistake("weights get resnet18.nope", "There is no weights of timm 'resnet18.nope'"),
+    Mistake("weights get test_resnet", "cannot be downloaded"),
+    Mistake("weights get test_resnet --out {w}/a.pth", "does not end in .safetensors"),
+    Mistake("weights check {w}/nowhere.pth", "there is no such file"),
+    Mistake("weights check {w}", "is a folder"),
+    Mistake("weights check {w}/text.pth", "is not a .safetensors or .pth", a_file("text.pth", b"no weights\n" * 9)),
+    Mistake("weights check {w}/cut.safetensors", "not a whole one", a_file("cut.safetensors", bytes(range(99)))),
+    Mistake("weights check {w}/empty.bin", "is not a .safetensors or .pth", a_file("empty.bin", b"")),
+]
 PREDICT = [
     Mistake("predict", "Missing argument"),
     Mistake("predict nonsense", "There is no trained source 'nonsense'. Known: none yet"),
@@ -359,4 +371,18 @@ OTHER = [
     Mistake("sources", "kit fetch", changed_index),
 ]
 
-MISTAKES = [*FETCH, *FOLDS, *FILL, *TRAIN, *PREDICT, *SOURCES, *BLEND, *UPLOAD, *CHECK, *GRADE, *FIGURE, *OTHER]
+MISTAKES = [
+    *FETCH,
+    *FOLDS,
+    *FILL,
+    *TRAIN,
+    *WEIGHTS,
+    *PREDICT,
+    *SOURCES,
+    *BLEND,
+    *UPLOAD,
+    *CHECK,
+    *GRADE,
+    *FIGURE,
+    *OTHER,
+]

@@ -28,7 +28,7 @@ def regress() -> Experiment:
 
 
 def regress_imagenet() -> Experiment:
-    """As regress, on an EfficientNet-Lite0 that has seen ImageNet (weights from the hub), light decoder, 128 px."""
+    """As regress, on an EfficientNet-Lite0 that has seen ImageNet (weights come with kit), light decoder, 128 px."""
     return Experiment(
         "regress-imagenet",
         architecture="light",

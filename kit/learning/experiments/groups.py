@@ -52,7 +52,9 @@ class NetworkSettings:
     encoder: str = "tu-resnet18"
     """Encoder of segmentation-models-pytorch; any timm model by `tu-<name>`."""
     encoder_weights: str = "none"
-    """`none` (random), `imagenet` (downloaded by timm), or the path of a .safetensors or .pth file with timm's keys."""
+    """`none` (random), `imagenet` (from this machine or the hub: `kit weights list`), or the path of a weights file."""
+    partial_weights: _Later[bool] = False
+    """Take what fits of a weights file, and leave the rest random; otherwise a file that fits in part is refused."""
     frozen: int = Field(default=0, ge=0, le=4)
     """Stages of light's encoder, from the finest, that keep their pretrained weights and cost no backward pass."""
     decoder_channels: Annotated[tuple[_Width, ...], Field(min_length=1, max_length=5)] = (128, 64, 32, 16)

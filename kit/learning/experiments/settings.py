@@ -132,7 +132,7 @@ def _check_combinations(one: Experiment) -> Iterator[Check]:
 
 
 _WITH_DISCRIMINATOR = ("adversary", "discriminator_width", "discriminator_layers", "discriminator_norm")
-_OF_ENCODERS = ("encoder", "encoder_weights", "encoder_rate", "decoder_channels")
+_OF_ENCODERS = ("encoder", "encoder_weights", "partial_weights", "encoder_rate", "decoder_channels")
 
 
 def without_effect(one: Experiment) -> dict[str, str]:
@@ -142,6 +142,8 @@ def without_effect(one: Experiment) -> dict[str, str]:
         reasons["width"] = f"the widths of architecture={one.architecture} are encoder's and decoder_channels"
     else:
         reasons |= dict.fromkeys(_OF_ENCODERS, f"architecture={one.architecture} has no timm encoder")
+    if one.has_timm_encoder and one.encoder_weights in ("none", "imagenet"):
+        reasons["partial_weights"] = f"it is for a weights file (encoder_weights={one.encoder_weights})"
     if one.architecture not in ("plain", "resnet", "bilstm", "partialconv"):
         reasons["blocks"] = f"architecture={one.architecture} has none"
     if one.architecture != "plain":

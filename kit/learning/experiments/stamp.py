@@ -28,9 +28,11 @@ def run_stamp(project: Project, experiment: Experiment) -> dict[str, Any]:
 
 
 def differences(found: dict[str, Any], stamp: dict[str, Any]) -> list[str]:
-    """Name what of a folder's stamp is not as in this one; a weights file that has gone since is not missed."""
-    if stamp["encoder_weights"] is None:
-        found = {**found, "encoder_weights": None}
+    """Name what of a folder's stamp is not as in this one. Weights that have gone since are not missed, nor is the name
+    of those of ImageNet in a stamp from before they had one."""
+    unnamed = found.get("encoder_weights") is None and _from_imagenet(stamp["experiment"])
+    if stamp["encoder_weights"] is None or unnamed:
+        found = {**found, "encoder_weights": stamp["encoder_weights"]}
     if digest_of(found) == digest_of(stamp):
         return []
     names = _different(found.get("experiment"), stamp["experiment"])
@@ -69,8 +71,19 @@ def recipe_of(experiment: Experiment) -> dict[str, Any]:
     return {"kind": "experiment", "experiment": experiment.fields}
 
 
+def _from_imagenet(fields: dict[str, Any]) -> bool:
+    return fields.get("encoder_weights") == "imagenet"
+
+
 def digest_of_weights(experiment: Experiment) -> str | None:
-    """Return the digest of the file from which the encoder starts; None where there is none, or none any more."""
+    """Return the digest of the file from which the encoder starts, or for `imagenet` of the tensors that were used
+    last; None where there is none, or none any more."""
+    if not experiment.has_timm_encoder:
+        return None
+    if experiment.encoder_weights == "imagenet":
+        from kit.pretrained.weights.places import used_digest
+
+        return used_digest(experiment.encoder.removeprefix("tu-"))
     try:
         return digest_file(Path(experiment.encoder_weights))
     except (OSError, ValueError):
@@ -78,13 +91,13 @@ def digest_of_weights(experiment: Experiment) -> str | None:
 
 
 def other_weights(project: Project, experiment: Experiment, fold: int) -> bool:
-    """Return whether this fold's training started from another file than the one that is now at its encoder weights'
-    path."""
+    """Return whether this fold's training started from other weights than those that its `encoder_weights` are now."""
     digest = digest_of_weights(experiment)
     path = project.workspace.run(experiment.name, fold) / "experiment.json"
     if digest is None or not path.is_file():
         return False
-    return read_json(path, made_by=retrain_command(experiment, fold)).get("encoder_weights") != digest
+    found = read_json(path, made_by=retrain_command(experiment, fold)).get("encoder_weights")
+    return found != digest and not (found is None and _from_imagenet(experiment.fields))
 
 
 def retrain_command(experiment: Experiment, fold: int) -> str:

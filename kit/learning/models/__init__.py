@@ -25,7 +25,8 @@ from kit.learning.models.renet import ReNet
 from kit.learning.models.resnet import ResnetGenerator
 from kit.learning.models.semantic import SemanticInpainter
 from kit.learning.models.smp import ResidualGenerator
-from kit.pretrained.weights import load_encoder_weights, pretrained_mean_std, timm_encoder, widen_first_convolution
+from kit.pretrained.weights.encoders import options_for, pretrained_mean_std, timm_encoder
+from kit.pretrained.weights.loading import load_encoder_weights, widen_first_convolution
 
 
 def build_generator(experiment: Experiment, *, pretrained: bool = True) -> nn.Module:
@@ -65,25 +66,39 @@ def build_discriminator(experiment: Experiment, *, conditional: bool = True) -> 
 
 def _on_an_encoder(experiment: Experiment, pretrained: bool) -> nn.Module:
     wants_weights = pretrained and experiment.encoder_weights != "none"
+    options = options_for(experiment.encoder, experiment.size)
     generator = ResidualGenerator(
         experiment.architecture,
         experiment.encoder,
         experiment.decoder_channels,
         in_channels=3 if wants_weights else INPUT_CHANNELS,
         dropout=experiment.dropout,
+        options=options,
     )
     if wants_weights:
-        load_encoder_weights(generator.network.encoder, experiment.encoder, experiment.encoder_weights)
+        _load(generator.network.encoder, experiment, options)
         widen_first_convolution(generator.network.encoder, INPUT_CHANNELS)
     return generator
 
 
 def _light(one: Experiment, pretrained: bool) -> nn.Module:
-    encoder = timm_encoder(one.encoder)
+    encoder = timm_encoder(one.encoder, one.size)
     if pretrained and one.encoder_weights != "none":
-        load_encoder_weights(encoder, one.encoder, one.encoder_weights)
+        _load(encoder, one, options_for(one.encoder, one.size))
     mean, std = pretrained_mean_std(one.encoder)
-    return LightUNet(encoder.model, one.decoder_channels, frozen=one.frozen, dropout=one.dropout, mean=mean, std=std)
+    return LightUNet(
+        encoder.model,
+        one.decoder_channels,
+        frozen=one.frozen,
+        dropout=one.dropout,
+        size=one.size,
+        mean=mean,
+        std=std,
+    )
+
+
+def _load(encoder: Any, one: Experiment, options: dict[str, Any]) -> None:
+    load_encoder_weights(encoder, one.encoder, one.encoder_weights, partly=one.partial_weights, options=options)
 
 
 def _plain(one: Experiment) -> nn.Module:

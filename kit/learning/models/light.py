@@ -19,6 +19,7 @@ from kit.learning.models.layers.fold_batch_norm import fold_batch_norms
 
 _AROUND = 9  # pixels: a smoothed hole tells how far the border is
 _HOLE_CHANNELS = 4  # hole, row, column, smoothed hole
+_NOT_BY_STAGES = ("FeatureGetterNet", "FeatureHookNet")  # timm's wrappers that run a model by its own forward
 
 
 class LightUNet(nn.Module):
@@ -34,6 +35,7 @@ class LightUNet(nn.Module):
         *,
         frozen: int = 0,
         dropout: float = 0.0,
+        size: int = 64,
         mean: Sequence[float] = (0.5, 0.5, 0.5),
         std: Sequence[float] = (0.5, 0.5, 0.5),
     ) -> None:
@@ -44,10 +46,11 @@ class LightUNet(nn.Module):
             widths: of the decoder from coarse to fine, one a level of the encoder that is used.
             frozen: stages of the encoder, from the finest, that keep their weights.
             dropout: share of the coarsest features dropped while training.
+            size: side in pixels of what the encoder was built to see.
             mean, std: of the photos that the encoder was trained with.
 
         Raises:
-            UsageError: the encoder has no such levels.
+            UsageError: the encoder has no such levels, or cannot be told of the hole on its way.
         """
         super().__init__()
         information: Any = encoder.feature_info
@@ -56,13 +59,20 @@ class LightUNet(nn.Module):
             raise UsageError(
                 f"decoder_channels: 2 to {len(channels)} numbers, frozen: 0 to {len(channels) - 1} for this encoder"
             )
+        if type(encoder).__name__ in _NOT_BY_STAGES:
+            raise UsageError(
+                "architecture=light tells an encoder of the hole between its stages, and timm runs this one whole. "
+                "Give it --set architecture=unet, or --set encoder=tu-resnet18."
+            )
         self.coarsest = int(channels[-1])
         self.film: Film | None = None
-        self.encoder = fold_batch_norms(encoder, torch.zeros(1, 3, 64, 64))
+        self.encoder = fold_batch_norms(encoder, torch.zeros(1, 3, size, size))
         self.dropout, self.finest = dropout, len(channels) - len(widths)
+        self.channels_last = getattr(encoder, "output_fmt", None) == "NHWC"  # Swin's kind: (N, H, W, C)
         self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
         injected = _inject(self.encoder, information.module_name()[frozen - 1], channels[frozen - 1], bool(frozen))
+        injected.channels_last = self.channels_last and frozen > 0
         self._injected = [injected]  # in a list: it belongs to the encoder, and its weights are stored once
         self.levels, self.between = nn.ModuleList(), nn.ModuleList()
         narrow = 0
@@ -94,6 +104,8 @@ class LightUNet(nn.Module):
         hole_input = torch.cat([x[:, 3:], around], 1)
         self.injected.hole_input = hole_input
         features = self.encoder(((photo - self.mean) / self.std).contiguous(memory_format=torch.channels_last))
+        if self.channels_last:
+            features = [feature.permute(0, 3, 1, 2) for feature in features]
         seen = torch.cat([x[:, :3] / 2, hole_input], 1)
         y: torch.Tensor | None = None
         for level, (convolutions, feature) in enumerate(zip(self.levels, reversed(features), strict=False)):
@@ -127,7 +139,7 @@ class _Injected(nn.Module):
 
     def __init__(self, stage: nn.Module, channels: int) -> None:
         super().__init__()
-        self.stage = stage
+        self.stage, self.channels_last = stage, False
         self.bring = nn.Conv2d(_HOLE_CHANNELS, channels, 1)
         nn.init.zeros_(self.bring.weight)  # nothing learnt is lost
         if self.bring.bias is not None:
@@ -135,7 +147,9 @@ class _Injected(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.stage(x)
-        output: torch.Tensor = y + self.bring(F.interpolate(self.hole_input, size=y.shape[2:], mode="area"))
+        size = y.shape[1:3] if self.channels_last else y.shape[2:]
+        brought = self.bring(F.interpolate(self.hole_input, size=size, mode="area"))
+        output: torch.Tensor = y + (brought.permute(0, 2, 3, 1) if self.channels_last else brought)
         return output
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -16,7 +18,14 @@ class ResidualGenerator(nn.Module):
     """An smp network whose head starts at zero: before the first step the prediction is the base fill."""
 
     def __init__(
-        self, architecture: str, encoder: str, decoder_channels: tuple[int, ...], *, in_channels: int, dropout: float
+        self,
+        architecture: str,
+        encoder: str,
+        decoder_channels: tuple[int, ...],
+        *,
+        in_channels: int,
+        dropout: float,
+        options: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         """
         Args:
@@ -25,12 +34,13 @@ class ResidualGenerator(nn.Module):
             decoder_channels: widths from coarse to fine; their number is the encoder's depth.
             in_channels: channels of the input.
             dropout: share of the coarsest features dropped while training.
+            options: what timm must be told to build the encoder.
 
         Raises:
             UsageError: there is no such encoder, or it has not that many levels.
         """
         super().__init__()
-        self.network: Any = _smp_network(architecture, encoder, decoder_channels, in_channels)
+        self.network: Any = _smp_network(architecture, encoder, decoder_channels, in_channels, options)
         self.dropout = dropout
         self.coarsest = int(self.network.encoder.out_channels[-1])
         self.film: Film | None = None
@@ -48,7 +58,9 @@ class ResidualGenerator(nn.Module):
         return y
 
 
-def _smp_network(architecture: str, encoder: str, decoder_channels: tuple[int, ...], in_channels: int) -> Any:
+def _smp_network(
+    architecture: str, encoder: str, decoder_channels: tuple[int, ...], in_channels: int, more: Mapping[str, Any]
+) -> Any:
     import segmentation_models_pytorch as smp  # brings timm and torchvision: seconds that other networks need not wait
 
     options: dict[str, object] = {"encoder_depth": len(decoder_channels), "decoder_channels": decoder_channels}
@@ -56,7 +68,7 @@ def _smp_network(architecture: str, encoder: str, decoder_channels: tuple[int, .
         options = {"encoder_depth": 5, "decoder_segmentation_channels": decoder_channels[0]}
     try:
         return smp.create_model(
-            architecture, encoder, encoder_weights=None, in_channels=in_channels, classes=3, **options
+            architecture, encoder, encoder_weights=None, in_channels=in_channels, classes=3, **options, **more
         )
     except Exception as error:  # each encoder of smp and timm raises what it likes
         reason = (str(error) or type(error).__name__).splitlines()[0].split(", supported encoders")[0][:200].strip('."')

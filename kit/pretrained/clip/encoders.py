@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from kit.errors import DamagedStore, KitError, UsageError
 from kit.pretrained.clip.model import ClipModel
 from kit.pretrained.clip.thumbnail import thumbnails
-from kit.pretrained.weights import pretrained_mean_std, read_weights
+from kit.pretrained.weights.encoders import pretrained_mean_std
+from kit.pretrained.weights.reading import read_weights
 
 _OF_CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 """Mean and deviation of the photos that OpenAI's CLIP was trained with: where a folder does not say."""

