@@ -206,6 +206,28 @@ def test_a_resumed_training_needs_no_pretrained_weights_again(tmp_path: Path) ->
     assert fit_fold(project, one, 0, device="cpu").epochs == EPOCHS
 
 
+def test_the_first_epochs_are_trained_small_and_a_stop_at_the_change_leaves_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = tiny("regress", "first_size=32", "first_share=0.5", "size=64")
+    sizes: list[int] = []
+    step = Trainer.step
+
+    def watched(self: Trainer, photos: Any, *rest: Any) -> Any:
+        sizes.append(photos.settings.size)
+        return step(self, photos, *rest)
+
+    whole, stopped = (project_at(tmp_path / name) for name in ("whole", "stopped"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "step", watched)
+        train(whole, one)
+    small = round(0.5 * EPOCHS)
+    assert sizes == [32] * small * STEPS + [64] * (EPOCHS - small) * STEPS
+    train_until(stopped, one, small * STEPS)
+    train(Project(stopped.workspace), one)
+    assert weights_of(whole) == weights_of(stopped)
+
+
 # what a training depends on
 
 

@@ -137,6 +137,11 @@ class TrainingPhotos:
         return max(1, len(self.photos) // self._in_a_step)
 
     @property
+    def photos_a_step(self) -> int:
+        """Photos of all processes in a step."""
+        return len(self.photos) // len(self)
+
+    @property
     def passes(self) -> int:
         """Return the batches of this process in a step."""
         return max(1, min(self.settings.accumulate, len(self.photos) // self.shard.count))

@@ -189,6 +189,10 @@ class DataSettings:
 
     size: Size = 64
     """Side in pixels at which the network works; it predicts at full size through the residual."""
+    first_size: _Later[Literal[0, 32, 64, 128]] = 0
+    """Side at which the first epochs are trained, which is cheaper and teaches most of it; 0 trains all at `size`."""
+    first_share: _Later[float] = Field(default=0.7, gt=0, lt=1)
+    """Share of the epochs that are trained at `first_size`."""
     base: Base = "fractional"
     """Classical fill under the residual, and in the holes of the input: fractional, harmonic or mean."""
     batch_size: int = Field(default=32, ge=1, le=65536)
@@ -218,6 +222,10 @@ class DataSettings:
     def training_base(self) -> Base:
         """Return the fill in the holes of training photos."""
         return self.base
+
+    def size_at(self, epoch: int, epochs: int) -> Size:
+        """Return the side at which this epoch of so many is trained."""
+        return self.first_size if self.first_size and epoch < round(self.first_share * epochs) else self.size
 
     @property
     def mirrored(self) -> bool:

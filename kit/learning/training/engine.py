@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -106,7 +106,10 @@ def train_fold(
     pack, device = project.pack, processes.device
     try:
         conditions = conditions_of(project, experiment, fold, device)
-        photos = _photos(project, experiment, fold, processes, conditions)
+        photos: dict[int, TrainingPhotos] = {
+            size: _photos(project, replace(experiment, size=size, first_size=0), fold, processes, conditions)
+            for size in {experiment.first_size or experiment.size, experiment.size}
+        }
         inputs = _validation_inputs(project, experiment, fold, fill, conditions)
         state = _state(folder, experiment, processes)
         trainer = Trainer(experiment, state, processes, compiled=options.compiled)
@@ -119,7 +122,8 @@ def train_fold(
         release_folder(folder)
         raise
     base_fill_rmse = processes.from_main(fill_rmse(inputs, pack) if processes.is_main_process else 0.0)
-    return save_result(folder, experiment, state, processes, len(photos.photos) // len(photos), base_fill_rmse)
+    a_step = photos[experiment.size].photos_a_step
+    return save_result(folder, experiment, state, processes, a_step, base_fill_rmse)
 
 
 def _validation_inputs(
@@ -182,7 +186,8 @@ class _Fold:
     """The epochs of one fold."""
 
     trainer: Trainer
-    photos: TrainingPhotos
+    photos: dict[int, TrainingPhotos]
+    """By the size at which they are shown; as many steps an epoch at each."""
     validate: Callable[[], float]
     folder: Path
     fold: int
@@ -194,6 +199,11 @@ class _Fold:
     def state(self) -> State:
         return self.trainer.state
 
+    @property
+    def steps(self) -> int:
+        """Return the steps of an epoch."""
+        return len(self.photos[self.trainer.experiment.size])
+
     def train(self) -> None:
         """Train until the plan is done or patience has run out."""
         experiment, state, main = self.trainer.experiment, self.state, self.trainer.processes.is_main_process
@@ -202,7 +212,7 @@ class _Fold:
             if not main:
                 self._epochs(board, _Silent())
                 return
-            with progress(title, state.planned * len(self.photos), "steps") as bar:
+            with progress(title, state.planned * self.steps, "steps") as bar:
                 bar.start_at(state.step)
                 self._epochs(board, bar)
 
@@ -221,15 +231,16 @@ class _Fold:
             self._save()
 
     def _epoch(self, bar: _Bar) -> dict[str, float]:
-        trainer, state, photos = self.trainer, self.state, self.photos
-        experiment, steps = trainer.experiment, self.state.planned * len(photos)
+        trainer, state = self.trainer, self.state
+        experiment, steps = trainer.experiment, state.planned * self.steps
+        photos = self.photos[experiment.size_at(state.epoch, state.planned)]
         draws = [photos.begin_epoch(state.epoch + SECOND_STREAM * stream) for stream in range(trainer.method.streams)]
         sums: dict[str, torch.Tensor] = {}
         started, first = time.monotonic(), state.step
         for _ in range(len(photos)):
             for name, loss in trainer.step(photos, draws, steps).items():
                 sums[name] = sums.get(name, 0.0) + loss
-            speed = (state.step - first) * (len(photos.photos) // len(photos)) / max(1e-9, time.monotonic() - started)
+            speed = (state.step - first) * photos.photos_a_step / max(1e-9, time.monotonic() - started)
             bar.update(1, f"{speed:.0f} photos/s{self._last_rmse()}")
         names = sorted(sums)
         means = trainer.processes.mean(torch.stack([sums[name].float() for name in names]).cpu() / len(photos))
@@ -267,11 +278,11 @@ class _Fold:
         """Stretch the schedule over what the time allows, after the first epoch; stop when patience has run out."""
         state, patience = self.state, self.trainer.experiment.patience
         if self.options.max_minutes is not None and state.epoch == 1:
-            allowed = int(self.options.max_minutes * 60 / state.seconds)
+            allowed = int(self.options.max_minutes * 60 / (state.seconds * _mean_cost(self.trainer.experiment)))
             state.planned = max(1, min(state.planned, allowed))
         if patience and state.validations_without_improvement >= patience:
             state.planned = state.epoch
-        bar.total = state.planned * len(self.photos)
+        bar.total = state.planned * self.steps
 
     def _save(self) -> None:
         if not self.trainer.processes.is_main_process:
@@ -280,6 +291,14 @@ class _Fold:
             save_checkpoint(self.folder, self.state.epoch, self.state.state_dict())
             write_log(self.folder, self.state.log)
             self.saved = time.monotonic()
+
+
+def _mean_cost(experiment: Experiment) -> float:
+    """Return about how much longer than the first epoch all take on average: time goes with the pixels."""
+    if not experiment.first_size:
+        return 1.0
+    share = experiment.first_share
+    return share + (1 - share) * (experiment.size / experiment.first_size) ** 2
 
 
 class _Silent:
