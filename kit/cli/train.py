@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +13,8 @@ import typer
 from typer.core import TyperCommand
 
 from kit.cli import app
-from kit.cli.options import DeviceOption, FoldOption, ForceOption, project_of, split_commas, workspace_of
+from kit.cli.chosen import choose, names_of, read_document
+from kit.cli.options import ConfigOption, DeviceOption, FoldOption, ForceOption, project_of, split_commas, workspace_of
 from kit.core.parallel import is_main_process
 
 if TYPE_CHECKING:
@@ -52,7 +54,12 @@ def train(
     experiments: Annotated[list[str] | None, typer.Argument(help="Experiments. Default: pix2pix.")] = None,
     fold: FoldOption = [],  # noqa: B006  # Typer wants a plain list, and no one changes it
     settings: Annotated[list[str], typer.Option("--set", help="field=value, may be repeated.")] = [],  # noqa: B006
+    config: ConfigOption = None,
     rename: Annotated[str | None, typer.Option("--as", help="Store the source under this name.")] = None,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, max=1000, help="So many sources, with the seeds after NAME's: NAME-s1 ...")
+    ] = 1,
+    mean: Annotated[bool, typer.Option("--mean", help="With --seeds: store their mean too, as NAME-mean.")] = False,
     device: DeviceOption = "auto",
     max_minutes: Annotated[
         float | None,
@@ -63,6 +70,9 @@ def train(
     compiled: Annotated[bool, typer.Option("--compile", help="Run the generator through torch.compile.")] = False,
     board: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard events beside log.csv.")] = False,
     list_all: Annotated[bool, typer.Option("--list", help="List experiments and their settings.")] = False,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print the settings as TOML, for --config, and train nothing.")
+    ] = False,
     force: ForceOption = False,
 ) -> None:
     """Train on all folds but one, and predict that one and the test photos.
@@ -78,31 +88,41 @@ def train(
       kit train regress --fold all --set size=128 --set epochs=60 --as regress128
       kit train regress bilstm partialconv --fold all     # fold by fold; what is done is skipped
       kit train regress --fold 0 --epochs 60 --seed 1 --as regress-1
+      kit train regress --set size=128 --print-config > mine.toml
+      kit train --config mine.toml --fold all --as mine   # --set on the command line wins over the file
+      kit train regress --fold all --seeds 3 --mean       # regress, regress-s1, regress-s2; regress-mean is their mean
       kit train pix2pix --fold 0 --set encoder=tu-resnet34 --set encoder_weights=resnet34.safetensors --as p2p34
       torchrun --nproc-per-node 2 -m kit train pix2pix --fold 0   # two processes share each step
       for k in 0 1 2 3 4; do kit train regress pix2pix --fold $k; done
     """
     from kit.errors import UsageError
-    from kit.learning.experiments import check_conflicts, check_effect, chosen_experiment, describe_experiments
+    from kit.learning.experiments import check_conflicts, describe_experiments, toml_of, with_seeds
 
-    names = list(dict.fromkeys(split_commas(experiments or ["pix2pix"])))
     if list_all:
         print(describe_experiments())
         return
-    if not fold:
+    document = read_document(config)
+    names = names_of(split_commas(experiments or []), document) or ["pix2pix"]
+    if not fold and not print_config:
         raise UsageError(f"Which fold of {', '.join(names)}? Run the same command with --fold 0, or --fold all.")
     _check_words(names, fold)
-    if rename is not None and len(names) > 1:
-        raise UsageError(f"--as {rename} names one source, but {len(names)} experiments are given.")
+    if mean and seeds < 2:
+        raise UsageError("--mean is that of several seeds: give --seeds 2 or more.")
     settings = [*settings, *_as_settings(settings, epochs=epochs, seed=seed)]
-    workspace = workspace_of(context)
-    chosen = [chosen_experiment(workspace, name, settings, rename=rename, force=force) for name in names]
-    check_effect(chosen, settings)
-    for one in chosen if not settings else []:
+    chosen = choose(workspace_of(context), names, settings, document, rename=rename, force=force)
+    if print_config:
+        if len(chosen) > 1:
+            raise UsageError(f"--print-config prints one experiment, but {len(chosen)} are given.")
+        print(toml_of(chosen[0]), end="")
+        return
+    for one in chosen if not settings and document is None else []:
         _say_its_own(one)
-    _say_renamed(settings)
+    families = [with_seeds(one, seeds) for one in chosen]
+    chosen = [member for family in families for member in family]
     project = project_of(context)
     numbers = project.folds.chosen(fold)
+    for family in families if mean else []:
+        _claim_mean(project, family)
     for number in numbers:  # all of them before torch is imported: a conflict is told at once, not after hours
         for one in chosen:
             check_conflicts(project, one, number, replacing=numbers if force else [])
@@ -110,6 +130,27 @@ def train(
         for one in chosen:
             options = {"max_minutes": max_minutes, "compiled": compiled, "board": board}
             _train(project, one, number, device, numbers if force else [], options)
+    for family in families if mean and is_main_process() else []:
+        _average(project, family)
+
+
+def _mean_of(family: Sequence[Experiment]) -> str:
+    return f"{family[0].name}-mean"
+
+
+def _claim_mean(project: Project, family: Sequence[Experiment]) -> None:
+    from kit.data.mean_source import claim_mean_name
+
+    claim_mean_name(project, _mean_of(family))
+
+
+def _average(project: Project, family: Sequence[Experiment]) -> None:
+    from kit.data.mean_source import make_mean_source
+
+    name = _mean_of(family)
+    command = f"kit train {family[0].name} --fold all --seeds {len(family)} --mean"
+    made = make_mean_source(project, name, [member.name for member in family], made_by=command)
+    print(f"{'Averaged' if made else 'There already'}: {name}, the mean of {', '.join(one.name for one in family)}")
 
 
 def _as_settings(settings: list[str], **flags: int | None) -> list[str]:
@@ -131,13 +172,6 @@ def _check_words(names: list[str], folds: list[str]) -> None:
     if numbers := [name for name in names if name.isdecimal()]:
         given = ",".join(dict.fromkeys([*folds, *numbers]))
         raise UsageError(f"{' '.join(numbers)}: no experiment is named by a number. Several folds: --fold {given}")
-
-
-def _say_renamed(settings: list[str]) -> None:
-    from kit.learning.experiments import renamed_settings
-
-    for line in renamed_settings(settings) if is_main_process() else []:
-        print(line, file=sys.stderr)
 
 
 def _say_its_own(one: Experiment) -> None:

@@ -43,6 +43,7 @@ class SourceKind(StrEnum):
     IMPORT = "import"
     DIFFUSION = "diffusion"
     NEIGHBOURS = "neighbours"
+    MEAN = "mean"
     BLEND = "blend"
 
 
@@ -53,10 +54,11 @@ _CALLED = {
     SourceKind.IMPORT: "an imported source",
     SourceKind.DIFFUSION: "a source of Stable Diffusion",
     SourceKind.NEIGHBOURS: "a source of neighbours",
+    SourceKind.MEAN: "a mean of sources",
     SourceKind.BLEND: "a blend",
 }
 
-_MADE_BY_ONE_COMMAND = {SourceKind.STACK, SourceKind.DIFFUSION, SourceKind.NEIGHBOURS}
+_MADE_BY_ONE_COMMAND = {SourceKind.STACK, SourceKind.DIFFUSION, SourceKind.NEIGHBOURS, SourceKind.MEAN}
 
 _MANIFEST: dict[str, tuple[type, ...]] = {
     "source": (str,),
@@ -294,6 +296,8 @@ class PredictionStore:
         present = [fold for fold in range(folds.k) if fold not in absent]
         parts = tuple(self._open_part(source, split, fold) for fold in present)
         if len({digest_of(part.manifest["recipe"]) for part in parts}) > 1:
+            if parts[0].manifest["recipe"].get("kind") in _MADE_BY_ONE_COMMAND:  # killed while it was made anew
+                raise Mismatch(f"The folds of {source} differ in what made them. Run: {parts[0].manifest['made_by']}")
             again = f"kit train {source} --fold all --force"
             raise Mismatch(f"The folds of {source} were trained with different settings. Train them alike: {again}")
         if split == "test":

@@ -1,11 +1,12 @@
 """Experiments: everything needed to train a source again, as plain data. Knows names and numbers, imports no torch.
 
 `groups.py` is what can be set, `settings.py` puts it together, `catalog.py` has the experiments, `parse.py` goes from
-text and JSON to an experiment, `listing.py` prints all of it, `stamp.py` and `conflicts.py` tell which
-trainings are alike and can be stored beside each other.
+text and JSON to an experiment, `config.py` from TOML and back, `listing.py` prints all of it, `stamp.py` and
+`conflicts.py` tell which trainings are alike and can be stored beside each other.
 """
 
 from kit.learning.experiments.catalog import EXPERIMENTS, demo_settings
+from kit.learning.experiments.config import Config, check_config_effect, problem_of, read_config, toml_of
 from kit.learning.experiments.conflicts import check_conflicts
 from kit.learning.experiments.groups import (
     ARCHITECTURES,
@@ -30,6 +31,7 @@ from kit.learning.experiments.parse import (
     settings_of,
     stored_experiment,
     suggested_setting,
+    with_seeds,
     with_settings,
 )
 from kit.learning.experiments.settings import Experiment
@@ -54,6 +56,7 @@ __all__ = [
     "PHOTO_ARCHITECTURES",
     "SIZES",
     "SMP_ARCHITECTURES",
+    "Config",
     "DataSettings",
     "Experiment",
     "LossSettings",
@@ -61,6 +64,7 @@ __all__ = [
     "OptimizerSettings",
     "ScheduleSettings",
     "changed_fields",
+    "check_config_effect",
     "check_conflicts",
     "check_effect",
     "chosen_experiment",
@@ -73,6 +77,8 @@ __all__ = [
     "experiment_from",
     "finished_fold",
     "other_weights",
+    "problem_of",
+    "read_config",
     "recipe_of",
     "renamed_settings",
     "retrain_command",
@@ -81,5 +87,7 @@ __all__ = [
     "settings_of",
     "stored_experiment",
     "suggested_setting",
+    "toml_of",
+    "with_seeds",
     "with_settings",
 ]

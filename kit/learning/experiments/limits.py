@@ -14,7 +14,9 @@ _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: 
 
 def as_text(value: object) -> str:
     """Return a setting's value as it is typed."""
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def kind_of(field: FieldInfo) -> type:

@@ -23,10 +23,13 @@ def settings_of(experiment: Experiment) -> list[str]:
     return [f"{name}={as_text(getattr(experiment, name))}" for name in setting_fields()]
 
 
-def experiment(name: str, settings: Sequence[str] = (), *, rename: str | None = None) -> Experiment:
+def experiment(
+    name: str, settings: Sequence[str] = (), *, rename: str | None = None, config: Sequence[str] = ()
+) -> Experiment:
     """Look an experiment up and apply `field=value` settings.
 
     Args:
+        config: settings of a file: they come first, and stay as they are also where nothing reads them.
         rename: store the source under this name instead (`--as`).
 
     Raises:
@@ -35,24 +38,31 @@ def experiment(name: str, settings: Sequence[str] = (), *, rename: str | None = 
     """
     if name not in EXPERIMENTS:
         raise UnknownName("experiment", name, EXPERIMENTS)
-    found = _drop_unused(EXPERIMENTS[name](), settings)
+    found = _drop_unused(with_settings(EXPERIMENTS[name](), config), settings)
     return found if rename is None else dataclasses.replace(found, name=checked_source_name("--as", rename))
 
 
 def chosen_experiment(
-    workspace: Workspace, name: str, settings: Sequence[str] = (), *, rename: str | None = None, force: bool = False
+    workspace: Workspace,
+    name: str,
+    settings: Sequence[str] = (),
+    *,
+    rename: str | None = None,
+    force: bool = False,
+    config: Sequence[str] = (),
 ) -> Experiment:
     """Return what `kit train NAME` means: a source that is there goes on with its settings, unless others are given.
 
     Args:
+        config: settings of a file, see `experiment`.
         force: a damaged `experiment.json` is about to be replaced, and does not matter where the catalog has the name.
 
     Raises:
         UnknownName, UsageError: see `experiment`.
         DamagedStore: see `stored_experiment`.
     """
-    if rename is not None or (settings and name in EXPERIMENTS):
-        return experiment(name, settings, rename=rename)
+    if rename is not None or ((settings or config) and name in EXPERIMENTS):
+        return experiment(name, settings, rename=rename, config=config)
     try:
         stored = stored_experiment(workspace, name)
     except DamagedStore:
@@ -62,7 +72,7 @@ def chosen_experiment(
     if stored is None and name not in EXPERIMENTS:
         trained = {path.parent.parent.name for path in workspace.runs.glob("*/fold_*/experiment.json")}
         raise UnknownName("experiment", name, [*EXPERIMENTS, *sorted(trained - EXPERIMENTS.keys())])
-    return _drop_unused(stored, settings) if stored else experiment(name, settings)
+    return _drop_unused(with_settings(stored, config), settings) if stored else experiment(name, settings)
 
 
 def stored_experiment(workspace: Workspace, name: str) -> Experiment | None:
@@ -107,6 +117,17 @@ def with_settings(base: Experiment, settings: Sequence[str]) -> Experiment:
     return dataclasses.replace(base, **values)
 
 
+def with_seeds(one: Experiment, count: int) -> list[Experiment]:
+    """Return so many experiments that differ in their seed: this one, then NAME-s1, NAME-s2 ... with the seeds after
+    its own."""
+    others = range(1, count)
+    names = [checked_source_name("The source", f"{one.name}-s{number}") for number in others]
+    return [
+        one,
+        *(dataclasses.replace(one, name=name, seed=one.seed + n) for name, n in zip(names, others, strict=True)),
+    ]
+
+
 def suggested_setting(name: str) -> str | None:
     """Return the setting that is probably meant by a name or an option that there is none of."""
     plain = name.strip("-").replace("-", "_").lower()
@@ -146,15 +167,20 @@ def renamed_settings(settings: Sequence[str]) -> list[str]:
 
 
 def _resolve_alias(setting: str) -> str:
-    """Return the setting by its name of today: `clip` was the gradient's with a number, and otherwise the CLIP."""
+    """Return the setting by its name of today."""
     field, equals, text = setting.partition("=")
-    if field != "clip" or not equals:
-        return setting
+    return f"{current_name(field, text)}={text}" if equals else setting
+
+
+def current_name(field: str, text: str) -> str:
+    """Return a setting's name of today: `clip` was the gradient's with a number, and otherwise the CLIP."""
+    if field != "clip":
+        return field
     try:
         float(text)
     except ValueError:
-        return f"clip_model={text}"
-    return f"gradient_clip={text}"
+        return "clip_model"
+    return "gradient_clip"
 
 
 def _read_value(field: str, text: str) -> Any:

@@ -1,0 +1,95 @@
+"""Which experiments a command line means: names, a file of settings, and settings over it. Trains nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kit.core.parallel import is_main_process
+
+if TYPE_CHECKING:
+    from kit.core.workspace import Workspace
+    from kit.learning.experiments import Config, Experiment
+
+
+def read_document(path: Path | None) -> Config | None:
+    """Read the file of --config, if it is given."""
+    from kit.learning.experiments import read_config
+
+    return None if path is None else read_config(path)
+
+
+def names_of(typed: Sequence[str], document: Config | None) -> list[str]:
+    """Return the experiments that were typed, or else the one that the file begins with; [] when there are neither."""
+    from kit.errors import UsageError
+
+    names = list(dict.fromkeys(typed))
+    if document is None:
+        return names
+    begins = document.experiment
+    if names and begins is not None and names != [begins]:
+        raise UsageError(
+            f'{document.path} says experiment = "{begins}", and the command {", ".join(names)}. Leave one of them out.'
+        )
+    if not names and begins is None:
+        raise UsageError(
+            f'{document.path} does not say with which experiment it begins. Put experiment = "regress" into it, or '
+            f"run: kit train regress --config {document.path}"
+        )
+    return names or [str(begins)]
+
+
+def choose(
+    workspace: Workspace,
+    names: Sequence[str],
+    settings: Sequence[str],
+    document: Config | None,
+    *,
+    rename: str | None = None,
+    force: bool = False,
+) -> list[Experiment]:
+    """Return what the experiments are with the settings of the file and, over them, those of the command line."""
+    from kit.errors import UsageError
+    from kit.learning.experiments import check_config_effect, check_effect, chosen_experiment
+
+    called = f"--as {rename}"
+    if rename is None and document is not None and document.name is not None:
+        rename, called = document.name, f'{document.path}: name = "{document.name}"'
+    if rename is not None and len(names) > 1:
+        raise UsageError(f"{called} names one source, but {len(names)} experiments are given.")
+    config = document.settings if document else ()
+
+    def chosen(more: Sequence[str]) -> list[Experiment]:
+        given = {"rename": rename, "force": force, "config": config}
+        return [chosen_experiment(workspace, name, more, **given) for name in names]  # type: ignore[arg-type]
+
+    try:
+        made = chosen(settings)
+    except UsageError:
+        if document is not None:
+            _check_file_alone(document, chosen)
+        raise
+    if document is not None:
+        check_config_effect(document, made)
+    check_effect(made, settings)
+    _say_renamed(settings)
+    return made
+
+
+def _check_file_alone(document: Config, chosen: Callable[[Sequence[str]], list[Experiment]]) -> None:
+    """Raise `UsageError` that names the file where what is wrong stands in it."""
+    from kit.errors import UsageError
+
+    try:
+        chosen(())
+    except UsageError as error:
+        raise UsageError(f"{document.path}: {error}") from None
+
+
+def _say_renamed(settings: Sequence[str]) -> None:
+    from kit.learning.experiments import renamed_settings
+
+    for line in renamed_settings(settings) if is_main_process() else []:
+        print(line, file=sys.stderr)

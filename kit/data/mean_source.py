@@ -1,0 +1,86 @@
+"""One source as the mean of others, fold by fold: what several seeds of a training become. Knows predictions alone.
+
+A part is the mean of the members' parts of the same fold, so an OOF value comes from models that have not seen its
+photo, as theirs do. A source and no blend: a blend cannot be a member of a blend, and equal weights need no fitting.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from kit.core.progress import track
+from kit.core.workspace import PredictionSplit
+from kit.data.prediction_store import SPLITS, SourceKind
+from kit.data.predictions import Part
+from kit.data.project import Project
+
+HINT = "Train under another name: --as NAME"
+
+
+def claim_mean_name(project: Project, name: str) -> None:
+    """Raise `UsageError` unless a mean may be stored under this name."""
+    project.predictions.claim_name(name, SourceKind.MEAN, hint=HINT)
+
+
+def make_mean_source(project: Project, name: str, members: Sequence[str], *, made_by: str) -> bool:
+    """Store the mean of sources that were trained fold by fold; return False when it was there already.
+
+    Args:
+        made_by: the command that makes it again.
+
+    Raises:
+        UsageError: the name belongs to something else.
+        MissingStep: a member lacks a fold; says how to train it.
+        Mismatch: a member was made for another index or other folds.
+    """
+    claim_mean_name(project, name)
+    sources = {split: [project.predictions.read(member, split) for member in members] for split in SPLITS}
+    digests = {split: [source.digest for source in sources[split]] for split in SPLITS}
+    recipe = {"kind": SourceKind.MEAN.value, "members": list(members), "digests": digests}
+    made = False
+    for split in SPLITS:
+        for fold in range(project.folds.k):
+            if not project.predictions.is_done(name, split, recipe, fold=fold):
+                _write(project, name, split, fold, [source.parts[fold] for source in sources[split]], recipe, made_by)
+                made = True
+    return made
+
+
+def _write(
+    project: Project,
+    name: str,
+    split: PredictionSplit,
+    fold: int,
+    parts: Sequence[Part],
+    recipe: dict[str, Any],
+    made_by: str,
+) -> None:
+    counts = [photo_row.scored for photo_row in project.predictions.photos(split, fold)]
+    project.predictions.write(
+        name,
+        split,
+        track(_means(parts, counts), f"Averaging {name}, fold {fold} ({split})", len(counts), "photos"),
+        made_by=made_by,
+        recipe=recipe,
+        fold=fold,
+        seconds=partial(_seconds, parts, time.perf_counter()),
+    )
+
+
+def _means(parts: Sequence[Part], counts: Sequence[int]) -> Iterator[np.ndarray]:
+    """Yield each photo's mean over the members, `(n, 3)` float32."""
+    arrays = [part.mapped() for part in parts]
+    start = 0
+    for count in counts:
+        yield np.mean([array[start : start + count].astype(np.float32) for array in arrays], axis=0)
+        start += count
+
+
+def _seconds(parts: Sequence[Part], started: float) -> float:
+    """Return what it cost: its members' trainings too."""
+    return float(sum(part.manifest["seconds"] for part in parts)) + time.perf_counter() - started
