@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,6 +77,29 @@ def choose(
     check_effect(made, settings)
     _say_renamed(settings)
     return made
+
+
+def with_weights_at_hand(chosen: Sequence[Experiment], settings: Sequence[str]) -> list[Experiment]:
+    """Return the experiments, from random weights where ImageNet's were not asked for by name and cannot be had."""
+    from kit.learning.experiments import is_set
+    from kit.pretrained.weights.places import at_hand
+
+    def reason_of(encoder: str) -> str:
+        if at_hand(encoder.removeprefix("tu-")):
+            return ""
+        from kit.pretrained.weights.finding import why_not
+
+        return why_not(encoder)
+
+    reasons = {
+        one.encoder: reason_of(one.encoder)
+        for one in chosen
+        if one.has_timm_encoder and one.encoder_weights == "imagenet" and not is_set("encoder_weights", settings)
+    }
+    for encoder, reason in reasons.items() if is_main_process() else []:
+        if reason:
+            print(f"{encoder} starts from random weights (--set encoder_weights=none): {reason}", file=sys.stderr)
+    return [replace(one, encoder_weights="none") if reasons.get(one.encoder) else one for one in chosen]
 
 
 def _check_file_alone(document: Config, chosen: Callable[[Sequence[str]], list[Experiment]]) -> None:

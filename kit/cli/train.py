@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand
 
 from kit.cli import app
-from kit.cli.chosen import choose, names_of, read_document
+from kit.cli.chosen import choose, names_of, read_document, with_weights_at_hand
 from kit.cli.options import ConfigOption, DeviceOption, FoldOption, ForceOption, project_of, split_commas, workspace_of
 from kit.core.parallel import is_main_process
 
@@ -51,7 +51,7 @@ def _no_such_option(option: str, words: list[str]) -> Exception:
 @app.command(cls=_TrainCommand, short_help="Train networks fold by fold, and predict.")
 def train(
     context: typer.Context,
-    experiments: Annotated[list[str] | None, typer.Argument(help="Experiments. Default: pix2pix.")] = None,
+    experiments: Annotated[list[str] | None, typer.Argument(help="Experiments. Default: regress-imagenet.")] = None,
     fold: FoldOption = [],  # noqa: B006  # Typer wants a plain list, and no one changes it
     settings: Annotated[list[str], typer.Option("--set", help="field=value, may be repeated.")] = [],  # noqa: B006
     config: ConfigOption = None,
@@ -83,7 +83,7 @@ def train(
     \b
     Examples:
       kit train --list
-      kit train --fold 2                                  # pix2pix
+      kit train --fold 2                                  # regress-imagenet, the best one
       kit train regress --fold all
       kit train regress --fold all --set size=128 --set epochs=60 --as regress128
       kit train regress bilstm partialconv --fold all     # fold by fold; what is done is skipped
@@ -96,13 +96,13 @@ def train(
       for k in 0 1 2 3 4; do kit train regress pix2pix --fold $k; done
     """
     from kit.errors import UsageError
-    from kit.learning.experiments import check_conflicts, describe_experiments, toml_of, with_seeds
+    from kit.learning.experiments import DEFAULT, check_conflicts, describe_experiments, toml_of, with_seeds
 
     if list_all:
         print(describe_experiments())
         return
     document = read_document(config)
-    names = names_of(split_commas(experiments or []), document) or ["pix2pix"]
+    names = names_of(split_commas(experiments or []), document) or [DEFAULT]
     if not fold and not print_config:
         raise UsageError(f"Which fold of {', '.join(names)}? Run the same command with --fold 0, or --fold all.")
     _check_words(names, fold)
@@ -117,6 +117,7 @@ def train(
         return
     for one in chosen if not settings and document is None else []:
         _say_its_own(one)
+    chosen = with_weights_at_hand(chosen, [*settings, *(document.settings if document else ())])
     families = [with_seeds(one, seeds) for one in chosen]
     chosen = [member for family in families for member in family]
     project = project_of(context)

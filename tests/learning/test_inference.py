@@ -25,7 +25,14 @@ CPU = torch.device("cpu")
 
 def tiny(name: str = "regress", *settings: str) -> Experiment:
     """An experiment whose networks are built, and predict, in no time."""
-    common = ["encoder=tu-test_efficientnet", "decoder_channels=16,16,16", "base=mean", "size=64", "width=16"]
+    common = [
+        "encoder=tu-test_efficientnet",
+        "encoder_weights=none",
+        "decoder_channels=16,16,16",
+        "base=mean",
+        "size=64",
+        "width=16",
+    ]
     return experiment(name, [*common, "blocks=1", "latent=8", "search_steps=3", *settings])
 
 

@@ -31,7 +31,7 @@ STEM = "model.conv_stem.weight"
 
 def tiny(*settings: str, name: str = "regress") -> Experiment:
     """An experiment whose networks are built in no time."""
-    plain = [f"encoder=tu-{ENCODER}", "decoder_channels=32,16,16", "standardise=false"]
+    plain = [f"encoder=tu-{ENCODER}", "encoder_weights=none", "decoder_channels=32,16,16", "standardise=false"]
     return experiment(name, [*plain, *settings])
 
 

@@ -49,6 +49,7 @@ STEPS = 4  # an epoch of 16 photos in batches of 4
 
 SMALL = [
     *("encoder=tu-test_efficientnet", "encoder_weights=none", "decoder_channels=16,16,16", "base=mean", "size=32"),
+    *("first_size=0", "box_copies=1"),
     *("width=8", "blocks=1", "discriminator_width=16", "discriminator_layers=1", "search_steps=2", "pool=2"),
 ]
 """Settings that make every experiment's networks small."""

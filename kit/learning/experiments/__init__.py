@@ -5,7 +5,7 @@ text and JSON to an experiment, `config.py` from TOML and back, `listing.py` pri
 `conflicts.py` tell which trainings are alike and can be stored beside each other.
 """
 
-from kit.learning.experiments.catalog import EXPERIMENTS, demo_settings
+from kit.learning.experiments.catalog import DEFAULT, EXPERIMENTS, demo_settings
 from kit.learning.experiments.config import Config, check_config_effect, problem_of, read_config, toml_of
 from kit.learning.experiments.conflicts import check_conflicts
 from kit.learning.experiments.groups import (
@@ -27,6 +27,7 @@ from kit.learning.experiments.parse import (
     chosen_experiment,
     experiment,
     experiment_from,
+    is_set,
     renamed_settings,
     settings_of,
     stored_experiment,
@@ -51,6 +52,7 @@ from kit.learning.experiments.stamp import (
 __all__ = [
     "ARCHITECTURES",
     "BASES",
+    "DEFAULT",
     "EXPERIMENTS",
     "MAX_WIDTH",
     "PHOTO_ARCHITECTURES",
@@ -76,6 +78,7 @@ __all__ = [
     "experiment",
     "experiment_from",
     "finished_fold",
+    "is_set",
     "other_weights",
     "problem_of",
     "read_config",

@@ -191,7 +191,7 @@ class DataSettings:
     """Side in pixels at which the network works; it predicts at full size through the residual."""
     first_size: _Later[Literal[0, 32, 64, 128]] = 0
     """Side at which the first epochs are trained, which is cheaper and teaches most of it; 0 trains all at `size`."""
-    first_share: _Later[float] = Field(default=0.7, gt=0, lt=1)
+    first_share: _Later[float] = Field(default=0.75, gt=0, lt=1)
     """Share of the epochs that are trained at `first_size`."""
     base: Base = "fractional"
     """Classical fill under the residual, and in the holes of the input: fractional, harmonic or mean."""

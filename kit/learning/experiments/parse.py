@@ -166,6 +166,11 @@ def renamed_settings(settings: Sequence[str]) -> list[str]:
     ]
 
 
+def is_set(field: str, settings: Sequence[str]) -> bool:
+    """Return whether one of `field=value` gives this field, by its name of today or of before."""
+    return any(_resolve_alias(setting).partition("=")[0] == field for setting in settings)
+
+
 def _resolve_alias(setting: str) -> str:
     """Return the setting by its name of today."""
     field, equals, text = setting.partition("=")

@@ -75,6 +75,18 @@ def find_weights(encoder: str, layout: Layout | None = None, *, say: Say = lambd
     return found
 
 
+def why_not(encoder: str) -> str:
+    """Return why `imagenet` cannot be had for an encoder, or nothing where it can; nothing is downloaded or loaded."""
+    origin = origin_of(encoder)
+    if next(places_of(origin), None) is not None:
+        return ""
+    try:
+        ask_hub(origin)
+    except RemoteError as error:
+        return str(error)
+    return ""
+
+
 def take(place: Place, layout: Layout, *, partly: bool = False) -> Found:
     """Read a place's file and fit it to a model.
 

@@ -114,6 +114,11 @@ def folders() -> list[Path]:
     return [folder for folder in (*named, KAGGLE) if folder.is_dir()]
 
 
+def at_hand(model: str) -> bool:
+    """Return whether this machine has a model's weights where they are found without timm, whose import takes long."""
+    return in_cache(model).is_file() or in_package(model) is not None or next(in_folders(model), None) is not None
+
+
 def in_folders(model: str) -> Iterator[Place]:
     """Yield the files in those folders that are named by a model: the file itself, or else a folder above it."""
     plain = model.partition(".")[0]
