@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 COMMANDS = (
-    *("fetch", "folds", "fill", "train", "predict", "sd", "clip", "sources", "blend"),  # the chain, in its order
+    *(
+        "fetch",
+        "folds",
+        "fill",
+        "train",
+        "tune",
+        "predict",
+        "sd",
+        "clip",
+        "sources",
+        "blend",
+    ),  # the chain, in its order
     *("upload", "submissions", "check", "grade", "figure", "export", "import", "demo"),
 )
 """Every command, as `kit --help` lists them."""
