@@ -50,7 +50,7 @@ def tune(
     """Find settings that score best on one fold: Optuna proposes, each trial trains, the worse half is stopped early.
 
     The first trial has the experiment's own settings. Killed at any moment and typed again, it goes on where it was;
-    more --trials make it longer. The best settings are written as TOML; on other folds they are a new source.
+    more --trials make it longer. The best settings are written as TOML, for kit train --config FILE --fold all.
     A range whose end is ten times its beginning is searched on a logarithmic scale, or add :log or :linear.
 
     \b
@@ -59,7 +59,6 @@ def tune(
       kit tune regress --set size=128 --set epochs=6 --as regress128-tuned
       kit tune pix2pix --space l1_weight=10:1000 --space adversary=bce,lsgan,hinge
       kit tune regress --space decoder_channels=64,32,16/128,64,32,16 --space epochs=8:24:linear
-      kit train --config tuning/regress-tuned.toml --fold all
     """
     from kit.core.workspace import checked_source_name
     from kit.errors import UsageError
