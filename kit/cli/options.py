@@ -11,7 +11,7 @@ import typer
 
 COMMANDS = (
     # the chain, in its order
-    *("fetch", "folds", "fill", "train", "predict", "weights", "sd", "clip", "sources", "blend"),
+    *("fetch", "folds", "fill", "train", "tune", "predict", "weights", "sd", "clip", "sources", "blend"),
     *("upload", "submissions", "check", "grade", "figure", "export", "import", "demo"),
 )
 """Every command, as `kit --help` lists them."""

@@ -7,6 +7,7 @@ A workspace is a folder that holds one competition's work:
     data/<slug>/pack/           photos as memory-mapped uint8 arrays
     folds/<slug>.csv, .json     fold of each training photo, and the recipe
     runs/<experiment>/fold_<k>/ experiment.json, model.safetensors, log.csv, checkpoints
+    tuning/<name>/, <name>.toml a study of settings, and the best it found
     predictions/<source>/<split>/<part>.npy, .json
     sd/<recipe>/                every sample of Stable Diffusion
     embeddings/<model>/         vectors of photos and texts
@@ -102,6 +103,14 @@ class Workspace:
     def run(self, experiment: str, fold: int) -> Path:
         """Return the folder of one experiment's training on one fold."""
         return self.runs / checked_name("The experiment", experiment) / f"fold_{fold}"
+
+    def study(self, name: str) -> Path:
+        """Return the folder of one study of settings."""
+        return self.root / "tuning" / checked_name("The study", name)
+
+    def tuned(self, name: str) -> Path:
+        """Return the settings that a study found best, as TOML."""
+        return self.study(name).with_name(f"{name}.toml")
 
     @property
     def predictions(self) -> Path:

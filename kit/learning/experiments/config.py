@@ -82,9 +82,13 @@ def check_config_effect(config: Config, chosen: Iterable[Experiment]) -> None:
             raise UsageError(f"{config.path}: {field} changes nothing: {useless[0][0][field]}.")
 
 
-def toml_of(one: Experiment) -> str:
-    """Return every setting of an experiment in its table; `read_config` of it gives the same experiment."""
-    begins = one.name if one.name in EXPERIMENTS else _nearest(one)
+def toml_of(one: Experiment, *, begins: str | None = None) -> str:
+    """Return every setting of an experiment in its table; `read_config` of it gives the same experiment.
+
+    Args:
+        begins: the experiment that the file names as its beginning; by default the nearest one.
+    """
+    begins = begins or (one.name if one.name in EXPERIMENTS else _nearest(one))
     lines = [f"experiment = {_shown(begins)}"]
     lines += [f"name = {_shown(one.name)}"] if one.name != begins else []
     for table, group in TABLES.items():

@@ -113,7 +113,7 @@ def with_settings(base: Experiment, settings: Sequence[str]) -> Experiment:
             raise UsageError(f"--set {setting!r} is not of the form field=value, such as --set size=128.")
         if field not in setting_fields():
             raise _unknown_setting(field, text)
-        values[field] = _read_value(field, text)
+        values[field] = read_value(field, text)
     return dataclasses.replace(base, **values)
 
 
@@ -188,13 +188,22 @@ def current_name(field: str, text: str) -> str:
     return "gradient_clip"
 
 
-def _read_value(field: str, text: str) -> Any:
+def read_value(field: str, text: str, *, option: str = "") -> Any:
+    """Read a setting's value as its own type; its limits are not checked.
+
+    Args:
+        option: how it was given, for messages; by default with --set.
+
+    Raises:
+        UsageError: it is of another type, or names no CLIP.
+    """
+    given = option or f"--set {field}={text}"
     declared = setting_fields()[field]
     kind = kind_of(declared)
     try:
         value = _READERS[kind](text)
     except (KeyError, ValueError):
-        raise UsageError(f"--set {field}={text}: {wanted_kind(declared)} is needed.") from None
+        raise UsageError(f"{given}: {wanted_kind(declared)} is needed.") from None
     if field == "encoder_weights" and value not in ("none", "imagenet"):
         path = Path(value)
         with contextlib.suppress(RuntimeError):  # a home folder that cannot be told
@@ -206,9 +215,9 @@ def _read_value(field: str, text: str) -> Any:
         try:
             return pinned(value)
         except KitError as error:
-            raise UsageError(f"--set clip_model={text}: {error}") from None
+            raise UsageError(f"{given}: {error}") from None
     if kind is float and not abs(value) < float("inf"):
-        raise UsageError(f"--set {field}={text}: a finite number is needed.")
+        raise UsageError(f"{given}: a finite number is needed.")
     return value
 
 

@@ -44,6 +44,8 @@ class Options:
     max_minutes: float | None = None
     compiled: bool = False
     board: bool = False
+    on_validation: Callable[[int, float], None] | None = None
+    """Called with the epoch and the fold's RMSE whenever it was measured; what it raises ends the training there."""
 
 
 def check_buildable(experiment: Experiment, photos: int) -> None:
@@ -85,17 +87,19 @@ def train_fold(
     *,
     processes: DistributedContext,
     options: Options = Options(),
+    folder: Path | None = None,
 ) -> Run:
     """Train one fold to the end, resuming what is there, and leave `model.safetensors`, `log.csv`, `run.json`.
 
     Args:
         fill: OOF predictions of the experiment's base fill.
+        folder: where to, if not to the experiment's own run.
 
     Raises:
         Mismatch: the folder holds a training with other settings or other folds.
         TrainingError: the loss is no longer finite, the generator has collapsed, or the device's memory is too small.
     """
-    folder = project.workspace.run(experiment.name, fold)
+    folder = folder or project.workspace.run(experiment.name, fold)
     if processes.is_main_process:
         reserve_folder(folder, run_stamp(project, experiment), experiment, fold)
     processes.wait()
@@ -229,6 +233,8 @@ class _Fold:
             state.seconds = processes.from_main(state.seconds + time.monotonic() - started)
             self._plan(bar)
             self._save()
+            if self.options.on_validation is not None and "fold_rmse" in row:
+                self.options.on_validation(state.epoch, row["fold_rmse"])
 
     def _epoch(self, bar: _Bar) -> dict[str, float]:
         trainer, state = self.trainer, self.state

@@ -1,0 +1,135 @@
+"""`kit tune`: settings that score best on one fold."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kit.cli import app
+from kit.cli.chosen import choose, names_of, read_document
+from kit.cli.options import (
+    ConfigOption,
+    DeviceOption,
+    ForceOption,
+    JsonOption,
+    project_of,
+    with_workspace_flags,
+    workspace_of,
+)
+from kit.cli.tables import table
+
+if TYPE_CHECKING:
+    from kit.learning.experiments import Experiment
+    from kit.learning.tuning.study import Tuned
+
+
+@app.command(short_help="Find settings that score best on one fold.")
+def tune(
+    context: typer.Context,
+    experiment: Annotated[str | None, typer.Argument(help="An experiment, or a trained source.")] = None,
+    trials: Annotated[
+        int, typer.Option("--trials", min=1, max=100_000, help="Trials in all, the first included.")
+    ] = 20,
+    max_minutes: Annotated[
+        float | None, typer.Option("--max-minutes", min=0.01, max=1e6, help="Stop then; type it again to go on.")
+    ] = None,
+    fold: Annotated[int, typer.Option("--fold", help="The fold that measures.")] = 0,
+    settings: Annotated[list[str], typer.Option("--set", help="field=value: fixed, and not tuned.")] = [],  # noqa: B006
+    config: ConfigOption = None,
+    space: Annotated[
+        list[str], typer.Option("--space", help="field=low:high or field=a,b: tune this too, or over these.")
+    ] = [],  # noqa: B006
+    name: Annotated[str | None, typer.Option("--as", help="The study's name. Default: EXPERIMENT-tuned.")] = None,
+    device: DeviceOption = "auto",
+    json: JsonOption = False,
+    force: ForceOption = False,
+) -> None:
+    """Find settings that score best on one fold: Optuna proposes, each trial trains, the worse half is stopped early.
+
+    The first trial has the experiment's own settings. Killed at any moment and typed again, it goes on where it was;
+    more --trials make it longer. The best settings are written as TOML, for kit train --config FILE --fold all.
+    A range whose end is ten times its beginning is searched on a logarithmic scale, or add :log or :linear.
+
+    \b
+    Examples:
+      kit tune regress --trials 20 --max-minutes 120
+      kit tune regress --set size=128 --set epochs=6 --as regress128-tuned
+      kit tune pix2pix --space l1_weight=10:1000 --space adversary=bce,lsgan,hinge
+      kit tune regress --space decoder_channels=64,32,16/128,64,32,16 --space epochs=8:24:linear
+    """
+    from kit.core.workspace import checked_source_name
+    from kit.errors import UsageError
+    from kit.learning.tuning import space_of
+
+    document = read_document(config)
+    names = names_of([experiment] if experiment else [], document)
+    if not names:
+        raise UsageError("Which experiment? Run: kit tune regress, or see: kit train --list")
+    (base,) = choose(workspace_of(context), names, settings, document)
+    fields = {setting.partition("=")[0] for setting in settings}
+    dimensions = space_of(base, space, fields)
+    called = checked_source_name("--as", name or f"{base.name}-tuned")
+    if called == base.name:
+        raise UsageError(f"--as {called} is the name of what is tuned. Take another name.")
+    project = project_of(context)
+    (number,) = project.folds.chosen([str(fold)])
+    study = _study()
+    print(f"Tuning {base.name} on fold {number}: {'; '.join(map(str, dimensions))}", file=sys.stderr)
+    tuned = study.tune(
+        project,
+        study.Plan(called, base, number, dimensions),
+        trials=trials,
+        max_minutes=max_minutes,
+        device=device,
+        force=force,
+        say=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    if json:
+        from kit.cli.results import print_json
+
+        print_json(tuned)
+    else:
+        print(_report(tuned, base))
+
+
+def _study() -> ModuleType:
+    """Return what needs Optuna. Raises `UsageError` without it."""
+    from kit.errors import UsageError
+
+    try:
+        import optuna  # noqa: F401
+    except ImportError:
+        raise UsageError("kit tune needs Optuna, which is not installed. Run: pip install 'hole-kit[tune]'") from None
+    from kit.learning.tuning import study
+
+    return study
+
+
+def _report(tuned: Tuned, base: Experiment) -> str:
+    from kit.learning.experiments.limits import as_text
+
+    default, best = tuned.default, tuned.best
+    assert default.rmse is not None and best.rmse is not None
+    chosen = dict(setting.split("=", 1) for setting in best.settings)
+    rows = [[field, as_text(getattr(base, field)), value] for field, value in chosen.items()]
+    rows.append([f"fold {tuned.fold} RMSE", f"{default.rmse:.4f}", f"{best.rmse:.4f}"])
+    states = [trial.state for trial in tuned.trials]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in ("done", "pruned", "failed") if state in states)
+    minutes = sum(trial.seconds for trial in tuned.trials) / 60
+    change = best.rmse - default.rmse
+    lines = [
+        table(["", f"{tuned.experiment} (default)", f"trial {best.number} (best)"], rows),
+        f"{change:+.5f} ({change / default.rmse:+.1%}) against the default; {tuned.base} alone {tuned.base_rmse:.4f}.",
+        f"{len(states)} trials: {counts}; {minutes:.1f} minutes of training.",
+        f"Fold {tuned.fold} chose the best of them, so its RMSE is a little too good there; the other folds tell.",
+    ]
+    if not best.settings:
+        lines.append("No trial was better than the experiment's own settings.")
+    if tuned.out_of_time:
+        lines.append("Time is over. Run the same command again to go on where it was.")
+    lines.append(f"Written: {tuned.config}")
+    lines.append(with_workspace_flags(f"Next: kit train --config {tuned.config} --fold all"))
+    return "\n".join(lines)
