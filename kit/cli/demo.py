@@ -5,11 +5,18 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from kit.cli.results import interval
+import numpy as np
+
+from kit.cli.results import change, interval
 from kit.cli.tables import table
 from kit.core.workspace import Workspace
 from kit.data.project import Project
+from kit.imaging.fills import FILLS
+
+if TYPE_CHECKING:
+    from kit.submission.grade import Grade
 
 FOLDS = 2
 ORIGINAL = "original"
@@ -46,19 +53,21 @@ def run_demo(folder: Path, *, seed: int = 0, force: bool = False) -> str:
     blend = make_blend(project, seed=seed)
     scores = score_sources(project)
     _say("Submissions and grades", f"kit upload --dry-run; kit grade ... --truth {built.truth}")
-    graded = {score.name: _grade(project, score.name, built.truth) for score in scores}
-    graded[blend.name] = _grade(project, blend.name, built.truth)
+    graded = {name: _grade(project, name, built.truth) for name in [*(score.name for score in scores), blend.name]}
+    best_fill = next(score.name for score in scores if score.name in FILLS)
+    gains = _gains(graded, over=best_fill)
     _say("A picture", f"kit figure --truth {built.truth}")
     picture = _figure(project, blend.name, experiment, built.truth)
     weights = blend.weights
     rows = [
-        [score.name, interval(score.score), f"{weights.get(score.name, 0.0):.3f}", f"{graded[score.name]:.4f}"]
+        [score.name, interval(score.score), f"{weights.get(score.name, 0.0):.3f}", *gains[score.name]]
         for score in scores
     ]
-    rows.append(["blend", interval(blend.cv), "", f"{graded[blend.name]:.4f}"])
+    rows.append(["blend", interval(blend.cv), "", *gains[blend.name]])
     return "\n".join(
         [
-            table(["source", "CV RMSE [95 %]", "weight", "test RMSE"], rows),
+            table(["source", "CV RMSE [95 %]", "weight", "test RMSE", "gain [95 %]"], rows),
+            f"test RMSE: on the hidden truth; gain: over {best_fill} there, paired by photo.",
             blend.reason,
             f"Submission: {workspace.submission(blend.name)}",
             f"Picture:    {picture}",
@@ -99,24 +108,37 @@ def _is_other(workspace: Workspace, seed: int) -> bool:
 
 
 def _train(project: Project, seed: int, force: bool) -> str:
-    from kit.learning.experiments import demo_settings, experiment
+    from kit.learning.experiments import DEFAULT, demo_settings, experiment
     from kit.learning.training.fit import fit_fold
 
     settings = [*demo_settings(), f"seed={seed}"]
     flags = " ".join(f"--set {setting}" for setting in settings)
-    _say("One pix2pix on two folds", f"kit train pix2pix --fold all {flags}")
-    chosen = experiment("pix2pix", settings)
+    _say("A network that has seen ImageNet, on two folds", f"kit train --fold all {flags}")
+    chosen = experiment(DEFAULT, settings)
     for fold in range(FOLDS):
         fit_fold(project, chosen, fold, device="cpu", force=force)
     return chosen.name
 
 
-def _grade(project: Project, name: str, truth: Path) -> float:
+def _gains(graded: dict[str, Grade], *, over: str) -> dict[str, tuple[str, str]]:
+    """Return each source's RMSE on the hidden truth, and by how much it is below that of another one."""
+    from kit.blending.evaluation.intervals import Bootstrap
+
+    counts = np.array([photo.rows for photo in graded[over].photos])
+    errors = {name: counts * np.square([photo.rmse for photo in grade.photos]) for name, grade in graded.items()}
+    bootstrap = Bootstrap(errors, counts, np.arange(len(counts)))
+    return {
+        name: (f"{grade.score.value:.4f}", change(bootstrap.difference(over, name)) if name != over else "-")
+        for name, grade in graded.items()
+    }
+
+
+def _grade(project: Project, name: str, truth: Path) -> Grade:
     from kit.submission.grade import grade_submission
     from kit.submission.upload import prepare
 
     prepared = prepare(project, name)
-    return grade_submission(prepared.path, truth, project.index, project.layout).score.value
+    return grade_submission(prepared.path, truth, project.index, project.layout)
 
 
 def _figure(project: Project, blend: str, experiment: str, truth: Path) -> Path:

@@ -86,7 +86,7 @@ def blend_report(blend: Blend, workspace: Workspace, pictures: Sequence[Path] = 
         table(["error by", "", "share", "CV RMSE [95 %]"], parts),
         "",
         f"Blend {blend.name}: CV RMSE {blend.cv} (nested by fold, {blend.photos} photos), rung {blend.rung}.",
-        f"Best single source {blend.best_single}: {blend.best_single_cv}; gain {change(blend.gain)}.",
+        f"Best single source by fold, {blend.best_single}: {blend.best_single_cv}; gain {change(blend.gain)}.",
         blend.reason,
         *_expectation(blend),
     ]

@@ -12,7 +12,7 @@ from support.trainings import FOLDS, Stopped, short, stop_in_step, train_until, 
 import kit.learning.training.engine
 import kit.learning.training.fit
 from kit.data.project import Project
-from kit.errors import KitError, Mismatch, MissingStep
+from kit.errors import DamagedStore, KitError, Mismatch, MissingStep
 from kit.learning.experiments import Experiment, finished_fold
 from kit.learning.training.fit import fit_fold, predict_fold
 
@@ -108,6 +108,24 @@ def test_a_training_of_something_else_is_refused(change: dict[str, int | str], c
         predict_fold(copied, "regress", 0, device="cpu", force=True)
 
 
+def test_a_training_whose_settings_are_gone_is_not_taken_for_another(copied: Project) -> None:
+    (copied.workspace.run("regress", 0) / "experiment.json").unlink()
+    with pytest.raises(DamagedStore, match=r"is gone.*Train that fold anew: kit train regress --fold 0 --force"):
+        fit_fold(copied, short(), 0, device="cpu")
+    assert not fit_fold(copied, short(), 0, device="cpu", force=True).skipped
+    assert finished_fold(copied, short(), 0) is not None
+
+
+def test_weights_that_are_not_those_that_were_written_are_noticed(copied: Project) -> None:
+    path = copied.workspace.run("regress", 0) / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    assert finished_fold(copied, short(), 0) is None
+    with pytest.raises(DamagedStore, match=r"model\.safetensors cannot be loaded.*kit train regress --fold 0 --force"):
+        fit_fold(copied, short(), 0, device="cpu")
+
+
 # --- replacements
 
 
@@ -148,7 +166,7 @@ def test_a_replacement_that_is_stopped_goes_on_and_takes_the_old_ones_place_at_i
             fit_fold(copied, one, 0, device="cpu", force=True, replacing=every)
     predictions = {name: data for name, data in before.items() if name.startswith("predictions")}
     assert predictions.items() <= kept(copied).items()  # the old one's, until the new training is done
-    with pytest.raises(MissingStep, match="has not been trained to the end"):
+    with pytest.raises(MissingStep, match=r"is being replaced .* Go on with it: kit train regress --fold 0"):
         predict_fold(copied, "regress", 0, device="cpu")
     run = fit_fold(copied, one, 0, device="cpu", replacing=every)
     assert (

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.core.storage import digest_of, read_json
-from kit.errors import Mismatch
+from kit.errors import DamagedStore, Mismatch
 from kit.learning.experiments.settings import Experiment, setting_fields
 from kit.learning.experiments.stamp import (
     differences,
@@ -65,13 +65,22 @@ def check_source(project: Project, experiment: Experiment, fold: int, replacing:
 
 
 def check_folder(folder: Path, stamp: dict[str, Any], experiment: Experiment, fold: int) -> bool:
-    """Return whether the fold's folder is this training's already. Raises `Mismatch` when it is another's.
+    """Return whether the fold's folder is this training's already.
 
     Args:
         stamp: what the training depends on, see `run_stamp`.
+
+    Raises:
+        Mismatch: it is another's.
+        DamagedStore: it holds a training of which nothing says any more what it was.
     """
     path = folder / "experiment.json"
     if not path.is_file():
+        if (folder / "run.json").is_file() or any(folder.glob("checkpoint_*.pt")):
+            raise DamagedStore(
+                f"{path} is gone, and with it which settings were trained there. Train that fold anew: "
+                f"{retrain_command(experiment, fold)}"
+            )
         return False
     stored = read_json(path, made_by=retrain_command(experiment, fold))
     if (folder / "run.json").is_file():  # which version of kit finished it does not matter

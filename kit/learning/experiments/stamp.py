@@ -38,6 +38,7 @@ def differences(found: dict[str, Any], stamp: dict[str, Any]) -> list[str]:
     names = _different(found.get("experiment"), stamp["experiment"])
     others = {"index": "index", "folds": "folds", "engine": "version of kit", "encoder_weights": "encoder weights"}
     names += [text for name, text in others.items() if found.get(name) != stamp[name]]
+    names += [f"fields ({name})" for name in found if name not in stamp]
     return list(dict.fromkeys(names)) or ["version of kit"]
 
 
@@ -118,7 +119,9 @@ def finished_fold(project: Project, experiment: Experiment, fold: int) -> dict[s
     try:
         stamp = read_json(folder / "experiment.json", made_by=retrain_command(experiment, fold))
         found = read_json(path, made_by=retrain_command(experiment, fold))
-    except StoreError:
+        if found.get("weights") not in (None, digest_file(folder / "model.safetensors")):
+            return None
+    except (StoreError, OSError):
         return None  # which is said where it is trained
     if other_weights(project, experiment, fold) or changed_fields(stamp, project, experiment):
         return None  # likewise

@@ -14,7 +14,7 @@ from torch import nn
 from kit.core.storage import digest_file, read_json, write_json, write_text, writing
 from kit.core.workspace import Workspace
 from kit.errors import DamagedStore, KitError, MissingStep, UsageError
-from kit.learning.experiments import Experiment, experiment_from, retrain_command
+from kit.learning.experiments import Experiment, experiment_from, retrain_command, set_aside
 from kit.learning.experiments.conflicts import check_folder
 from kit.learning.models import build_generator
 from kit.learning.training.checkpoints import drop_checkpoints, list_checkpoints
@@ -121,8 +121,13 @@ def load_generator(workspace: Workspace, name: str, fold: int, device: torch.dev
     folder = workspace.run(name, fold)
     command = f"kit train {name} --fold {fold}"
     if not (folder / "run.json").is_file():
+        if set_aside(folder).is_dir():
+            raise MissingStep(
+                f"Fold {fold} of {name} is being replaced (--force), and that training has not come to its end: its "
+                f"predictions are still those of before. Go on with it: {command}"
+            )
         raise MissingStep(f"Fold {fold} of {name} has not been trained to the end. Run: {command}")
-    stamp = read_json(folder / "experiment.json", made_by=f"{command}, with the --set that it was trained with")
+    stamp = read_json(folder / "experiment.json", made_by=f"{command} --force")
     try:
         experiment = experiment_from(stamp)
     except (KeyError, TypeError, ValueError, UsageError):
