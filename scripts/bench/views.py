@@ -1,0 +1,94 @@
+"""What more views of a photo would bring to a trained source: mirrored outward at its edges, and shown smaller.
+
+    python scripts/bench/views.py NAME --workspace ws --fold 0 --margins 16 32 48 64
+
+Predicts the fold's photos as kit does (the photo and its mirror image), from each wider view, and from the mean of
+both; prints the RMSE in score space of each. Nothing is stored.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from kit.competitions import to_score_space
+from kit.core.workspace import Workspace
+from kit.data.project import Project
+from kit.imaging.holes import scored_pixels
+from kit.learning.experiments import Experiment
+from kit.learning.inference import residuals
+from kit.learning.training import load_generator
+
+CHUNK = 32
+
+
+class Fold:
+    """The photos of one fold at full size, filled, with their holes and truth."""
+
+    def __init__(self, project: Project, base: str, fold: int) -> None:
+        self.project, self.positions = project, project.folds.valid_positions(fold)
+        self.fill = project.predictions.read(base, "oof")
+        photos, holes = [], []
+        for position in self.positions:
+            photo = np.asarray(project.pack.train_image[position]).astype(np.float32) / 255
+            hole = np.zeros((1, *photo.shape[:2]), np.float32)
+            rows, columns = scored_pixels(project.index.train[position].boxes)
+            photo[rows, columns], hole[0, rows, columns] = self.fill.values(position), 1
+            photos.append(photo.transpose(2, 0, 1))
+            holes.append(hole)
+        self.photos, self.holes = torch.from_numpy(np.stack(photos)), torch.from_numpy(np.stack(holes))
+
+    def rmse(self, residual: torch.Tensor) -> float:
+        """Return the RMSE of the fill plus a residual `(n, 3, H, W)`."""
+        pack, total, count = self.project.pack, 0.0, 0
+        for number, position in enumerate(self.positions):
+            rows, columns = scored_pixels(self.project.index.train[position].boxes)
+            values = residual[number].numpy()[:, rows, columns].T + self.fill.values(position)
+            truth = np.asarray(pack.train_target[position])[rows, columns] / 255.0
+            error = to_score_space(np.clip(values, 0, 1), pack.train_estimated_range[position])
+            error = error - to_score_space(truth, pack.train_value_range[position])
+            total, count = total + float(np.vdot(error, error)), count + error.size
+        return float(np.sqrt(total / count))
+
+
+def residual_from(generator: nn.Module, one: Experiment, fold: Fold, margin: int) -> torch.Tensor:
+    """Return the residual at full size, seen with so many mirrored pixels around the photo."""
+    height, width = fold.photos.shape[2:]
+    around = (margin,) * 4
+    found = []
+    for start in range(0, len(fold.photos), CHUNK):
+        piece = slice(start, start + CHUNK)
+        photos = F.pad(fold.photos[piece], around, mode="reflect")
+        holes = F.pad(fold.holes[piece], around)
+        small = (F.interpolate(x, size=(one.size, one.size), mode="area") for x in (photos, holes))
+        seen = F.interpolate(residuals(generator, one, *small), size=photos.shape[2:], mode="bilinear")
+        found.append(seen[:, :, margin : margin + height, margin : margin + width])
+    return torch.cat(found)
+
+
+def main() -> None:
+    """Print one line a margin."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", help="a trained source")
+    parser.add_argument("--workspace", type=Path, required=True)
+    parser.add_argument("--fold", type=int, default=0)
+    parser.add_argument("--margins", type=int, nargs="+", default=[16, 32, 48, 64], help="pixels at full size")
+    given = parser.parse_args()
+    project = Project(Workspace(given.workspace))
+    one, generator = load_generator(project.workspace, given.name, given.fold, torch.device("cpu"))
+    fold = Fold(project, one.base, given.fold)
+    usual = residual_from(generator, one, fold, 0)
+    print(f"{len(fold.positions)} photos; as kit predicts: {fold.rmse(usual):.5f}")
+    for margin in given.margins:
+        wider = residual_from(generator, one, fold, margin)
+        both = fold.rmse((usual + wider) / 2)
+        print(f"{margin} pixels around: {fold.rmse(wider):.5f} alone, {both:.5f} with the usual view")
+
+
+if __name__ == "__main__":
+    main()
