@@ -33,7 +33,8 @@ from support.toy import Toy, make_toy_workspace, write_toy_source
 from kit.data.sample_competition import make_demo_archive
 
 COMMANDS = [
-    "fetch", "folds", "fill", "train", "tune", "predict", "sources", "blend", "upload", "submissions", "check", "grade",
+    "fetch", "folds", "fill", "train", "tune",
+    "weights", "predict", "sources", "blend", "upload", "submissions", "check", "grade",
     "figure", "demo", "import", "export", "clip", "sd",
 ]  # fmt: skip
 HEAVY = ("torch", "pandas", "kaggle", "kagglesdk", "cv2", "scipy", "sklearn", "matplotlib", "pyarrow", "optuna")

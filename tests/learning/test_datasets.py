@@ -13,7 +13,7 @@ import kit.learning.datasets.batches
 from kit.errors import UsageError
 from kit.imaging.holes import Box, hole_of, random_boxes
 from kit.imaging.images import resize
-from kit.learning.datasets import INPUT_CHANNELS, Batch, BatchShard, TestPhotos, TrainingPhotos, network_input
+from kit.learning.datasets import INPUT_CHANNELS, Batch, BatchShard, MaskedPhotos, TrainingPhotos, network_input
 from kit.learning.datasets.augment import DRAWS, augment
 from kit.learning.datasets.base_fill import TOLERANCE
 from kit.learning.datasets.batches import order_of_epoch, uniforms
@@ -38,7 +38,7 @@ def smooth() -> np.ndarray:
 
 
 def asked(*settings: str) -> Experiment:
-    return experiment("regress", ["batch_size=4", "base=harmonic", *settings])
+    return experiment("regress", ["batch_size=4", "base=harmonic", "box_copies=1", *settings])
 
 
 def make(
@@ -227,7 +227,9 @@ def test_bleed_changes_the_input_beside_the_boxes_and_no_target(smooth: np.ndarr
 
 def test_photos_of_another_shape_are_brought_to_the_working_size() -> None:
     tall = np.random.default_rng(1).integers(0, 256, (3, 70, 90, 3), np.uint8)
-    photos = TrainingPhotos(experiment("regress", ["batch_size=2"]), tall, np.arange(3), (Box(0, 0, 20, 30),))
+    photos = TrainingPhotos(
+        experiment("regress", ["batch_size=2", "box_copies=1"]), tall, np.arange(3), (Box(0, 0, 20, 30),)
+    )
     draws, order = photos.begin_epoch(0)
     batch = photos.batch(0, 0, draws, order)
     assert batch.target.shape == (2, 3, 64, 64)
@@ -248,7 +250,7 @@ def test_the_network_sees_fill_hole_and_place() -> None:
 
 
 def shared_batches(
-    targets: np.ndarray, count: int, settings: tuple[str, ...], test_photos: TestPhotos | None = None
+    targets: np.ndarray, count: int, settings: tuple[str, ...], test_photos: MaskedPhotos | None = None
 ) -> list[list[torch.Tensor]]:
     """The passes of an epoch as several processes see them together."""
     parts = [
@@ -323,12 +325,12 @@ def odd() -> np.ndarray:
     return np.stack([resize(toy_photo(rng, 170), *ODD) for _ in range(10)])
 
 
-def some_known(images: np.ndarray) -> TestPhotos:
+def some_known(images: np.ndarray) -> MaskedPhotos:
     """Test photos, each with its own boxes, some overlapping or at the edge."""
     rng = np.random.default_rng(5)
     boxes = [tuple(random_boxes(rng, BOXES, *ODD)) for _ in images]
     boxes[:2] = (Box(20, 20, 14, 14), Box(27, 27, 14, 14)), (Box(0, 0, 14, 14), Box(136, 156, 14, 14))
-    return TestPhotos(images, boxes)
+    return MaskedPhotos(images, boxes)
 
 
 def with_some_known(odd: np.ndarray, *settings: str, images: np.ndarray | None = None) -> TrainingPhotos:

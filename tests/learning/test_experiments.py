@@ -77,6 +77,9 @@ GOOD = {
     "weight_decay": ("0", 0.0),
     "warmup": ("0.5", 0.5),
     "ema": ("0", 0.0),
+    "average": ("swa", "swa"),
+    "first_size": ("32", 32),
+    "first_share": ("0.5", 0.5),
     "gradient_clip": ("0.1", 0.1),
     "precision": ("bfloat16", "bfloat16"),
     "flip": ("no", False),
@@ -95,6 +98,7 @@ GOOD = {
 NEEDS = {
     "method": ["architecture=resnet", "adversarial_weight=1"],
     "feature_weight": ["adversarial_weight=1"],
+    "first_share": ["first_size=32"],
 }
 """What regress must be told before it can have the good value."""
 

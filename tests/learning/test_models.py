@@ -63,7 +63,9 @@ def test_a_generator_gives_a_residual_of_the_pictures_size(architecture: str, si
 @pytest.mark.parametrize("size", [64, 128])
 @pytest.mark.parametrize("encoder", ["tu-resnet10t", "resnet18"])
 def test_encoders_of_smp_and_of_timm_can_be_used_with_five_levels(encoder: str, size: int) -> None:
-    generator = build_generator(experiment("regress", [f"encoder={encoder}", "decoder_channels=32,16,16,16,16"]))
+    generator = build_generator(
+        experiment("regress", [f"encoder={encoder}", "encoder_weights=none", "decoder_channels=32,16,16,16,16"])
+    )
     assert generator.eval()(torch.rand(1, INPUT_CHANNELS, size, size)).shape == (1, 3, size, size)
 
 

@@ -195,7 +195,7 @@ FILL = [
     Mistake("fill mean", "Delete it, then run: kit fill mean", manifest_of_fill_without_keys),
 ]
 TRAIN = [
-    Mistake("train", "Which fold of pix2pix? Run the same command with --fold 0"),
+    Mistake("train", "Which fold of regress-imagenet? Run the same command with --fold 0"),
     Mistake("train regress", "Which fold of regress?"),
     Mistake("train nonsense --fold 0", "There is no experiment 'nonsense'. Known: bilstm, cyclegan"),
     Mistake("train regress nonsense --fold 0", "There is no experiment 'nonsense'"),
@@ -220,7 +220,10 @@ TRAIN = [
     Mistake("train cyclegan --fold 0 --set architecture=unet", "needs architecture=resnet or paper-unet"),
     Mistake("train dcgan --fold 0 --set size=256", "a DCGAN paints photos of 32, 64 or 128"),
     Mistake("train dcgan --fold 0 --set test_photos=true", "a DCGAN learns from whole photos alone"),
-    Mistake("train pix2pix --fold 0 --set discriminator_layers=5 --set size=64", "discriminator_layers=5"),
+    Mistake(
+        "train pix2pix --fold 0 --set discriminator_layers=5 --set size=64 --set encoder_weights=none",
+        "discriminator_layers=5",
+    ),
     Mistake("train regress --fold 0 --set flip=perhaps", "true or false"),
     Mistake("train regress --fold 0 --set decoder_channels=a,b", "whole numbers"),
     Mistake("train regress --fold 0 --set base=telea", "one of fractional"),

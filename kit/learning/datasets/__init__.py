@@ -3,7 +3,7 @@
 `batches.py` makes a training's batches, `augment.py` and `boxes.py` change and hide, `inputs.py` stacks the channels.
 """
 
-from kit.learning.datasets.batches import Batch, BatchShard, TestPhotos, TrainingPhotos
+from kit.learning.datasets.batches import Batch, BatchShard, MaskedPhotos, TrainingPhotos
 from kit.learning.datasets.boxes import coverage, coverage_of
 from kit.learning.datasets.inputs import INPUT_CHANNELS, network_input
 
@@ -11,7 +11,7 @@ __all__ = [
     "INPUT_CHANNELS",
     "Batch",
     "BatchShard",
-    "TestPhotos",
+    "MaskedPhotos",
     "TrainingPhotos",
     "coverage",
     "coverage_of",

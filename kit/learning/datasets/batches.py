@@ -75,7 +75,7 @@ def load_photos(targets: np.ndarray, positions: np.ndarray, side: int) -> torch.
 
 
 @dataclass(frozen=True)
-class TestPhotos:
+class MaskedPhotos:
     """The test photos, whose hidden pixels are known to nobody."""
 
     images: np.ndarray
@@ -93,7 +93,7 @@ class TrainingPhotos:
         positions: np.ndarray,
         boxes: tuple[Box, ...],
         *,
-        test_photos: TestPhotos | None = None,
+        test_photos: MaskedPhotos | None = None,
         condition: torch.Tensor | None = None,
         device: torch.device | str = "cpu",
         shard: BatchShard = BatchShard(),
@@ -201,7 +201,7 @@ class TrainingPhotos:
         return random_boxes(rng, self.boxes, *self.full)
 
 
-def _greyed(test_photos: TestPhotos) -> np.ndarray:
+def _greyed(test_photos: MaskedPhotos) -> np.ndarray:
     """Return photos with grey in the holes: what was painted there shall not come out of a resize."""
     images = np.array(test_photos.images)
     for image, boxes in zip(images, test_photos.boxes, strict=True):

@@ -147,4 +147,4 @@ DEFAULT = "regress-imagenet"
 
 def demo_settings() -> list[str]:
     """Return the settings with which `kit demo` trains in two minutes: 51 photos a fold teach a decoder, no encoder."""
-    return ["size=64", "first_size=0", "frozen=4", "epochs=60", "batch_size=8"]
+    return ["size=64", "frozen=4", "epochs=60", "batch_size=8"]

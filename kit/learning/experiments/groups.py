@@ -190,7 +190,8 @@ class DataSettings:
     size: Size = 64
     """Side in pixels at which the network works; it predicts at full size through the residual."""
     first_size: _Later[Literal[0, 32, 64, 128]] = 0
-    """Side at which the first epochs are trained, which is cheaper and teaches most of it; 0 trains all at `size`."""
+    """Side at which the first epochs are trained, which is cheaper; 0, or what is not below `size`, trains all at
+    `size`."""
     first_share: _Later[float] = Field(default=0.75, gt=0, lt=1)
     """Share of the epochs that are trained at `first_size`."""
     base: Base = "fractional"
@@ -225,7 +226,12 @@ class DataSettings:
 
     def size_at(self, epoch: int, epochs: int) -> Size:
         """Return the side at which this epoch of so many is trained."""
-        return self.first_size if self.first_size and epoch < round(self.first_share * epochs) else self.size
+        return self.smallest_size if epoch < round(self.first_share * epochs) else self.size
+
+    @property
+    def smallest_size(self) -> Size:
+        """Return the side at which a training begins."""
+        return self.first_size if 0 < self.first_size < self.size else self.size
 
     @property
     def mirrored(self) -> bool:

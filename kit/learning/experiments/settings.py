@@ -115,7 +115,6 @@ def _check_combinations(one: Experiment) -> Iterator[Check]:
     if one.first_size:
         fits = one.method == "supervised" and not one.predicts_photo
         yield fits, f"first_size={one.first_size}: architecture={one.architecture} is made for one size"
-        yield one.first_size < one.size, f"first_size={one.first_size}: it is below size={one.size}"
     if one.method == "cyclegan":
         yield one.architecture in ("resnet", "paper-unet"), "method=cyclegan needs architecture=resnet or paper-unet"
         yield one.adversarial_weight > 0, "method=cyclegan needs an adversarial_weight above 0"
@@ -158,8 +157,8 @@ def without_effect(one: Experiment) -> dict[str, str]:
         reasons["clip_model"] = f"architecture={one.architecture} takes no condition"
     if one.architecture != "light":
         reasons["frozen"] = "it is architecture=light's"
-    if not one.first_size:
-        reasons["first_share"] = "all epochs are trained at one size (first_size=0)"
+    if one.smallest_size == one.size:
+        reasons["first_share"] = f"all epochs are trained at one size (first_size={one.first_size}, size={one.size})"
     if one.average == "swa":
         reasons["ema"] = "average=swa takes the plain mean of the last weights"
     if not one.adversarial_weight:

@@ -22,7 +22,7 @@ from kit.data.predictions import Predictions
 from kit.data.project import Project
 from kit.errors import KitError, TrainingError, UsageError
 from kit.learning.conditions import Conditions, conditions_of
-from kit.learning.datasets import TestPhotos, TrainingPhotos
+from kit.learning.datasets import MaskedPhotos, TrainingPhotos
 from kit.learning.experiments import Experiment, run_stamp, settings_of
 from kit.learning.inference import Inputs, fill_rmse, fold_rmse, prepare_inputs
 from kit.learning.training.checkpoints import drop_checkpoints, load_checkpoint, save_checkpoint
@@ -112,7 +112,7 @@ def train_fold(
         conditions = conditions_of(project, experiment, fold, device)
         photos: dict[int, TrainingPhotos] = {
             size: _photos(project, replace(experiment, size=size, first_size=0), fold, processes, conditions)
-            for size in {experiment.first_size or experiment.size, experiment.size}
+            for size in {experiment.smallest_size, experiment.size}
         }
         inputs = _validation_inputs(project, experiment, fold, fill, conditions)
         state = _state(folder, experiment, processes)
@@ -146,7 +146,7 @@ def _photos(
     if conditions is not None:
         used = len(index.test) * experiment.test_photos
         condition = torch.cat([conditions.train[positions], conditions.test[:used]])
-    test = TestPhotos(pack.test_image, [photo_row.boxes for photo_row in index.test])
+    test = MaskedPhotos(pack.test_image, [photo_row.boxes for photo_row in index.test])
     return TrainingPhotos(
         experiment,
         pack.train_target,
@@ -301,10 +301,8 @@ class _Fold:
 
 def _mean_cost(experiment: Experiment) -> float:
     """Return about how much longer than the first epoch all take on average: time goes with the pixels."""
-    if not experiment.first_size:
-        return 1.0
     share = experiment.first_share
-    return share + (1 - share) * (experiment.size / experiment.first_size) ** 2
+    return share + (1 - share) * (experiment.size / experiment.smallest_size) ** 2
 
 
 class _Silent:

@@ -77,9 +77,11 @@ def find_weights(encoder: str, layout: Layout | None = None, *, say: Say = lambd
 
 def why_not(encoder: str) -> str:
     """Return why `imagenet` cannot be had for an encoder, or nothing where it can; nothing is downloaded or loaded."""
+    import timm
+
     origin = origin_of(encoder)
-    if next(places_of(origin), None) is not None:
-        return ""
+    if next(places_of(origin), None) is not None or not timm.is_model(origin.model):
+        return ""  # that there is no such model is said where it is built
     try:
         ask_hub(origin)
     except RemoteError as error:
