@@ -92,7 +92,7 @@ _USUAL: tuple[Dimension, ...] = (
     Choice("standardise", ("false", "true")),
     Range("crop", 0.4, 1.0),
     Range("jitter", 0.0, 0.4),
-    Range("box_copies", 1, 4, whole=True),
+    Range("box_copies", 1, 8, whole=True),
 )
 """What is tuned unless --space or --set says otherwise: what costs nothing or little, and helps often."""
 
