@@ -36,7 +36,6 @@ def weights() -> None:
       kit weights list
       kit weights get convnext_atto            # before a notebook goes offline; says licence and size first
       kit weights check resnet34.pth           # what is this file, and which encoder does it fit?
-      kit train regress-imagenet --fold 0      # EfficientNet-Lite0: its weights came with kit
     """
 
 
@@ -111,12 +110,11 @@ def check(
 
 
 def _encoders(root: Path) -> Iterator[str]:
-    """Yield the encoders that the catalog names, then those of trainings in this workspace."""
-    from kit.learning.experiments import EXPERIMENTS
+    """Yield the encoders that the catalog names, that of the setting's default, and those of trainings here."""
+    from kit.learning.experiments import EXPERIMENTS, Experiment
 
-    for make in EXPERIMENTS.values():
-        if (one := make()).has_timm_encoder:
-            yield one.encoder
+    yield from (one.encoder for make in EXPERIMENTS.values() if (one := make()).has_timm_encoder)
+    yield Experiment("default").encoder
     for path in sorted(root.glob("runs/*/fold_*/experiment.json")):
         try:
             found = json.loads(path.read_text(encoding="utf-8"))["experiment"]

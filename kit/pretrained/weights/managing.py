@@ -58,7 +58,8 @@ def _sources(model: str) -> Iterator[Source]:
     for place in places_of(origin):
         kinds.add(place.kind)
         size, digest = round(place.path.stat().st_size / 1e6, 1), used_digest(model, place.path)
-        yield Source(model, place.kind, str(place.path), True, place.licence, size, digest, None)
+        where = place.text if place.kind == "package" else str(place.path)
+        yield Source(model, place.kind, where, True, place.licence, size, digest, None)
     package = package_of(model)
     if package is not None and "package" not in kinds:
         where = f"{package.name} (not installed)"
