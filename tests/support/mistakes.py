@@ -147,6 +147,11 @@ def a_file(name: str, data: bytes) -> Prepare:
     return prepare
 
 
+def root_is_a_file(root: Path) -> None:
+    shutil.rmtree(root)
+    root.write_text("a file")
+
+
 def run_of_another_kind(root: Path) -> None:
     folder = root / "runs" / "regress" / "fold_0"
     folder.mkdir(parents=True)
@@ -358,6 +363,14 @@ FIGURE = [
     Mistake("figure good", "not finite", nan_in_oof),
     Mistake("figure", "Run: kit fetch", no_index),
 ]
+NO_FOLDER = [
+    Mistake(line, "is a file and not a folder. Give the folder that holds the work: --workspace DIR", root_is_a_file)
+    for line in (
+        *("fetch --sample", "folds", "fill mean", "train regress --fold 0", "predict regress", "sd status", "demo"),
+        *("clip embed", "sources", "blend", "upload --dry-run", "submissions", "check a.csv", "import a --oof a.csv"),
+        *("export good", "tune regress", "grade a.csv --truth b", "figure"),
+    )
+]
 OTHER = [
     Mistake("submissions", "ledger.csv has the columns", broken_ledger),
     Mistake("nonsense", "No such command 'nonsense'"),
@@ -384,5 +397,6 @@ MISTAKES = [
     *CHECK,
     *GRADE,
     *FIGURE,
+    *NO_FOLDER,
     *OTHER,
 ]
