@@ -58,6 +58,14 @@ _CALLED = {
     SourceKind.BLEND: "a blend",
 }
 
+_NAMED_BY_KIT = {
+    "sd": SourceKind.DIFFUSION,
+    "sd-mean": SourceKind.DIFFUSION,
+    "sd-shrunk": SourceKind.DIFFUSION,
+    "clip-neighbours": SourceKind.NEIGHBOURS,
+}
+"""Names that other commands give by themselves, kept free of new trainings."""
+
 _MADE_BY_ONE_COMMAND = {SourceKind.STACK, SourceKind.DIFFUSION, SourceKind.NEIGHBOURS, SourceKind.MEAN}
 
 _MANIFEST: dict[str, tuple[type, ...]] = {
@@ -144,11 +152,10 @@ class PredictionStore:
         Raises:
             UsageError: the name cannot be a file's, or belongs to something of another kind.
         """
-        if kind is SourceKind.BLEND:
-            checked_name("The blend", name)
-        else:
-            checked_source_name("The source", name)
+        checked_source_name("The blend" if kind is SourceKind.BLEND else "The source", name)
         taken = self.kind_of(name)
+        if taken is None and kind is SourceKind.EXPERIMENT:
+            taken = _NAMED_BY_KIT.get(name)
         if taken is not None and taken is not kind:
             raise UsageError(f"{name} is the name of {_CALLED[taken]}. {hint}")
 

@@ -238,6 +238,11 @@ TRAIN = [
     Mistake("train regress --fold 0 --as a/b", "cannot be a file name"),
     Mistake("train regress --fold 0 --as ''", "cannot be a file name"),
     Mistake("train regress --fold 0 --as all", "all is the word for every source"),
+    Mistake("train regress --fold 0 --as pix2pix", "pix2pix is the name of another experiment. Take another name"),
+    *(
+        Mistake(f"train regress --fold 0 --as {name}", f"{name} is the name of a source of ")
+        for name in ("sd", "sd-mean", "sd-shrunk", "clip-neighbours")
+    ),
     Mistake("train regress --fold 0 --set bottleneck=fourier", "changes nothing: it is architecture=plain's"),
     Mistake("train regress --fold 0 --set adversary=hinge", "there is no discriminator"),
     Mistake("train regress bilstm --fold 0 --set pool=3", "it is method=cyclegan's"),
@@ -287,6 +292,7 @@ BLEND = [
     Mistake("blend good good", "good is named twice"),
     Mistake("blend good part", "lacks the oof predictions of folds 1. Run: kit train part --fold 1"),
     Mistake("blend good --name a/b", "cannot be a file name"),
+    Mistake("blend good --name all", "all is the word for every source"),
     Mistake("blend good --name mean", "mean is the name of a fill"),
     Mistake("blend good other", "kit fill good --force", nan_in_oof),
     Mistake("blend good other", "kit fill good --force", truncated_values),
@@ -372,6 +378,7 @@ NO_FOLDER = [
     )
 ]
 OTHER = [
+    Mistake("tune regress --as pix2pix", "pix2pix is the name of another experiment"),
     Mistake("submissions", "ledger.csv has the columns", broken_ledger),
     Mistake("nonsense", "No such command 'nonsense'"),
     Mistake("fill mean --nonsense", "No such option: --nonsense"),
