@@ -50,6 +50,14 @@ def other_folds(root: Path) -> None:
     ok(f"-w {root} folds --k 3 --seed 5 --force")
 
 
+def no_recipe_of_folds(root: Path) -> None:
+    (root / "folds" / f"{SLUG}.json").unlink()
+
+
+def broken_recipe_of_folds(root: Path) -> None:
+    (root / "folds" / f"{SLUG}.json").write_text("{")
+
+
 def edited_folds(root: Path) -> None:
     path = root / "folds" / f"{SLUG}.csv"
     path.write_text(path.read_text().replace(",0,", ",1,", 1))
@@ -184,6 +192,9 @@ FOLDS = [
     Mistake("folds", "kit folds --k 5 --seed 0 --force"),
     Mistake("folds --k 3 --seed 9", "Replace them"),
     Mistake("folds --k 3", "changed after kit wrote it", edited_folds),
+    Mistake("folds --k 3", "Delete it, then run: kit folds --k 3 --force", broken_recipe_of_folds),
+    Mistake("blend", "Delete it, then run: kit folds --k 3 --force", broken_recipe_of_folds),
+    Mistake("blend", "is missing. Run: kit folds --k 3 --force", no_recipe_of_folds),
     Mistake("folds --k 1 --force", "at least 2 folds"),
     Mistake("folds --k 1000 --force", "Use fewer folds"),
     Mistake("folds --k two", "--k"),
