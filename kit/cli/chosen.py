@@ -60,6 +60,8 @@ def choose(
         rename, called = document.name, f'{document.path}: name = "{document.name}"'
     if rename is not None and len(names) > 1:
         raise UsageError(f"{called} names one source, but {len(names)} experiments are given.")
+    if rename is not None:
+        check_not_in_catalog(workspace, called, rename, names[0])
     config = document.settings if document else ()
 
     def chosen(more: Sequence[str]) -> list[Experiment]:
@@ -77,6 +79,19 @@ def choose(
     check_effect(made, settings)
     _say_renamed(settings)
     return made
+
+
+def check_not_in_catalog(workspace: Workspace, called: str, rename: str, name: str) -> None:
+    """Raise `UsageError` for a new source that would have the name of another experiment than the one it is trained
+    from; what is stored under such a name goes on."""
+    from kit.core.workspace import checked_source_name
+    from kit.errors import UsageError
+    from kit.learning.experiments import EXPERIMENTS
+
+    checked_source_name("--as", rename)
+    stored = any((folder / rename).is_dir() for folder in (workspace.runs, workspace.predictions))
+    if rename in EXPERIMENTS and rename != name and not stored:
+        raise UsageError(f"{called}: {rename} is the name of another experiment. Take another name.")
 
 
 def with_weights_at_hand(chosen: Sequence[Experiment], settings: Sequence[str]) -> list[Experiment]:

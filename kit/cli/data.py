@@ -8,8 +8,21 @@ from typing import Annotated
 import typer
 
 from kit.cli import app
-from kit.cli.options import ForceOption, SeedOption, project_of, split_commas, with_workspace_flags, workspace_of
+from kit.cli.options import (
+    ForceOption,
+    SeedOption,
+    project_of,
+    remember_fetch,
+    split_commas,
+    with_workspace_flags,
+    workspace_of,
+)
 from kit.core.workspace import DEFAULT_SLUG
+
+_SAMPLE_HERE = (
+    "holds the sample competition. Make it again: kit fetch --sample --force; for Kaggle's, take another folder: "
+    "kit --workspace DIR fetch"
+)
 
 
 @app.command(short_help="Download the data, check it, make the index.")
@@ -22,7 +35,8 @@ def fetch(
 ) -> None:
     """Download the competition's data, check it, and make the index and the pack.
 
-    Goes on where a cut download stopped. What is there stays until the new data has passed every check.
+    Goes on where a cut download stopped. What is there stays until the new data has passed every check. Without --from,
+    --sample and a name, the data comes from where it came before.
 
     \b
     Examples:
@@ -32,10 +46,20 @@ def fetch(
       kit --workspace try fetch --sample
     """
     from kit.data.fetch import fetch as fetch_data
-    from kit.data.fetch import truth_of
+    from kit.data.fetch import is_fetched, truth_of
+    from kit.data.origin import read_origin
+    from kit.errors import UsageError
     from kit.remote import slug_of
 
     workspace = workspace_of(context, slug_of(slug) if slug else None)
+    origin = read_origin(workspace)
+    stays_sample = origin is not None and origin.sample and not (slug or source or sample)
+    if slug or source or sample:
+        remember_fetch("" if source else "--sample" if sample else workspace.slug)
+    elif origin is not None:
+        source, sample = origin.source, origin.sample
+    if stays_sample and not force and not is_fetched(workspace):
+        raise UsageError(f"{workspace.data} {_SAMPLE_HERE}")
     fetched = fetch_data(workspace, source=source, sample=sample, force=force)
     for note in fetched.notes:
         print(f"Note: {note}")
@@ -44,6 +68,8 @@ def fetch(
     print(
         f"{state}: {workspace.slug}, {len(index.train)} training and {len(index.test)} test photos in {workspace.data}"
     )
+    if stays_sample and fetched.already:
+        print(with_workspace_flags(f"Note: {workspace.data} {_SAMPLE_HERE}"))
     if sample:
         print(f"Original test photos, for kit grade --truth: {truth_of(workspace)}")
     if not fetched.already:

@@ -84,6 +84,7 @@ def demo(
       kit demo --folder try --seed 1
     """
     from kit.cli.demo import run_demo
+    from kit.data.index import checked_folder
 
     root, _ = context.obj
-    print(run_demo(root / folder, seed=seed, force=force))
+    print(run_demo(checked_folder(root) / folder, seed=seed, force=force))

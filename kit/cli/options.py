@@ -17,6 +17,8 @@ COMMANDS = (
 """Every command, as `kit --help` lists them."""
 
 _TYPED = re.compile(rf"\bkit ({'|'.join(name for name in COMMANDS if name != 'demo')})\b")
+_FETCH = re.compile(r"\bkit fetch(?: --force)?(?! --|` is)")
+"""A suggested `kit fetch` that does not say where from."""
 _GLOBAL = ("-w", "--workspace", "--competition")  # global options, each with a value
 
 if TYPE_CHECKING:
@@ -55,19 +57,44 @@ def split_commas(names: list[str]) -> list[str]:
 
 
 _prefix = ""  # what a suggested command needs to reach the same workspace: set once, by the global options
+_workspace: tuple[Path, str | None] = (Path(), None)
+_fetch_flags: str | None = None  # what a suggested `kit fetch` needs to get the same data; None: ask the workspace
 
 
 def remember_workspace(root: Path, competition: str | None, by_environment: bool) -> None:
     """Note the global options, so that suggested commands can repeat them."""
-    global _prefix
+    global _prefix, _workspace, _fetch_flags
     words = [] if root == Path() or by_environment else ["-w", shlex.quote(str(root))]
     words += ["--competition", shlex.quote(competition)] if competition else []
     _prefix = "".join(f"{word} " for word in words)
+    _workspace, _fetch_flags = (root, competition), None
+
+
+def remember_fetch(flags: str) -> None:
+    """Note what was typed after `kit fetch`, which a suggested one repeats instead of how the data had come before."""
+    global _fetch_flags
+    _fetch_flags = flags
 
 
 def with_workspace_flags(message: str) -> str:
     """Return the message with its commands as they must be typed for this workspace."""
+    if _FETCH.search(message) and (flags := _flags_of_fetch()):
+        message = _FETCH.sub(lambda _: f"kit fetch {flags} --force", message)
     return _TYPED.sub(lambda found: f"kit {_prefix}{found.group(1)}", message) if _prefix else message
+
+
+def _flags_of_fetch() -> str:
+    if _fetch_flags is not None:
+        return _fetch_flags
+    from kit.data.index import open_workspace
+    from kit.data.origin import read_origin
+    from kit.errors import UsageError
+
+    try:
+        origin = read_origin(open_workspace(*_workspace))
+    except UsageError:  # the message is about that very workspace
+        return ""
+    return origin.flags if origin else ""
 
 
 def workspace_of(context: typer.Context, slug: str | None = None) -> Workspace:

@@ -49,7 +49,7 @@ def sources_table(scores: Sequence[SourceScore]) -> str:
     lines = [table(["source", "CV RMSE [95 %]", "photos", "folds", "seconds", "digest"], rows)]
     for score in scores:
         if score.problem:
-            lines.append(f"{score.name}: {score.problem}")
+            lines.append(with_workspace_flags(f"{score.name}: {score.problem}"))
         elif score.difference is not None:
             lines.append(
                 f"{score.name}: on its {score.photos} photos {change(score.difference)} against {score.reference} "

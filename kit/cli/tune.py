@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kit.cli import app
-from kit.cli.chosen import choose, names_of, read_document
+from kit.cli.chosen import check_not_in_catalog, choose, names_of, read_document
 from kit.cli.options import (
     ConfigOption,
     DeviceOption,
@@ -60,7 +60,6 @@ def tune(
       kit tune pix2pix --space l1_weight=10:1000 --space adversary=bce,lsgan,hinge
       kit tune regress --space decoder_channels=64,32,16/128,64,32,16 --space epochs=8:24:linear
     """
-    from kit.core.workspace import checked_source_name
     from kit.errors import UsageError
     from kit.learning.tuning import space_of
 
@@ -71,7 +70,8 @@ def tune(
     (base,) = choose(workspace_of(context), names, settings, document)
     fields = {setting.partition("=")[0] for setting in settings}
     dimensions = space_of(base, space, fields)
-    called = checked_source_name("--as", name or f"{base.name}-tuned")
+    called = name or f"{base.name}-tuned"
+    check_not_in_catalog(workspace_of(context), f"--as {called}", called, base.name)
     if called == base.name:
         raise UsageError(f"--as {called} is the name of what is tuned. Take another name.")
     project = project_of(context)

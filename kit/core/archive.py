@@ -38,7 +38,7 @@ RATIO_COUNTS_ABOVE = 1 << 30  # below this a bomb would hurt nobody
 
 SPARE_BYTES = 64 << 20  # left free on the disk
 _CHUNK = 1 << 20
-_AGAIN = "Run `kit fetch --force` to download it again, or give another copy with --from."
+_AGAIN = "Run `kit fetch --force` to get it again, or give another copy with --from."
 _DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError, struct.error)
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 

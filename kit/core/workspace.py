@@ -4,6 +4,7 @@ A workspace is a folder that holds one competition's work:
 
     data/<slug>/raw/            the competition's own files, as extracted
     data/<slug>/index.csv       one row a photo
+    data/<slug>/fetched.json    how the data came: from Kaggle, --from or --sample
     data/<slug>/pack/           photos as memory-mapped uint8 arrays
     folds/<slug>.csv, .json     fold of each training photo, and the recipe
     runs/<experiment>/fold_<k>/ experiment.json, model.safetensors, log.csv, checkpoints

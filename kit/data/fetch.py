@@ -15,8 +15,9 @@ from kit.core.progress import byte_progress
 from kit.core.storage import disk_errors, only_one
 from kit.core.workspace import Workspace
 from kit.data.index import Index, read_index
+from kit.data.origin import TRUTH, Origin, write_origin
 from kit.data.pack import build_pack, read_pack
-from kit.data.sample_competition import TRUTH, make_demo_archive
+from kit.data.sample_competition import make_demo_archive
 from kit.errors import ArchiveError, KitError, UsageError
 
 
@@ -65,6 +66,7 @@ def _fetch(workspace: Workspace, layout: Competition, source: Path | None, sampl
                 extract(archive, staging.raw, progress=report)
             index, notes = build_pack(staging, layout)
             _check_not_empty(index, archive)
+            write_origin(staging, Origin(sample, source))
             _swap_in(staging, workspace)
             if sample:
                 _keep_truth(staging, workspace)
@@ -103,6 +105,11 @@ def _check_not_empty(index: Index, archive: Path) -> None:
             )
 
 
+def is_fetched(workspace: Workspace) -> bool:
+    """Return whether the data is there, whole: whether `fetch` has nothing to do."""
+    return _ready(workspace) is not None
+
+
 def _ready(workspace: Workspace) -> Index | None:
     try:
         index = read_index(workspace)
@@ -126,7 +133,7 @@ def truth_of(workspace: Workspace) -> Path:
 def _swap_in(staging: Workspace, workspace: Workspace) -> None:
     """Put raw, pack and index in place. A kill in between leaves an index that does not fit its pack: fetched again."""
     workspace.index.with_suffix(".json").unlink(missing_ok=True)
-    for name in ("raw", "pack", "index.csv", "index.json"):
+    for name in ("raw", "pack", "fetched.json", "index.csv", "index.json"):
         old, new = workspace.data / name, staging.data / name
         if old.is_dir() and not old.is_symlink():
             shutil.rmtree(old)

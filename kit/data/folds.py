@@ -55,6 +55,16 @@ class Folds:
         return fold
 
 
+def remake_command(workspace: Workspace) -> str:
+    """Return the command that makes the folds again when their recipe is lost: with the k of the table, if it tells."""
+    try:
+        with workspace.folds.open(encoding="utf-8", newline="") as file:
+            k = len({int(row["fold"]) for row in csv.DictReader(file)})
+    except (OSError, KeyError, TypeError, ValueError, csv.Error):
+        k = 0
+    return f"kit folds{f' --k {k}' if k > 1 else ''} --force"
+
+
 def read_folds(workspace: Workspace, index: Index) -> Folds:
     """Read the folds of `index`.
 
@@ -68,7 +78,7 @@ def read_folds(workspace: Workspace, index: Index) -> Folds:
         data = path.read_bytes()
     except FileNotFoundError:
         raise MissingStep(f"{path} is missing. Run: kit folds") from None
-    recipe = read_json(path.with_suffix(".json"), made_by="kit folds --force")
+    recipe = read_json(path.with_suffix(".json"), made_by=remake_command(workspace))
     again = f"kit folds --k {recipe.get('k', 5)} --seed {recipe.get('seed', 0)} --force"
     if recipe.get("index") != index.digest:
         raise Mismatch(f"{path} was made for another index ({recipe.get('index')}, here {index.digest}). Run: {again}")

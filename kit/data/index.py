@@ -132,13 +132,21 @@ def read_index(workspace: Workspace) -> Index:
     return Index(tuple(photo_rows["train"]), tuple(photo_rows["test"]), manifest["digest"])
 
 
+def checked_folder(root: Path) -> Path:
+    """Return a workspace's root with `~` replaced. Raises `UsageError` where a file has that name."""
+    folder = root.expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file and not a folder. Give the folder that holds the work: --workspace DIR")
+    return folder
+
+
 def open_workspace(root: Path, slug: str | None) -> Workspace:
     """Return the workspace at `root`; without a slug, that of the only competition fetched there, else the default.
 
     Raises:
-        UsageError: several competitions are there and none was named.
+        UsageError: it is a file; several competitions are there and none was named.
     """
-    folder = root.expanduser()
+    folder = checked_folder(root)
     if slug is not None:
         return Workspace(folder, slug)
     found = sorted(path.parent.name for path in folder.glob("data/*/index.json"))

@@ -58,6 +58,14 @@ _CALLED = {
     SourceKind.BLEND: "a blend",
 }
 
+_NAMED_BY_KIT = {
+    "sd": SourceKind.DIFFUSION,
+    "sd-mean": SourceKind.DIFFUSION,
+    "sd-shrunk": SourceKind.DIFFUSION,
+    "clip-neighbours": SourceKind.NEIGHBOURS,
+}
+"""Names that other commands give by themselves, kept free of new trainings."""
+
 _MADE_BY_ONE_COMMAND = {SourceKind.STACK, SourceKind.DIFFUSION, SourceKind.NEIGHBOURS, SourceKind.MEAN}
 
 _MANIFEST: dict[str, tuple[type, ...]] = {
@@ -109,10 +117,11 @@ class PredictionStore:
     # --- names
 
     def sources(self) -> list[str]:
-        """Return the names of all sources with at least one part, sorted."""
+        """Return the names of all sources with at least one part, sorted. Raises `OSError` for one that may not be
+        read."""
         if not self.workspace.predictions.is_dir():
             return []
-        return sorted(path.name for path in self.workspace.predictions.iterdir() if list(path.glob("*/*.json")))
+        return sorted(path.name for path in self.workspace.predictions.iterdir() if _manifests_in(path))
 
     def kind_of(self, name: str) -> SourceKind | None:
         """Return what has this name: a fill, a blend, a training, a stored source, or None when the name is free.
@@ -124,7 +133,7 @@ class PredictionStore:
             return SourceKind.FILL
         if self.workspace.blend(name).is_file():
             return SourceKind.BLEND
-        for path in sorted((self.workspace.predictions / name).glob("*/*.json")):
+        for path in _manifests_in(self.workspace.predictions / name):
             recipe = read_json(path, made_by="kit sources").get("recipe")
             if not isinstance(recipe, dict) or recipe.get("kind") not in list(SourceKind):
                 raise DamagedStore(f"{path} is not the manifest that kit wrote. Delete it, then run the same again.")
@@ -143,11 +152,10 @@ class PredictionStore:
         Raises:
             UsageError: the name cannot be a file's, or belongs to something of another kind.
         """
-        if kind is SourceKind.BLEND:
-            checked_name("The blend", name)
-        else:
-            checked_source_name("The source", name)
+        checked_source_name("The blend" if kind is SourceKind.BLEND else "The source", name)
         taken = self.kind_of(name)
+        if taken is None and kind is SourceKind.EXPERIMENT:
+            taken = _NAMED_BY_KIT.get(name)
         if taken is not None and taken is not kind:
             raise UsageError(f"{name} is the name of {_CALLED[taken]}. {hint}")
 
@@ -348,6 +356,14 @@ class PredictionStore:
                 f"{manifest['values']}; it should be float16 ({total}, 3). {again}"
             )
         return part
+
+
+def _manifests_in(folder: Path) -> list[Path]:
+    # `glob` passes over a folder that may not be read, and its source would seem not to be there
+    if not folder.is_dir():
+        return []
+    splits = [split for split in folder.iterdir() if split.is_dir()]
+    return sorted(path for split in splits for path in split.iterdir() if path.suffix == ".json")
 
 
 def _vouches_for(manifest: Path, digest: str) -> bool:

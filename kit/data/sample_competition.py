@@ -22,13 +22,13 @@ import numpy as np
 from kit.competitions.photo_reconstruction import BOX_COLUMNS, BOX_SIZE, SAMPLE, encode
 from kit.core.progress import track
 from kit.core.storage import writing, writing_folder
+from kit.data.origin import TRUTH
 from kit.errors import DataError, UsageError
 from kit.imaging.holes import Box, hole_of, random_boxes, scored_count
 from kit.imaging.images import decode_image, load_image, resize
 
 SIZE = 256
 ARCHIVE = "photo-reconstruction.zip"
-TRUTH = "truth"
 TRAIN, TEST = 102, 24
 
 TEST_SHARE = 0.4  # of a source photo, along the cut

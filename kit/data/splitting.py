@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from kit.core.storage import digest_bytes, read_json, write_json, write_text
-from kit.data.folds import Folds
+from kit.data.folds import Folds, remake_command
 from kit.data.pack import HASH_SIZE
 from kit.data.project import Project
 from kit.errors import Mismatch, UsageError
@@ -128,7 +128,7 @@ def ensure_folds(project: Project, *, k: int = 5, seed: int = 0, force: bool = F
     recipe_path = path.with_suffix(".json")
     if force or not (path.is_file() and recipe_path.is_file()):
         return True, make_folds(project, k=k, seed=seed)
-    recipe = read_json(recipe_path, made_by="kit folds --force")
+    recipe = read_json(recipe_path, made_by=remake_command(project.workspace))
     if recipe.get("index") != project.index.digest:
         return True, make_folds(project, k=k, seed=seed)
     if (recipe.get("k"), recipe.get("seed")) != (k, seed):

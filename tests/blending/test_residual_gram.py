@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +233,21 @@ def test_a_damaged_cache_is_made_again(tmp_path: Path, damage: str) -> None:
         path.write_bytes(contents[damage])
     assert_same(cached_gram(toy.project, ["m"]), fresh)
     assert_same(cached_gram(toy.project, ["m"]), fresh)  # and it was mended
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS, errno.ENOSPC])
+def test_a_cache_that_cannot_be_written_is_no_error(
+    tmp_path: Path, toy: Toy, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    fresh, copy = cached_gram(toy.project, MEMBERS), toy.copy(tmp_path / "w")
+    shutil.rmtree(copy.workspace.blends)
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    assert_same(cached_gram(copy.project, MEMBERS), fresh)
+    assert not copy.workspace.blends.exists()
 
 
 def test_the_cache_is_extended_when_a_member_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

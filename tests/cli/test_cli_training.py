@@ -214,6 +214,13 @@ def test_a_source_goes_on_with_the_settings_it_has_and_says_so(copied: Project) 
     assert [text.split(" after ")[1][:8] for text in lines] == ["2 epochs"] * 3
 
 
+def test_a_source_that_has_another_experiments_name_already_goes_on(copied: Project) -> None:
+    line = f"-w {copied.workspace.root} train regress --as pix2pix --print-config"
+    assert kit(line).is_one_error_line
+    copied.workspace.run("pix2pix", 0).mkdir(parents=True)
+    assert ok(line)
+
+
 def test_a_source_made_with_as_takes_settings_as_others_do(copied: Project) -> None:
     line = f"-w {copied.workspace.root} train"
     ok(f"{line} partialconv --fold 0 {PARTIALCONV} --epochs 1 --as mine")

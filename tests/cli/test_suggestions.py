@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from support.toy import Toy
 
-from kit.blending import make_blend, read_blend
+from kit.blending import make_blend, read_blend, score_sources
 from kit.cli.options import remember_workspace, with_workspace_flags
+from kit.cli.results import sources_table
 from kit.core.storage import only_one, write_json
 from kit.core.workspace import Workspace
 from kit.errors import DamagedStore, StoreError
@@ -30,6 +31,16 @@ def test_suggested_commands_reach_the_same_workspace(folder: str) -> None:
     finally:
         remember_workspace(Path(), None, by_environment=False)
     assert with_workspace_flags("Run: kit fill all") == "Run: kit fill all"
+
+
+def test_the_notes_below_the_sources_reach_the_same_workspace(toy: Toy) -> None:
+    path = toy.workspace.source("good", "oof") / "all.json"
+    path.write_text("{")
+    remember_workspace(Path("c"), None, by_environment=False)
+    try:
+        assert "Delete it, then run: kit -w c import good" in sources_table(score_sources(toy.project))
+    finally:
+        remember_workspace(Path(), None, by_environment=False)
 
 
 @pytest.mark.parametrize("weight", [-3.5, float("nan"), 2.0])

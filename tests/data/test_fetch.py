@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 from support.broken_archives import BROKEN, Broken, changed, zip_of
+from support.command import kit, ok
 from support.kaggle_standin import Fault, KaggleStandIn
 from support.small import Small
 
 from kit.core.storage import digest_file
 from kit.core.workspace import Workspace
 from kit.data.fetch import fetch
+from kit.data.index import read_index
 from kit.data.sample_competition import make_demo_archive
 from kit.errors import (
     ArchiveError,
@@ -45,6 +47,7 @@ def test_a_zip_and_its_unpacked_folder_give_the_same_index(tiny: Path, tmp_path:
     assert first.index == second.index and first.index.digest == second.index.digest
     assert (len(first.index.train), len(first.index.test), first.already) == (6, 2, False)
     assert sorted(path.name for path in Workspace(tmp_path / "w").data.iterdir()) == [
+        "fetched.json",
         "index.csv",
         "index.json",
         "pack",
@@ -165,6 +168,41 @@ def test_the_sample_needs_no_account(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("kit.data.fetch.make_demo_archive", lambda folder: make_demo_archive(folder, train=6, test=2))
     fetched = fetch(Workspace(tmp_path), sample=True)
     assert len(fetched.index.train) == 6 and not (Workspace(tmp_path).data / "incoming").exists()
+
+
+# --- where it came from -------------------------------------------------------
+
+
+@pytest.mark.parametrize("has_record", [True, False])
+def test_a_sample_workspace_never_goes_to_kaggle_unless_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_record: bool
+) -> None:
+    asked = []
+    monkeypatch.setattr("kit.data.fetch.make_demo_archive", lambda folder: make_demo_archive(folder, train=6, test=2))
+    monkeypatch.setattr("kit.remote.Remote.download", lambda self, *_, **__: asked.append(self) or tmp_path / "nowhere")
+    workspace = Workspace(tmp_path / "w")
+    ok(f"-w {workspace.root} fetch --sample")
+    if not has_record:  # a workspace of before
+        (workspace.data / "fetched.json").unlink()
+    assert "Make it again: kit fetch --sample --force" in ok(f"-w {workspace.root} fetch")
+    workspace.index.with_suffix(".json").write_text("{")
+    for line in ("folds", "fetch"):
+        done = kit(f"-w {workspace.root} {line}")
+        assert done.is_one_error_line and "kit fetch --sample --force" in done.err, done
+    assert "Fetched" in ok(f"-w {workspace.root} fetch --force") and not asked
+    assert kit(f"-w {workspace.root} fetch photo-reconstruction --force").code == 2 and len(asked) == 1
+    assert len(read_index(workspace).train) == 6
+
+
+def test_a_file_is_fetched_from_again_where_it_is_still_there(tiny: Path, tmp_path: Path) -> None:
+    root, archive = tmp_path / "w", shutil.copy(tiny, tmp_path / "my archive.zip")
+    ok(f"-w {root} fetch --from '{archive}'")
+    Workspace(root).index.write_text("changed")
+    assert f"kit fetch --from '{archive}' --force" in kit(f"-w {root} folds").err
+    assert "Fetched" in ok(f"-w {root} fetch --force")
+    archive.unlink()
+    done = kit(f"-w {root} fetch --force")
+    assert done.is_one_error_line and "my archive.zip is missing. Run: kit fetch --from ZIP --force" in done.err
 
 
 # --- by download, with the real client ----------------------------------------

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.command import kit
 from support.toy import Toy, make_toy_workspace, noisy, write_toy_source
 
 from kit.core.storage import read_json, write_json
@@ -269,6 +270,24 @@ def test_an_unknown_source_is_named_with_those_that_are_there(toy: Toy) -> None:
     write(toy, zeros(toy), "a")
     with pytest.raises(UnknownName, match="Known: a, b"):
         toy.project.predictions.read("x", "oof")
+
+
+@pytest.mark.parametrize("folder", ["fine", "fine/oof"])
+def test_a_source_whose_folder_may_not_be_read_is_told_of_with_its_path(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    write_toy_source(toy, "fine")
+    closed, inner = toy.workspace.predictions / folder, Path.iterdir
+
+    def iterdir(path: Path) -> Iterator[Path]:
+        if path == closed:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return inner(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    for line in ("sources", "blend fine", "upload fine --dry-run"):
+        done = kit(f"-w {toy.workspace.root} {line}")
+        assert done.is_one_error_line and f"{closed}: Permission denied" in done.err, done
 
 
 @pytest.mark.parametrize(

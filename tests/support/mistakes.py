@@ -50,6 +50,14 @@ def other_folds(root: Path) -> None:
     ok(f"-w {root} folds --k 3 --seed 5 --force")
 
 
+def no_recipe_of_folds(root: Path) -> None:
+    (root / "folds" / f"{SLUG}.json").unlink()
+
+
+def broken_recipe_of_folds(root: Path) -> None:
+    (root / "folds" / f"{SLUG}.json").write_text("{")
+
+
 def edited_folds(root: Path) -> None:
     path = root / "folds" / f"{SLUG}.csv"
     path.write_text(path.read_text().replace(",0,", ",1,", 1))
@@ -147,6 +155,11 @@ def a_file(name: str, data: bytes) -> Prepare:
     return prepare
 
 
+def root_is_a_file(root: Path) -> None:
+    shutil.rmtree(root)
+    root.write_text("a file")
+
+
 def run_of_another_kind(root: Path) -> None:
     folder = root / "runs" / "regress" / "fold_0"
     folder.mkdir(parents=True)
@@ -179,6 +192,9 @@ FOLDS = [
     Mistake("folds", "kit folds --k 5 --seed 0 --force"),
     Mistake("folds --k 3 --seed 9", "Replace them"),
     Mistake("folds --k 3", "changed after kit wrote it", edited_folds),
+    Mistake("folds --k 3", "Delete it, then run: kit folds --k 3 --force", broken_recipe_of_folds),
+    Mistake("blend", "Delete it, then run: kit folds --k 3 --force", broken_recipe_of_folds),
+    Mistake("blend", "is missing. Run: kit folds --k 3 --force", no_recipe_of_folds),
     Mistake("folds --k 1 --force", "at least 2 folds"),
     Mistake("folds --k 1000 --force", "Use fewer folds"),
     Mistake("folds --k two", "--k"),
@@ -236,6 +252,11 @@ TRAIN = [
     Mistake("train regress --fold 0 --as a/b", "cannot be a file name"),
     Mistake("train regress --fold 0 --as ''", "cannot be a file name"),
     Mistake("train regress --fold 0 --as all", "all is the word for every source"),
+    Mistake("train regress --fold 0 --as pix2pix", "pix2pix is the name of another experiment. Take another name"),
+    *(
+        Mistake(f"train regress --fold 0 --as {name}", f"{name} is the name of a source of ")
+        for name in ("sd", "sd-mean", "sd-shrunk", "clip-neighbours")
+    ),
     Mistake("train regress --fold 0 --set bottleneck=fourier", "changes nothing: it is architecture=plain's"),
     Mistake("train regress --fold 0 --set adversary=hinge", "there is no discriminator"),
     Mistake("train regress bilstm --fold 0 --set pool=3", "it is method=cyclegan's"),
@@ -285,6 +306,7 @@ BLEND = [
     Mistake("blend good good", "good is named twice"),
     Mistake("blend good part", "lacks the oof predictions of folds 1. Run: kit train part --fold 1"),
     Mistake("blend good --name a/b", "cannot be a file name"),
+    Mistake("blend good --name all", "all is the word for every source"),
     Mistake("blend good --name mean", "mean is the name of a fill"),
     Mistake("blend good other", "kit fill good --force", nan_in_oof),
     Mistake("blend good other", "kit fill good --force", truncated_values),
@@ -361,7 +383,16 @@ FIGURE = [
     Mistake("figure good", "not finite", nan_in_oof),
     Mistake("figure", "Run: kit fetch", no_index),
 ]
+NO_FOLDER = [
+    Mistake(line, "is a file and not a folder. Give the folder that holds the work: --workspace DIR", root_is_a_file)
+    for line in (
+        *("fetch --sample", "folds", "fill mean", "train regress --fold 0", "predict regress", "sd status", "demo"),
+        *("clip embed", "sources", "blend", "upload --dry-run", "submissions", "check a.csv", "import a --oof a.csv"),
+        *("export good", "tune regress", "grade a.csv --truth b", "figure"),
+    )
+]
 OTHER = [
+    Mistake("tune regress --as pix2pix", "pix2pix is the name of another experiment"),
     Mistake("submissions", "ledger.csv has the columns", broken_ledger),
     Mistake("nonsense", "No such command 'nonsense'"),
     Mistake("fill mean --nonsense", "No such option: --nonsense"),
@@ -387,5 +418,6 @@ MISTAKES = [
     *CHECK,
     *GRADE,
     *FIGURE,
+    *NO_FOLDER,
     *OTHER,
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zipfile
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from kit.blending.grams.residual_gram import ResidualGram, residual_gram
 from kit.core.storage import digest_bytes, digest_of, sweep, to_json, writing
 from kit.data.predictions import Predictions
 from kit.data.project import Project
+from kit.errors import KitError
 
 GRAM_VERSION = 4  # part of every cache key: raise it when the numbers change
 CACHE_BYTES = 1 << 30  # Grams kept on disk; the oldest go first
@@ -64,7 +66,8 @@ def cached_gram(
             project.index.train, project.pack, [predictions[k] for k in order], known=known[1], workers=workers
         )
         gram = gram.of_members(np.argsort(order).tolist())
-    _write(path, gram, base, wanted)
+    with contextlib.suppress(OSError, KitError):  # a full disk, a workspace that is only read: it works without
+        _write(path, gram, base, wanted)
     return gram
 
 
