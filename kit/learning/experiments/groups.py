@@ -231,7 +231,7 @@ class DataSettings:
     @property
     def smallest_size(self) -> Size:
         """Return the side at which a training begins."""
-        return self.first_size if 0 < self.first_size < self.size else self.size
+        return self.first_size if self.first_size != 0 and self.first_size < self.size else self.size
 
     @property
     def mirrored(self) -> bool:
