@@ -122,19 +122,14 @@ def _reason(rows: Sequence[CandidateRow], rung: str, best: str, members: int, gr
         top = max((row for row in rows if row.on_ladder and row.rung != rung), key=lambda row: row.gain.value)
         return (
             f"No weights are credibly better than the best single source on photos that they were not fitted on (the "
-            f"most promising, {top.rung}: {gain_text(top.gain)}, not above zero with 95 % confidence), so the blend is "
+            f"most promising, {top.rung}: {top.gain.signed}, not above zero with 95 % confidence), so the blend is "
             "that source."
         )
-    text = f"{rung} gains {gain_text(row.gain)} over {row.below} on photos not fitted on, above zero"
+    text = f"{rung} gains {row.gain.signed} over {row.below} on photos not fitted on, above zero"
     later = [other.rung for other in rows[rows.index(row) + 1 :] if other.on_ladder]
     if not later:
         return f"{text}."
     return f"{text}; {_listed(later)} {'gains' if len(later) == 1 else 'gain'} nothing credible over it."
-
-
-def gain_text(gain: Estimate) -> str:
-    """Return `+0.00051 [+0.00039, +0.00062]`."""
-    return f"{gain.value:+.5f} [{gain.low:+.5f}, {gain.high:+.5f}]"
 
 
 def _listed(names: Sequence[str]) -> str:

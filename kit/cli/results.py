@@ -31,9 +31,7 @@ def interval(estimate: Estimate | None) -> str:
 
 def change(estimate: Estimate | None) -> str:
     """Return a signed difference with its interval."""
-    if estimate is None:
-        return "-"
-    return f"{estimate.value:+.5f} [{estimate.low:+.5f}, {estimate.high:+.5f}]"
+    return estimate.signed if estimate is not None else "-"
 
 
 def sources_table(scores: Sequence[SourceScore]) -> str:

@@ -115,13 +115,13 @@ def train(
             raise UsageError(f"--print-config prints one experiment, but {len(chosen)} are given.")
         print(toml_of(chosen[0]), end="")
         return
+    project = project_of(context)
+    numbers = project.folds.chosen(fold)
     for one in chosen if not settings and document is None else []:
         _say_its_own(one)
     chosen = with_weights_at_hand(chosen, [*settings, *(document.settings if document else ())])
     families = [with_seeds(one, seeds) for one in chosen]
     chosen = [member for family in families for member in family]
-    project = project_of(context)
-    numbers = project.folds.chosen(fold)
     for family in families if mean else []:
         _claim_mean(project, family)
     for number in numbers:  # all of them before torch is imported: a conflict is told at once, not after hours

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -45,7 +46,7 @@ class Folds:
             return list(range(self.k))
         for text in texts:
             if not all(part.isdecimal() for part in text.split(",")):
-                raise UsageError(f"--fold {text}: a number from 0 to {self.k - 1}, or all, is needed.")
+                raise UsageError(f"--fold {shlex.quote(text)}: a number from 0 to {self.k - 1}, or all, is needed.")
         return list(dict.fromkeys(self.checked(int(part)) for part in parts))
 
     def checked(self, fold: int) -> int:

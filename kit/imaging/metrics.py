@@ -31,6 +31,16 @@ class Estimate:
     def __str__(self) -> str:
         return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
 
+    @property
+    def signed(self) -> str:
+        """Return it as a difference, `+0.00051 [+0.00039, +0.00062]`; what rounds to zero has no sign."""
+        return f"{_signed(self.value)} [{_signed(self.low)}, {_signed(self.high)}]"
+
+
+def _signed(value: float) -> str:
+    text = f"{value:+.5f}"
+    return text if float(text) else text[1:]
+
 
 def resample_counts(groups: np.ndarray, draws: int, seed: int) -> np.ndarray:
     """Return how often each photo is drawn, `(draws, N)` float64, when whole groups are drawn with replacement.

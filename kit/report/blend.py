@@ -15,7 +15,6 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from kit.blending import Blend, CandidateRow
-from kit.blending.selection import gain_text
 from kit.core.progress import track
 from kit.core.storage import disk_errors, sweep, writing
 from kit.core.workspace import Workspace
@@ -107,7 +106,7 @@ def _left_out(blend: Blend) -> Sheet:
         "photos; lines: 95 % interval by photo, paired.",
         "Blue: credibly worse without it, so it helps. Orange: credibly better. Grey: no telling.",
     ]
-    panel = Panel("change of CV RMSE [95 %]", changes, [gain_text(change) for change in changes], signed=True)
+    panel = Panel("change of CV RMSE [95 %]", changes, [change.signed for change in changes], signed=True)
     labels = [Row(name, _by_sign(max(change.low, 0.0) + min(change.high, 0.0))) for name, change in rows]
     return chart(f"What leaving out one source changes in blend {blend.name}", notes, [(labels, [panel])])
 
@@ -121,7 +120,7 @@ def _ladder(blend: Blend) -> Sheet:
     ]
     # the first rung is what the next ones are compared with
     gains = [None if row.below == row.rung else row.gain for row in rows]
-    over = [f"{gain_text(row.gain)} over {row.below}" if gain else "" for row, gain in zip(rows, gains, strict=True)]
+    over = [f"{row.gain.signed} over {row.below}" if gain else "" for row, gain in zip(rows, gains, strict=True)]
     panels = [
         Panel("CV RMSE [95 %]", [row.cv for row in rows], [str(row.cv) for row in rows]),
         Panel("gain [95 %]", gains, over, signed=True),
@@ -179,7 +178,7 @@ def _leaderboard(blend: Blend) -> Sheet:
     extremes = [Row("what unknown value ranges cost", ORANGE if board.extremes.low > 0 else GREY)]
     blocks = [
         (labels, [Panel("RMSE [95 %]", scores, texts, line=value)]),
-        (extremes, [Panel("change of RMSE [95 %]", [board.extremes], [gain_text(board.extremes)], signed=True)]),
+        (extremes, [Panel("change of RMSE [95 %]", [board.extremes], [board.extremes.signed], signed=True)]),
     ]
     return chart(f"What score to expect on the leaderboard from blend {blend.name}", notes, blocks)
 

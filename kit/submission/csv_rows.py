@@ -25,6 +25,7 @@ from kit.errors import KitError, SubmissionError, TableError
 
 AGAIN = "Write it again: kit upload --dry-run"
 FETCH = "Fetch it again: kit fetch --force"
+_SUFFIXES = (".csv", ".gz", ".zip")
 # bytes of CSV looked at together; of larger blocks the allocator kept ever more (`scripts/bench/submission.py`)
 _BLOCK = 1 << 18
 
@@ -70,6 +71,9 @@ class CsvRows:
     def __init__(self, path: Path, file: IO[bytes], context: ErrorContext) -> None:
         self.path = path
         line = file.readline(1 << 16)
+        if b"\x00" in line and path.suffix.lower() not in _SUFFIXES:
+            kind = path.suffix or "a file without a suffix"
+            raise context.error(f"{path}: {kind} is not a submission: .csv, .csv.gz, or .zip with one CSV is needed.")
         if b"\x00" in line:
             raise context.error(f"{path}, line 1: found zero bytes, as in UTF-16, expected UTF-8. {context.again}")
         first = line.decode("utf-8", "replace").rstrip("\r\n")

@@ -54,6 +54,8 @@ def grade_submission(path: Path, truth: Path, index: Index, layout: Competition)
         ImageError: an original is missing, truncated or of another size.
         SubmissionError: ids that are not those of the index, or values that are not finite.
     """
+    with open_rows(path):  # a mistyped file is told of before the folder is asked for
+        pass
     if not truth.is_dir():
         raise ImageError(f"{truth} is not a folder. Give that of the original test photos: --truth DIR")
     absent = [photo_row.name for photo_row in index.test if not (truth / photo_row.name).is_file()]

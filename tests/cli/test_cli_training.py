@@ -214,6 +214,11 @@ def test_a_source_goes_on_with_the_settings_it_has_and_says_so(copied: Project) 
     assert [text.split(" after ")[1][:8] for text in lines] == ["2 epochs"] * 3
 
 
+@pytest.mark.parametrize("fold", ["9", "x", "''"])
+def test_folds_that_cannot_be_are_told_before_what_a_source_goes_on_with(trained: Project, fold: str) -> None:
+    assert kit(f"-w {trained.workspace.root} train partialconv --fold {fold}").is_one_error_line
+
+
 def test_a_source_that_has_another_experiments_name_already_goes_on(copied: Project) -> None:
     line = f"-w {copied.workspace.root} train regress --as pix2pix --print-config"
     assert kit(line).is_one_error_line

@@ -25,6 +25,11 @@ def test_rmse_is_zero_for_equal_arrays() -> None:
     assert rmse(a, a) == 0.0
 
 
+def test_a_difference_that_rounds_to_zero_has_no_sign() -> None:
+    assert Estimate(-1e-9, -0.00051, 4e-6).signed == "0.00000 [-0.00051, 0.00000]"
+    assert Estimate(0.00051, 6e-6, -0.0).signed == "+0.00051 [+0.00001, 0.00000]"
+
+
 def test_sums_are_made_in_float64() -> None:
     a, b = np.full(200_000, 1.0, np.float16), np.zeros(200_000, np.float16)
     assert sse(a, b) == 200_000.0
