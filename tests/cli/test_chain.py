@@ -44,7 +44,7 @@ class Chain:
 @pytest.fixture(scope="module")
 def chain(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Chain:
     root = tmp_path_factory.mktemp("chain") / "w"
-    lines = [f"fetch --from {small.archive}", "folds --k 2", "fill all", TRAIN, "sources", "blend --name all"]
+    lines = [f"fetch --from {small.archive}", "folds --k 2", "fill all", TRAIN, "sources", "blend --name every"]
     return Chain(root, small.truth, {line.split()[0]: ok(f"-w {root} {line}") for line in lines})
 
 
@@ -59,7 +59,7 @@ def test_every_step_says_what_it_did_and_what_comes_next(chain: Chain) -> None:
     ]
     for name in [*FILLS, "regress", "bilstm"]:
         assert name in chain.said["sources"] and name in chain.said["blend"]
-    assert "Blend all: CV RMSE" in chain.said["blend"] and "Next: kit upload --dry-run" in chain.said["blend"]
+    assert "Blend every: CV RMSE" in chain.said["blend"] and "Next: kit upload --dry-run" in chain.said["blend"]
 
 
 def test_the_files_are_where_the_design_says(chain: Chain) -> None:
@@ -72,7 +72,7 @@ def test_the_files_are_where_the_design_says(chain: Chain) -> None:
         "predictions/regress/oof/fold_0.npy",
         "predictions/regress/test/fold_1.json",
         "predictions/fractional/oof/all.npy",
-        "blends/all.json",
+        "blends/every.json",
     ):
         assert (chain.root / path).is_file(), path
     assert not list(chain.root.rglob(".partial-*")) and not list(chain.root.rglob("*.old"))
@@ -86,7 +86,7 @@ def test_the_second_run_of_each_step_does_nothing_again(chain: Chain, digests) -
             said.replace(":", " ").split()
         ), said
     assert chain.type("sources") == chain.said["sources"]
-    assert chain.type("blend --name all") == chain.said["blend"]
+    assert chain.type("blend --name every") == chain.said["blend"]
     assert digests(chain.root) == before
 
 
@@ -105,9 +105,9 @@ def test_a_model_predicts_the_photos_of_its_own_fold(chain: Chain) -> None:
 
 
 def test_the_submission_is_checked_and_graded(chain: Chain) -> None:
-    said = chain.type("upload all --dry-run")
-    assert f"{4 * 2 * 75 * 75 * 3} rows" in said and "Nothing was sent (--dry-run). Send it: kit upload all" in said
-    path = chain.root / "submissions" / "all.csv"
+    said = chain.type("upload every --dry-run")
+    assert f"{4 * 2 * 75 * 75 * 3} rows" in said and "Nothing was sent (--dry-run). Send it: kit upload every" in said
+    path = chain.root / "submissions" / "every.csv"
     assert "ids as in the sample" in chain.type(f"check {path}")
     graded = json.loads(chain.type(f"grade {path} --truth {chain.truth} --json"))
     mean = chain.root / "submissions" / "mean.csv"
@@ -143,7 +143,7 @@ def test_the_truth_grades_exactly_zero_with_the_true_value_range_and_little_with
 
 
 def test_a_figure_shows_sources_blend_and_truth(chain: Chain, tmp_path: Path) -> None:
-    said = chain.type(f"figure harmonic regress all --count 2 --out {tmp_path / 'train.png'}")
+    said = chain.type(f"figure harmonic regress every --count 2 --out {tmp_path / 'train.png'}")
     assert "Written:" in said and load_image(tmp_path / "train.png").shape[1] > 5 * 100
     chain.type(f"figure --truth {chain.truth} --out {tmp_path / 'test.png'}")
     assert load_image(tmp_path / "test.png").std() > 10
@@ -205,11 +205,11 @@ def test_an_upload_is_scored_and_noted(here: Chain, service: KaggleStandIn) -> N
     said = here.type("upload --yes --message 'all of them'")
     assert "public score 0.16543" in said and "CV RMSE" in said
     (sent,) = service.uploads.values()
-    assert sent == (here.root / "submissions" / "all.csv").read_bytes()
+    assert sent == (here.root / "submissions" / "every.csv").read_bytes()
     (row,) = ledger_rows(here)
-    assert (row["what"], row["status"], float(row["public_score"])) == ("blend all", "complete", 0.16543)
+    assert (row["what"], row["status"], float(row["public_score"])) == ("blend every", "complete", 0.16543)
     assert row["message"] == "all of them" and row["ref"] == str(service.submissions[0]["ref"])
-    blend = json.loads((here.root / "blends" / "all.json").read_text())
+    blend = json.loads((here.root / "blends" / "every.json").read_text())
     assert float(row["cv"]) == pytest.approx(blend["cv"]["value"])
     assert "0.16543" in here.type("submissions")
     assert "these very bytes were sent" in here.type("upload --dry-run")

@@ -112,7 +112,8 @@ def test_torchrun_trains_with_the_real_command_and_one_process_speaks(tmp_path: 
     # --standalone takes a free port; --master-port 0 would wait for ever
     command += ["-m", "kit", "-w", str(project.workspace.root), "train", "regress", "pix2pix", "--fold", "0"]
     settings = [*SMALL, *EXACT, *NO_BATCH_NORM, "batch_size=4"]
-    small = [setting for setting in SMALL if setting.partition("=")[0] in ("base", "size", "width", "blocks")]
+    read = ("base", "size", "box_copies", "width", "blocks")
+    small = [setting for setting in SMALL if setting.partition("=")[0] in read]
     small += [setting for setting in SMALL if setting.startswith("discriminator_")]
     chosen = [*small, "dropout=0", "epochs=2", *NO_BATCH_NORM, "batch_size=4"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
