@@ -240,6 +240,11 @@ TRAIN = [
         "train pix2pix --fold 0 --set discriminator_layers=5 --set size=64 --set encoder_weights=none",
         "discriminator_layers=5",
     ),
+    Mistake(
+        "train pix2pix --fold 0 --set discriminator_layers=5 --set size=128 --set first_size=64 "
+        "--set encoder_weights=none",
+        "first_size=64",
+    ),
     Mistake("train regress --fold 0 --set flip=perhaps", "true or false"),
     Mistake("train regress --fold 0 --set decoder_channels=a,b", "whole numbers"),
     Mistake("train regress --fold 0 --set base=telea", "one of fractional"),

@@ -52,26 +52,28 @@ def check_buildable(experiment: Experiment, photos: int) -> None:
     """Build the networks and pass a few pixels through: settings that do not fit fail before anything is written.
 
     Raises:
-        UsageError: the networks cannot be built, or not work at this size or on so few photos.
+        UsageError: the networks cannot be built, or not work at the sizes they see or on so few photos.
         TrainingError: the encoder's weights cannot be had.
     """
     count = min(2, experiment.batch_size, photos)  # batch norm wants more than one value a channel
-    picture = torch.zeros(count, 3, experiment.size, experiment.size)
     try:
         state = new_state(experiment, torch.device("cpu"))
         for network in state.networks.values():
             network.train()
-        with torch.no_grad():
-            shape = METHODS[experiment.method].check_buildable(experiment, state.networks, picture)
+        for size in {experiment.smallest_size, experiment.size}:
+            picture = torch.zeros(count, 3, size, size)
+            with torch.no_grad():
+                shape = METHODS[experiment.method].check_buildable(experiment, state.networks, picture)
+            if shape != picture.shape:
+                raise ValueError(f"the network gives {tuple(shape)} for {tuple(picture.shape)}")
     except (RuntimeError, ValueError, TypeError, AssertionError, LookupError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0][:150]
         raise _does_not_fit(experiment, reason.rstrip(".")) from None
-    if shape != picture.shape:
-        raise _does_not_fit(experiment, f"the network gives {tuple(shape)} for {tuple(picture.shape)}")
 
 
 def _does_not_fit(experiment: Experiment, reason: str) -> UsageError:
     parts = ["encoder", "architecture", "decoder_channels", "width", "blocks", "size", "batch_size"]
+    parts += ["first_size"] if experiment.smallest_size != experiment.size else []
     parts += ["discriminator_layers", "discriminator_norm"] if experiment.adversarial_weight else []
     chosen = " ".join(setting for setting in settings_of(experiment) if setting.partition("=")[0] in parts)
     return UsageError(
