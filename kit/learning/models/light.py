@@ -124,7 +124,7 @@ class LightUNet(nn.Module):
 def box_blur(x: torch.Tensor, side: int) -> torch.Tensor:
     """Return `(N, C, H, W)` averaged over squares of `side` pixels (odd), zeros around it.
 
-    By running sums: on a CPU, fifty times as fast as `F.avg_pool2d` over a channels-last map.
+    By running sums: `F.avg_pool2d` over a channels-last map is slow on a CPU, the more so the larger the square.
     """
     before, after = side // 2 + 1, side // 2
     rows = F.pad(x.contiguous(), (before, after, before, after)).cumsum(2)
