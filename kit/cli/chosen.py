@@ -97,17 +97,9 @@ def check_not_in_catalog(workspace: Workspace, called: str, rename: str, name: s
 def with_weights_at_hand(chosen: Sequence[Experiment], settings: Sequence[str]) -> list[Experiment]:
     """Return the experiments, from random weights where ImageNet's were not asked for by name and cannot be had."""
     from kit.learning.experiments import is_set
-    from kit.pretrained.weights.places import at_hand
-
-    def reason_of(encoder: str) -> str:
-        if at_hand(encoder.removeprefix("tu-")):
-            return ""
-        from kit.pretrained.weights.finding import why_not
-
-        return why_not(encoder)
 
     reasons = {
-        one.encoder: reason_of(one.encoder)
+        one.encoder: _why_not(one.encoder)
         for one in chosen
         if one.has_timm_encoder and one.encoder_weights == "imagenet" and not is_set("encoder_weights", settings)
     }
@@ -115,6 +107,17 @@ def with_weights_at_hand(chosen: Sequence[Experiment], settings: Sequence[str]) 
         if reason:
             print(f"{encoder} starts from random weights (--set encoder_weights=none): {reason}", file=sys.stderr)
     return [replace(one, encoder_weights="none") if reasons.get(one.encoder) else one for one in chosen]
+
+
+def _why_not(encoder: str) -> str:
+    """Return why ImageNet's weights of an encoder cannot be had, or nothing where they can."""
+    from kit.pretrained.weights.places import at_hand
+
+    if at_hand(encoder.removeprefix("tu-")):
+        return ""
+    from kit.pretrained.weights.finding import why_not_from_hub  # brings torch and timm
+
+    return why_not_from_hub(encoder)
 
 
 def _check_file_alone(document: Config, chosen: Callable[[Sequence[str]], list[Experiment]]) -> None:

@@ -96,7 +96,7 @@ def train(
       for k in 0 1 2 3 4; do kit train regress pix2pix --fold $k; done
     """
     from kit.errors import UsageError
-    from kit.learning.experiments import DEFAULT, check_conflicts, describe_experiments, toml_of, with_seeds
+    from kit.learning.experiments import DEFAULT, describe_experiments, with_seeds
 
     if list_all:
         print(describe_experiments())
@@ -111,9 +111,7 @@ def train(
     settings = [*settings, *_as_settings(settings, epochs=epochs, seed=seed)]
     chosen = choose(workspace_of(context), names, settings, document, rename=rename, force=force)
     if print_config:
-        if len(chosen) > 1:
-            raise UsageError(f"--print-config prints one experiment, but {len(chosen)} are given.")
-        print(toml_of(chosen[0]), end="")
+        _print_config(chosen)
         return
     project = project_of(context)
     numbers = project.folds.chosen(fold)
@@ -121,16 +119,42 @@ def train(
         _say_its_own(one)
     chosen = with_weights_at_hand(chosen, [*settings, *(document.settings if document else ())])
     families = [with_seeds(one, seeds) for one in chosen]
+    options = {"max_minutes": max_minutes, "compiled": compiled, "board": board}
+    _train_all(project, families, numbers, device, options, mean=mean, force=force)
+
+
+def _print_config(chosen: Sequence[Experiment]) -> None:
+    from kit.errors import UsageError
+    from kit.learning.experiments import toml_of
+
+    if len(chosen) > 1:
+        raise UsageError(f"--print-config prints one experiment, but {len(chosen)} are given.")
+    print(toml_of(chosen[0]), end="")
+
+
+def _train_all(
+    project: Project,
+    families: Sequence[Sequence[Experiment]],
+    folds: list[int],
+    device: str,
+    options: dict[str, Any],
+    *,
+    mean: bool,
+    force: bool,
+) -> None:
+    """Train every fold of every experiment, then average those that differ in their seed alone."""
+    from kit.learning.experiments import check_conflicts
+
     chosen = [member for family in families for member in family]
+    replacing = folds if force else []
     for family in families if mean else []:
         _claim_mean(project, family)
-    for number in numbers:  # all of them before torch is imported: a conflict is told at once, not after hours
+    for fold in folds:  # all of them before torch is imported: a conflict is told at once, not after hours
         for one in chosen:
-            check_conflicts(project, one, number, replacing=numbers if force else [])
-    for number in numbers:
+            check_conflicts(project, one, fold, replacing=replacing)
+    for fold in folds:
         for one in chosen:
-            options = {"max_minutes": max_minutes, "compiled": compiled, "board": board}
-            _train(project, one, number, device, numbers if force else [], options)
+            _train(project, one, fold, device, replacing, options)
     for family in families if mean and is_main_process() else []:
         _average(project, family)
 

@@ -111,16 +111,17 @@ def check(
 
 def _encoders(root: Path) -> Iterator[str]:
     """Yield the encoders that the catalog names, that of the setting's default, and those of trainings here."""
-    from kit.learning.experiments import EXPERIMENTS, Experiment
+    from kit.errors import UsageError
+    from kit.learning.experiments import EXPERIMENTS, Experiment, experiment_from
 
     yield from (one.encoder for make in EXPERIMENTS.values() if (one := make()).has_timm_encoder)
     yield Experiment("default").encoder
     for path in sorted(root.glob("runs/*/fold_*/experiment.json")):
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))["experiment"]
-            if found["architecture"] not in ("plain", "bilstm", "partialconv", "paper-unet", "resnet", "dcgan"):
-                yield str(found["encoder"])
-        except (OSError, ValueError, KeyError, TypeError):
+            trained = experiment_from(json.loads(path.read_text(encoding="utf-8")))
+            if trained.has_timm_encoder:
+                yield trained.encoder
+        except (OSError, ValueError, KeyError, TypeError, UsageError):
             continue  # whoever trains there is told
 
 

@@ -109,15 +109,16 @@ def predict(generator: nn.Module, settings: DataSettings, inputs: Inputs, device
 
 def fold_rmse(generator: nn.Module, settings: DataSettings, inputs: Inputs, pack: Pack, device: torch.device) -> float:
     """Return the RMSE in score space over training photos, their value ranges estimated as in the test split."""
-    return _rmse(predict(generator, settings, inputs, device), inputs, pack)
+    return rmse_of(predict(generator, settings, inputs, device), inputs, pack)
 
 
 def fill_rmse(inputs: Inputs, pack: Pack) -> float:
     """Return the `fold_rmse` of the base fill alone."""
-    return _rmse((inputs.fill.values(int(position)) for position in inputs.positions), inputs, pack)
+    return rmse_of((inputs.fill.values(int(position)) for position in inputs.positions), inputs, pack)
 
 
-def _rmse(predicted: Iterable[np.ndarray], inputs: Inputs, pack: Pack) -> float:
+def rmse_of(predicted: Iterable[np.ndarray], inputs: Inputs, pack: Pack) -> float:
+    """Return the RMSE in score space of predictions `(n, 3)` of each of these training photos, in their order."""
     total, count = 0.0, 0
     for position, photo_row, values in zip(inputs.positions, inputs.photo_rows, predicted, strict=True):
         truth = np.asarray(pack.train_target[position])[scored_pixels(photo_row.boxes)] / 255.0

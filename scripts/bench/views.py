@@ -9,6 +9,7 @@ both; prints the RMSE in score space of each. Nothing is stored.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from kit.competitions import to_score_space
 from kit.core.workspace import Workspace
 from kit.data.project import Project
 from kit.imaging.holes import scored_pixels
 from kit.learning.experiments import Experiment
-from kit.learning.inference import residuals
+from kit.learning.inference import prepare_inputs, residuals, rmse_of
 from kit.learning.training import load_generator
 
 CHUNK = 32
@@ -30,11 +30,12 @@ CHUNK = 32
 class Fold:
     """The photos of one fold at full size, filled, with their holes and truth."""
 
-    def __init__(self, project: Project, base: str, fold: int) -> None:
-        self.project, self.positions = project, project.folds.valid_positions(fold)
-        self.fill = project.predictions.read(base, "oof")
+    def __init__(self, project: Project, one: Experiment, fold: int) -> None:
+        self.project, self.fill = project, project.predictions.read(one.base, "oof")
+        positions, rows = project.folds.valid_positions(fold), project.index.train
+        self.inputs = prepare_inputs(one, project.pack.train_image, rows, positions, self.fill)
         photos, holes = [], []
-        for position in self.positions:
+        for position in positions:
             photo = np.asarray(project.pack.train_image[position]).astype(np.float32) / 255
             hole = np.zeros((1, *photo.shape[:2]), np.float32)
             rows, columns = scored_pixels(project.index.train[position].boxes)
@@ -45,15 +46,13 @@ class Fold:
 
     def rmse(self, residual: torch.Tensor) -> float:
         """Return the RMSE of the fill plus a residual `(n, 3, H, W)`."""
-        pack, total, count = self.project.pack, 0.0, 0
-        for number, position in enumerate(self.positions):
-            rows, columns = scored_pixels(self.project.index.train[position].boxes)
-            values = residual[number].numpy()[:, rows, columns].T + self.fill.values(position)
-            truth = np.asarray(pack.train_target[position])[rows, columns] / 255.0
-            error = to_score_space(np.clip(values, 0, 1), pack.train_estimated_range[position])
-            error = error - to_score_space(truth, pack.train_value_range[position])
-            total, count = total + float(np.vdot(error, error)), count + error.size
-        return float(np.sqrt(total / count))
+        return rmse_of(self.predicted(residual), self.inputs, self.project.pack)
+
+    def predicted(self, residual: torch.Tensor) -> Iterator[np.ndarray]:
+        """Yield the hidden pixels of each photo, `(n, 3)`."""
+        for number, position in enumerate(self.inputs.positions):
+            rows, columns = scored_pixels(self.inputs.photo_rows[number].boxes)
+            yield np.clip(residual[number].numpy()[:, rows, columns].T + self.fill.values(position), 0, 1)
 
 
 def residual_from(generator: nn.Module, one: Experiment, fold: Fold, margin: int) -> torch.Tensor:
@@ -81,9 +80,9 @@ def main() -> None:
     given = parser.parse_args()
     project = Project(Workspace(given.workspace))
     one, generator = load_generator(project.workspace, given.name, given.fold, torch.device("cpu"))
-    fold = Fold(project, one.base, given.fold)
+    fold = Fold(project, one, given.fold)
     usual = residual_from(generator, one, fold, 0)
-    print(f"{len(fold.positions)} photos; as kit predicts: {fold.rmse(usual):.5f}")
+    print(f"{len(fold.photos)} photos; as kit predicts: {fold.rmse(usual):.5f}")
     for margin in given.margins:
         wider = residual_from(generator, one, fold, margin)
         both = fold.rmse((usual + wider) / 2)

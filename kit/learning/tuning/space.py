@@ -109,7 +109,9 @@ def space_of(one: Experiment, typed: Sequence[str] = (), fixed: Collection[str] 
     """
     useless = without_effect(one)
     space = {
-        usual.field: usual.with_value(getattr(one, usual.field)) for usual in _usual(one) if usual.field not in fixed
+        usual.field: usual.with_value(getattr(one, usual.field))
+        for usual in _usual(one, useless)
+        if usual.field not in fixed
     }
     own = [_parsed(text) for text in typed]
     for dimension in own:
@@ -126,8 +128,7 @@ def space_of(one: Experiment, typed: Sequence[str] = (), fixed: Collection[str] 
     return tuple(space[field] for field in sorted(space))
 
 
-def _usual(one: Experiment) -> Iterator[Dimension]:
-    useless = without_effect(one)
+def _usual(one: Experiment, useless: Collection[str]) -> Iterator[Dimension]:
     for dimension in _USUAL:
         of_pretrained = dimension.field != "encoder_rate" or one.encoder_weights != "none"
         if dimension.field not in useless and of_pretrained:

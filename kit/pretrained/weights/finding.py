@@ -31,7 +31,7 @@ class Found:
 
     @property
     def line(self) -> str:
-        """One line on which weights these are, and what the encoder lacks."""
+        """Say in one line which weights these are, and what the encoder lacks."""
         lacking = "" if self.fit.whole else f"; {self.fit.problem}; the rest is random"
         licence = f"licence {self.place.licence}, " if self.place.licence != "unknown" else ""
         return f"Weights of {self.fit.model}: {self.place.text}, {licence}digest {self.digest[:8]}{lacking}"
@@ -75,12 +75,15 @@ def find_weights(encoder: str, layout: Layout | None = None, *, say: Say = lambd
     return found
 
 
-def why_not(encoder: str) -> str:
-    """Return why `imagenet` cannot be had for an encoder, or nothing where it can; nothing is downloaded or loaded."""
+def why_not_from_hub(encoder: str) -> str:
+    """Return why the hub, or its cache here, does not give an encoder's weights, or nothing where it does.
+
+    Nothing is downloaded. The other places are asked before, see `kit.pretrained.weights.places.at_hand`.
+    """
     import timm
 
     origin = origin_of(encoder)
-    if next(places_of(origin), None) is not None or not timm.is_model(origin.model):
+    if in_hub_cache(origin) is not None or not timm.is_model(origin.model):
         return ""  # that there is no such model is said where it is built
     try:
         ask_hub(origin)
@@ -115,7 +118,7 @@ def misfit(path: Path, fitted: Fit) -> str:
 
 
 def _of_channels(misshapen: str) -> bool:
-    """Whether a misshapen tensor is a first convolution: its second number is wanted to be 3 and is not."""
+    """Return whether a misshapen tensor is a first convolution: its second number is wanted to be 3 and is not."""
     given, _, wanted = misshapen.partition(" (")[2].partition(" instead of (")
     numbers, others = given.rstrip(")").split(", "), wanted.rstrip(")").split(", ")
     return len(numbers) == len(others) == 4 and others[1] == "3" and numbers[1] != "3" and numbers[0] == others[0]

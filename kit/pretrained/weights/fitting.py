@@ -40,17 +40,17 @@ class Fit:
 
     @property
     def whole(self) -> bool:
-        """Whether the encoder has all its weights, and the file no others: a ResNet34 has all of a ResNet18's."""
+        """Return whether the encoder has all its weights and the file no others: a ResNet34 has all of a ResNet18's."""
         return not (self.missing or self.misshapen or self.unexpected)
 
     @property
     def found(self) -> int:
-        """Tensors of the encoder that are there."""
+        """Return how many tensors of the encoder are there."""
         return self.needed - len(self.missing) - len(self.misshapen)
 
     @property
     def problem(self) -> str:
-        """What does not fit, by count and the first names."""
+        """Say what does not fit, by count and the first names."""
         kinds = (
             (self.missing, "not in it"),
             (self.misshapen, "of another shape"),
@@ -154,7 +154,7 @@ def _compare(layout: Layout, state: Tensors, prefix: str, names: str) -> Fit:
 
 
 def _of_a_head(key: str) -> bool:
-    """Whether a tensor belongs to a classifier, of which an encoder knows nothing."""
+    """Return whether a tensor belongs to a classifier, of which an encoder knows nothing."""
     return key.lower().startswith(
         ("fc.", "classifier", "head", "_fc.", "last_linear.", "aux", "projector", "predictor")
     )

@@ -44,12 +44,12 @@ class Package:
 
     @property
     def module(self) -> str:
-        """The name by which it is imported."""
+        """Return the name by which it is imported."""
         return self.name.replace("-", "_")
 
     @property
     def command(self) -> str:
-        """What installs it."""
+        """Return the command that installs it."""
         return f"pip install {self.name}"
 
     def file(self) -> Path | None:

@@ -42,7 +42,7 @@ class WeightsFile:
 
     @property
     def text(self) -> str:
-        """What the file is, in words."""
+        """Say what the file is."""
         inside = f", under {self.container!r}" if self.container else ""
         beside = f" (and not {', '.join(map(repr, self.others))})" if self.others else ""
         return f"{self.format}{inside}{beside}"
