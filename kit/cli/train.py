@@ -106,8 +106,7 @@ def train(
     if not fold and not print_config:
         raise UsageError(f"Which fold of {', '.join(names)}? Run the same command with --fold 0, or --fold all.")
     _check_words(names, fold)
-    if mean and seeds < 2:
-        raise UsageError("--mean is that of several seeds: give --seeds 2 or more.")
+    _check_seeds(seeds, mean)
     settings = [*settings, *_as_settings(settings, epochs=epochs, seed=seed)]
     chosen = choose(workspace_of(context), names, settings, document, rename=rename, force=force)
     if print_config:
@@ -118,9 +117,15 @@ def train(
     for one in chosen if not settings and document is None else []:
         _say_its_own(one)
     chosen = with_weights_at_hand(chosen, [*settings, *(document.settings if document else ())])
-    families = [with_seeds(one, seeds) for one in chosen]
     options = {"max_minutes": max_minutes, "compiled": compiled, "board": board}
-    _train_all(project, families, numbers, device, options, mean=mean, force=force)
+    _train_all(project, [with_seeds(one, seeds) for one in chosen], numbers, device, options, mean=mean, force=force)
+
+
+def _check_seeds(seeds: int, mean: bool) -> None:
+    from kit.errors import UsageError
+
+    if mean and seeds < 2:
+        raise UsageError("--mean is that of several seeds: give --seeds 2 or more.")
 
 
 def _print_config(chosen: Sequence[Experiment]) -> None:
