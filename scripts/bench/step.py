@@ -1,11 +1,14 @@
-"""Training steps of `pix2pix-paper` against a plain loop of the same two networks, in the same run.
+"""Training steps of the kit against a plain loop of the same networks, in the same run.
 
     python scripts/bench/step.py --workspace ws                  # a workspace after `kit fetch` and `kit folds`
     python scripts/bench/step.py --workspace ws --batch 16 --device cuda
+    python scripts/bench/step.py --workspace ws --experiment regress-imagenet --batch 64 --device cuda --compile
 
-The plain loop is written as most public code is: NCHW, `nn.Conv2d` and `nn.ConvTranspose2d`, Adam as it comes, a
-DataLoader that decodes JPEGs, and losses read with `.item()` in every step. Each way has a process of its own, and they
-take turns; medians are printed, with the share of the device's measured matrix throughput that the kit's steps reach.
+`pix2pix-paper` (the default) is compared with the paper's networks as most public code has them; an experiment without
+a discriminator with its own network, squared error and the mean in the holes. The plain loop is written as most public
+code is: NCHW, `nn.Conv2d` and `nn.ConvTranspose2d`, Adam as it comes, a DataLoader that decodes JPEGs, and losses read
+with `.item()` in every step. Each way has a process of its own, and they take turns; medians are printed, with the
+share of the device's measured matrix throughput that the kit's steps reach.
 """
 
 from __future__ import annotations
@@ -32,8 +35,9 @@ from batches import DecodedPhotos, boxes_of
 
 from kit.core.workspace import Workspace
 from kit.data.project import Project
-from kit.learning.datasets import TrainingPhotos
+from kit.learning.datasets import TrainingPhotos, network_input
 from kit.learning.experiments import Experiment, experiment
+from kit.learning.models import build_generator
 from kit.learning.training import new_state, processes_on
 from kit.learning.training.trainer import Trainer
 
@@ -83,33 +87,52 @@ def plain_steps(project: Project, one: Experiment, device: torch.device) -> Iter
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.normal_(module.weight, 0.0, 0.02)
     adam_g, adam_d = (torch.optim.Adam(net.parameters(), 2e-4, (0.5, 0.999)) for net in (generator, discriminator))
+    ones, zeros = (lambda x: torch.ones_like(x)), (lambda x: torch.zeros_like(x))
+    criterion = nn.BCEWithLogitsLoss()
+    for filled, hole, target in plain_batches(project, one, device):
+        condition = torch.cat([filled * 2 - 1, hole], 1)
+        fake, real = generator(condition), target * 2 - 1
+        adam_d.zero_grad()
+        on_fake = discriminator(torch.cat([condition, fake.detach()], 1))
+        on_real = discriminator(torch.cat([condition, real], 1))
+        loss_d = (criterion(on_fake, zeros(on_fake)) + criterion(on_real, ones(on_real))) / 2
+        loss_d.backward()
+        adam_d.step()
+        discriminator.requires_grad_(False)
+        adam_g.zero_grad()
+        verdict = discriminator(torch.cat([condition, fake], 1))
+        loss_l1 = F.l1_loss(fake, real)
+        loss_g = criterion(verdict, ones(verdict)) + 100 * loss_l1
+        loss_g.backward()
+        adam_g.step()
+        discriminator.requires_grad_(True)
+        _ = loss_d.item(), loss_g.item(), loss_l1.item()
+        yield
+
+
+def plain_regression(project: Project, one: Experiment, device: torch.device) -> Iterator[None]:
+    """The plain loop of one network and the squared error, one step at a time."""
+    generator = build_generator(one).to(device)
+    adam = torch.optim.Adam([value for value in generator.parameters() if value.requires_grad], 1e-3)
+    for filled, hole, target in plain_batches(project, one, device):
+        adam.zero_grad()
+        predicted = filled + generator(network_input(filled, hole))
+        loss = ((predicted - target).square() * hole).sum() / (3 * hole.sum())
+        loss.backward()
+        adam.step()
+        _ = loss.item()
+        yield
+
+
+def plain_batches(project: Project, one: Experiment, device: torch.device) -> Iterator[list[torch.Tensor]]:
+    """Batches from JPEGs by a DataLoader, for ever."""
     paths = [project.workspace.raw / photo_row.target for photo_row in project.index.train]
     dataset = DecodedPhotos(paths, boxes_of(project), one)
     workers = len(os.sched_getaffinity(0))
     loader = DataLoader(dataset, one.batch_size, shuffle=True, num_workers=workers, persistent_workers=True)
-    ones, zeros = (lambda x: torch.ones_like(x)), (lambda x: torch.zeros_like(x))
-    criterion = nn.BCEWithLogitsLoss()
     while True:
         for batch in loader:
-            filled, hole, target = (part.to(device) for part in batch)
-            condition = torch.cat([filled * 2 - 1, hole], 1)
-            fake, real = generator(condition), target * 2 - 1
-            adam_d.zero_grad()
-            on_fake = discriminator(torch.cat([condition, fake.detach()], 1))
-            on_real = discriminator(torch.cat([condition, real], 1))
-            loss_d = (criterion(on_fake, zeros(on_fake)) + criterion(on_real, ones(on_real))) / 2
-            loss_d.backward()
-            adam_d.step()
-            discriminator.requires_grad_(False)
-            adam_g.zero_grad()
-            verdict = discriminator(torch.cat([condition, fake], 1))
-            loss_l1 = F.l1_loss(fake, real)
-            loss_g = criterion(verdict, ones(verdict)) + 100 * loss_l1
-            loss_g.backward()
-            adam_g.step()
-            discriminator.requires_grad_(True)
-            _ = loss_d.item(), loss_g.item(), loss_l1.item()
-            yield
+            yield [part.to(device) for part in batch]
 
 
 def kit_steps(project: Project, one: Experiment, device: str, compiled: bool) -> Iterator[None]:
@@ -133,7 +156,7 @@ def flops_of_a_step(step: Callable[[], None]) -> float:
     return float(counter.get_total_flops())
 
 
-def matrix_throughput(device: torch.device, side: int = 2048) -> float:
+def matrix_throughput(device: torch.device, side: int) -> float:
     """FLOP a second of a float32 (CPU) or bfloat16 (GPU) matrix product."""
     kind = torch.float32 if device.type == "cpu" else torch.bfloat16
     a, b = (torch.randn(side, side, device=device, dtype=kind) for _ in range(2))
@@ -155,11 +178,14 @@ def wait_for(device: torch.device) -> None:
 def serve(connection: Connection, way: str, arguments: argparse.Namespace, batch: int) -> None:
     """A process that makes one way's steps when told to, and answers with seconds a step and FLOP of a step."""
     project, device = Project(Workspace(arguments.workspace)), torch.device(arguments.device)
-    one = experiment("pix2pix-paper", [f"batch_size={batch}", "crop=0.9", "jitter=0"])
+    usual = ["crop=0.9", "jitter=0"] if arguments.experiment == "pix2pix-paper" else ["first_size=0"]
+    one = experiment(arguments.experiment, [f"batch_size={batch}", *usual, *arguments.set])
     if way == "kit":
         steps = kit_steps(project, one, arguments.device, arguments.compile)
-    else:
+    elif arguments.experiment == "pix2pix-paper":
         steps = plain_steps(project, one, device)
+    else:
+        steps = plain_regression(project, one, device)
     flops = flops_of_a_step(lambda: next(steps))
     next(steps)
     connection.send((0.0, flops))
@@ -194,6 +220,8 @@ def measure(arguments: argparse.Namespace, batch: int) -> tuple[dict[str, float]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workspace", type=Path, required=True)
+    parser.add_argument("--experiment", default="pix2pix-paper")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 16])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=5)
@@ -201,7 +229,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
-    peak = matrix_throughput(device)
+    peak = matrix_throughput(device, 2048 if device.type == "cpu" else 8192)
     print(f"{device}, {torch.get_num_threads()} threads, matrix products at {peak / 1e9:.0f} GFLOP/s")
     for batch in arguments.batch:
         medians, flops = measure(arguments, batch)

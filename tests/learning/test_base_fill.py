@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -125,7 +125,7 @@ def test_both_solvers_equal_a_dense_solve(name: str, power: float, aspect: float
     np.testing.assert_allclose(filled.numpy(), exact, atol=TOLERANCE)
     windows = windows_of([HOLES[name]] * 3, (SIDE, SIDE), SIDE, CPU)
     on_gpu = together(pictures, hole, *fields(3, power, aspect), windows)
-    np.testing.assert_allclose(on_gpu.numpy(), exact, atol=1e-3)
+    np.testing.assert_allclose(on_gpu.numpy(), exact, atol=TOLERANCE)
     for result in (filled, on_gpu):
         assert torch.equal(result[~hole.expand_as(result)], pictures[~hole.expand_as(pictures)])
 
@@ -267,12 +267,9 @@ def many(rng: np.random.Generator) -> list[Box]:
 
 
 @pytest.mark.parametrize("size", [64, 128])
-@pytest.mark.parametrize(
-    ("boxes_of", "tolerance"),
-    [(anywhere, 1e-3), (at_the_edge, 1e-3), (overlapping, 1e-3), (side_by_side, 4e-3), (many, 4e-3)],
-)
-def test_photos_solved_together_are_solved_exactly(
-    boxes_of: Callable[[np.random.Generator], list[Box]], tolerance: float, size: int
+@pytest.mark.parametrize("boxes_of", [anywhere, at_the_edge, overlapping, side_by_side, many])
+def test_photos_solved_together_are_solved_within_half_a_grey_level(
+    boxes_of: Callable[[np.random.Generator], list[Box]], size: int
 ) -> None:
     rng, count = np.random.default_rng(7), 10
     boxes = [boxes_of(rng) for _ in range(count)]
@@ -282,7 +279,9 @@ def test_photos_solved_together_are_solved_exactly(
     parts = (toy_photos(count, size), hole, power, aspect)
     exact = exact_fill(*parts)
     assert float((exact - parts[0]).abs().max()) > 0.1
-    assert torch.allclose(together(*parts, windows_of(boxes, (256, 256), size, CPU)), exact, atol=tolerance)
+    errors = (together(*parts, windows_of(boxes, (256, 256), size, CPU)) - exact)[hole.expand_as(exact)]
+    assert float(errors.square().mean().sqrt()) < TOLERANCE
+    assert float(errors.abs().max()) < 10 * TOLERANCE
     assert torch.allclose(spectral_fill(*parts), exact, atol=2 * TOLERANCE)
 
 
@@ -292,7 +291,7 @@ def test_windows_save_most_of_the_iterations() -> None:
     parts = (toy_photos(2, 128), hole, *fields(2, FRACTIONAL_POWER))
     windows, exact = windows_of(boxes, (256, 256), 128, CPU), exact_fill(*parts)
     with_windows, without = (float((together(*parts, one, ITERATIONS) - exact).abs().max()) for one in (windows, None))
-    assert with_windows < 1e-3 and without > 0.05
+    assert with_windows < TOLERANCE and without > 0.05
     # it takes no harm from going on for long after it is there
     assert float((together(*parts, windows, 300) - exact).abs().max()) < 1e-3
 
@@ -364,14 +363,32 @@ def test_a_photo_is_solved_as_it_would_be_alone() -> None:
         assert torch.allclose(every[number : number + 1], alone, atol=1e-5)
 
 
+class Recording:
+    """Stands in for a CUDA graph where there is no GPU: the function, and the inputs' shapes."""
+
+    def __init__(self, function: Callable[..., torch.Tensor], inputs: Sequence[torch.Tensor]) -> None:
+        self.function, self.shapes = function, [part.shape for part in inputs]
+
+    def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
+        assert [part.shape for part in inputs] == self.shapes
+        assert torch.get_float32_matmul_precision() == "highest"
+        return self.function(*inputs)
+
+
 def test_on_a_gpu_the_photos_are_solved_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.Tensor, "is_cuda", True)
+    monkeypatch.setattr(kit.learning.datasets.base_fill, "CudaGraph", Recording)
+    monkeypatch.setattr(kit.learning.datasets.base_fill, "_recorded", {})
     monkeypatch.setattr(kit.learning.datasets.base_fill, "_solve_alike", None)
     boxes = [[Box(30, 40), Box(130, 20)]] * 2
     hole = coverage_of(as_tensor(boxes), (256, 256), 64)
     windows = windows_of(boxes, (256, 256), 64, CPU)
     pictures = toy_photos(2, 64)
-    filled = SpectralFill("fractional")(pictures, hole, groups=[2], windows=windows)
+    fill = SpectralFill("fractional")
+    filled = fill(pictures, hole, groups=[2], windows=windows)
+    for count in (1, 2, 1):  # one recording for each shape
+        fill(pictures[:count], hole[:count], windows=windows_of(boxes[:count], (256, 256), 64, CPU))
+    assert len(kit.learning.datasets.base_fill._recorded) == 2
     monkeypatch.undo()
     assert torch.allclose(filled, SpectralFill("fractional")(pictures, hole), atol=TOLERANCE)
 

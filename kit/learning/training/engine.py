@@ -8,9 +8,10 @@ the device; losses are read once an epoch.
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -34,6 +35,7 @@ from kit.learning.training.state import State, new_state
 from kit.learning.training.tensorboard import Board
 from kit.learning.training.trainer import SECOND_STREAM, Trainer
 
+PLANNING = 0.1  # of the time that --max-minutes allows: the first epochs on a GPU are the slowest by far
 CHECKPOINT_SECONDS = 20.0  # a kill costs at most one epoch or this much, whichever is longer
 
 
@@ -200,6 +202,10 @@ class _Fold:
     options: Options
     saved: float = -math.inf
     """When the last checkpoint was written: the first epoch's is written at once."""
+    durations: list[float] = field(default_factory=list)
+    """Of this process's epochs in seconds, their validations not counted."""
+    validation_seconds: float = 0.0
+    """Of the validation after the first epoch, where the time is limited."""
 
     @property
     def state(self) -> State:
@@ -227,13 +233,14 @@ class _Fold:
         while state.epoch < state.planned:
             started = time.monotonic()
             row = self._epoch(bar)
+            seconds = time.monotonic() - started
             state.epoch += 1
             if self._should_validate():
                 self._validate(row, bar)
             state.log.append(row)
             board.write(state.step, row)
             state.seconds = processes.from_main(state.seconds + time.monotonic() - started)
-            self._plan(bar)
+            self._plan(bar, seconds)
             self._save()
             if self.options.on_validation is not None and "fold_rmse" in row:
                 self.options.on_validation(state.epoch, row["fold_rmse"])
@@ -282,12 +289,23 @@ class _Fold:
         else:
             state.validations_without_improvement += 1
 
-    def _plan(self, bar: _Bar) -> None:
-        """Stretch the schedule over what the time allows, after the first epoch; stop when patience has run out."""
-        state, patience = self.state, self.trainer.experiment.patience
-        if self.options.max_minutes is not None and state.epoch == 1:
-            allowed = int(self.options.max_minutes * 60 / (state.seconds * _mean_cost(self.trainer.experiment)))
-            state.planned = max(1, min(state.planned, allowed))
+    def _plan(self, bar: _Bar, seconds: float) -> None:
+        """Stretch the schedule over what the time allows; stop when patience has run out.
+
+        Args:
+            seconds: of the last epoch, its validation not counted.
+        """
+        self.durations.append(seconds)
+        state, experiment, patience = self.state, self.trainer.experiment, self.trainer.experiment.patience
+        if self.options.max_minutes is not None:
+            limit = 60 * self.options.max_minutes
+            if state.epoch == 1:
+                self.validation_seconds = state.seconds - seconds
+            if state.epoch == 1 or state.seconds < PLANNING * limit:
+                left = limit - state.seconds - experiment.validations * self.validation_seconds
+                usual = statistics.median(self.durations[1:] or self.durations)
+                an_epoch = self.trainer.processes.from_main(usual) * _mean_cost(experiment)
+                state.planned = max(state.epoch, min(experiment.epochs, state.epoch + int(left / an_epoch)))
         if patience and state.validations_without_improvement >= patience:
             state.planned = state.epoch
         bar.total = state.planned * self.steps
