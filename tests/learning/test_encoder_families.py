@@ -9,6 +9,7 @@ from kit.errors import UsageError
 from kit.learning.datasets import network_input
 from kit.learning.experiments import experiment
 from kit.learning.models import build_generator
+from kit.learning.training import check_buildable
 
 SMALLEST = {
     "resnet": "resnet10t",
@@ -35,6 +36,7 @@ SMALLEST = {
     "fastvit": "fastvit_t8",
     "mobilevit": "mobilevit_xxs",
     "repvgg": "repvgg_a0",
+    "mobileone": "mobileone_s0",
     "vgg": "vgg11",
     "poolformer": "poolformer_s12",
     "mambaout": "mambaout_femto",
@@ -90,9 +92,9 @@ def one_step(model: str, architecture: str, *more: str, size: int = 64) -> None:
     assert sum(bool(gradient.any()) for gradient in given) > 0.2 * len(learning)  # SwinV2's norms begin at zero
 
 
-CRASHING = {"fastvit", "repvgg"}
-"""torch 2.15 corrupts its memory in the backward pass of their batch norms on a CPU, in plain timm's models as well
-(channels-last maps, 64 px): the whole process dies, so it is not tried."""
+CRASHING = {"fastvit", "repvgg", "mobileone"}
+"""torch 2.15 corrupts its memory in their backward pass on a CPU, in plain timm's models as well
+(channels-last maps, 64 px): the whole process dies, so it is not tried, and kit refuses them there."""
 
 FAMILIES = [
     pytest.param(
@@ -110,6 +112,15 @@ FAMILIES = [
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_encoder_of_the_family_learns(family: str, architecture: str) -> None:
     one_step(SMALLEST[family], architecture)
+
+
+@pytest.mark.parametrize("architecture", ["light", "unet"])
+@pytest.mark.parametrize("family", CRASHING)
+def test_an_encoder_that_torch_cannot_train_on_a_cpu_is_refused_there(family: str, architecture: str) -> None:
+    one = experiment("regress", settings(SMALLEST[family], architecture))
+    with pytest.raises(UsageError, match=rf"tu-{SMALLEST[family]} on a CPU.*--set encoder=tu-resnet18"):
+        check_buildable(one, 8)
+    check_buildable(one, 8, torch.device("cuda"))
 
 
 @pytest.mark.slow

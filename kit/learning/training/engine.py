@@ -28,7 +28,7 @@ from kit.learning.experiments import Experiment, run_stamp, settings_of
 from kit.learning.inference import Inputs, fill_rmse, fold_rmse, prepare_inputs
 from kit.learning.training.checkpoints import drop_checkpoints, load_checkpoint, save_checkpoint
 from kit.learning.training.distributed import DistributedContext
-from kit.learning.training.guards import check_diversity, check_finite
+from kit.learning.training.guards import check_device, check_diversity, check_finite
 from kit.learning.training.methods import METHODS
 from kit.learning.training.run_folder import Run, load_result, release_folder, reserve_folder, save_result, write_log
 from kit.learning.training.state import State, new_state
@@ -50,8 +50,12 @@ class Options:
     """Called with the epoch and the fold's RMSE whenever it was measured; what it raises ends the training there."""
 
 
-def check_buildable(experiment: Experiment, photos: int) -> None:
+def check_buildable(experiment: Experiment, photos: int, device: torch.device = torch.device("cpu")) -> None:
     """Build the networks and pass a few pixels through: settings that do not fit fail before anything is written.
+
+    Args:
+        photos: to be trained on.
+        device: to be trained on later; what is done here is done on the CPU.
 
     Raises:
         UsageError: the networks cannot be built, or not work at the sizes they see or on so few photos.
@@ -60,6 +64,7 @@ def check_buildable(experiment: Experiment, photos: int) -> None:
     count = min(2, experiment.batch_size, photos)  # batch norm wants more than one value a channel
     try:
         state = new_state(experiment, torch.device("cpu"))
+        check_device(experiment, state.networks, device)
         for network in state.networks.values():
             network.train()
         for size in {experiment.smallest_size, experiment.size}:

@@ -64,7 +64,7 @@ def fit_fold(
     check_source(project, experiment, fold, replacing)
     folder = project.workspace.run(experiment.name, fold)
     if force or not ((folder / "run.json").is_file() or list_checkpoints(folder)):
-        check_buildable(experiment, len(project.folds.train_positions(fold)))
+        check_buildable(experiment, len(project.folds.train_positions(fold)), processes.device)
     if processes.is_main_process:
         base_fills(project, experiment)
         conditions_of(project, experiment, fold, processes.device)

@@ -4,11 +4,29 @@ from __future__ import annotations
 
 import math
 
-from kit.errors import TrainingError
+import torch
+from torch import nn
+
+from kit.errors import TrainingError, UsageError
 from kit.learning.experiments import Experiment
 
 COLLAPSED = 0.02  # generated photos that differ by less than this share of what real ones differ by are one photo
+_CRASHING = ("RepVggBlock", "MobileOneBlock")  # of timm: RepVGG, MobileOne, FastViT
 FIRST_STEPS = 300  # a generator begins as a constant and may take so long to leave it
+
+
+def check_device(experiment: Experiment, networks: dict[str, nn.Module], device: torch.device) -> None:
+    """Raise `UsageError` where torch cannot train a network on this device.
+
+    On a CPU, torch 2.15 writes outside of its memory in the backward pass of blocks that add up several convolutions of
+    one input, with channels-last maps, and the process dies.
+    """
+    kinds = {type(part).__name__ for network in networks.values() for part in network.modules()}
+    if device.type == "cpu" and not kinds.isdisjoint(_CRASHING):
+        raise UsageError(
+            f"{experiment.name}: torch crashes when it trains {experiment.encoder} on a CPU. Train it on a GPU, or "
+            f"take another encoder: --set encoder=tu-resnet18"
+        )
 
 
 def check_finite(experiment: Experiment, epoch: int, values: dict[str, float]) -> None:

@@ -274,7 +274,7 @@ class _Work:
         folder = self.trial_folder(trial.number)
         one = with_settings(dataclasses.replace(self.plan.base, name=f"{self.plan.name}-{trial.number}"), settings)
         if not folder.is_dir():
-            check_buildable(one, len(self.project.folds.train_positions(self.plan.fold)))
+            check_buildable(one, len(self.project.folds.train_positions(self.plan.fold)), self.processes.device)
         reported = self.study.get_trials(deepcopy=False)[trial.number].intermediate_values
         watch = partial(_watch, trial, one.epochs, frozenset(reported), deadline)
         return train_fold(
