@@ -382,6 +382,7 @@ DIGESTS = {
     "pix2pix-paper": "882ebcfc1a4b3198",
     "regress": "da110c89bc7da5a6",
     "regress-imagenet": "8cd935ca3252688e",
+    "regress-long": "ac629ccef7cda6a7",
     "cyclegan": "007e09644baea104",
     "dcgan": "8b064e6462bcb5ef",
     "bilstm": "be43e3ee5564b21d",
@@ -392,7 +393,7 @@ _FROM_NOTHING = ["encoder=tu-resnet18", "encoder_weights=none", "encoder_rate=1"
 FORMER = {
     "pix2pix": _FROM_NOTHING,
     "regress": _FROM_NOTHING,
-    "regress-imagenet": ["box_copies=1", "first_size=0", "epochs=12", "validations=4"],
+    "regress-imagenet": ["box_copies=1", "epochs=12", "validations=4"],
 }
 """What these experiments set when their digests were taken."""
 
