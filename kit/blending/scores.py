@@ -78,6 +78,8 @@ class SourceScore:
     """Score less reference, paired; below 0: better than the reference."""
     problem: str = ""
     """Why it cannot be read, in one line."""
+    full: bool = False
+    """Whether a model of all training photos is in the mean of its test predictions; no score here knows of it."""
 
 
 def score_sources(project: Project, *, seed: int = 0, workers: int | None = None) -> list[SourceScore]:
@@ -93,14 +95,18 @@ def score_sources(project: Project, *, seed: int = 0, workers: int | None = None
         try:
             scores.append(_score(project, source, gram, seed, workers))
         except (MissingStep, Mismatch, DamagedStore) as error:
-            scores.append(_unreadable(source, str(error)))
+            scores.append(_unreadable(project, source, str(error)))
     return sorted(
         scores, key=lambda one: (not one.complete, one.score.value if one.complete and one.score else 0.0, one.name)
     )
 
 
-def _unreadable(source: str, problem: str) -> SourceScore:
-    return SourceScore(source, None, 0, False, (), (), False, 0.0, "", problem=problem)
+def _unreadable(project: Project, source: str, problem: str) -> SourceScore:
+    try:
+        full = project.predictions.has_full(source)
+    except DamagedStore:
+        full = False
+    return SourceScore(source, None, 0, False, (), (), False, 0.0, "", problem=problem, full=full)
 
 
 def _score(project: Project, source: str, complete: ResidualGram | None, seed: int, workers: int | None) -> SourceScore:
@@ -116,6 +122,7 @@ def _score(project: Project, source: str, complete: ResidualGram | None, seed: i
         "missing_test": missing_test,
         "seconds": oof.seconds + (test.seconds if test else 0.0),
         "digest": oof.digest,
+        "full": project.predictions.has_full(source),
     }
     if complete is not None and source in complete.members:
         own = {"own": complete.sse[:, complete.of(source)]}

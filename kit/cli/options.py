@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ForceOption = Annotated[bool, typer.Option("--force", help="Do it again although it is there.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of everything random.")]
-FoldOption = Annotated[list[str], typer.Option("--fold", help="A fold's number, several as 0,1, or all.")]
+FoldOption = Annotated[list[str], typer.Option("--fold", help="A fold's number, several as 0,1, all, or full.")]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="Take settings from this TOML file.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")]
 

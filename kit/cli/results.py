@@ -40,10 +40,8 @@ def sources_table(scores: Sequence[SourceScore]) -> str:
         return with_workspace_flags("There are no sources yet. Run: kit fill all")
     rows = []
     for score in scores:
-        folds = "all" if score.complete else "no folds " + ",".join(map(str, score.missing_oof or score.missing_test))
-        rows.append(
-            [score.name, interval(score.score), str(score.photos), folds, f"{score.seconds:.0f}", score.digest[:8]]
-        )
+        seconds, digest = f"{score.seconds:.0f}", score.digest[:8]
+        rows.append([score.name, interval(score.score), str(score.photos), _folds_of(score), seconds, digest])
     lines = [table(["source", "CV RMSE [95 %]", "photos", "folds", "seconds", "digest"], rows)]
     for score in scores:
         if score.problem:
@@ -55,6 +53,13 @@ def sources_table(scores: Sequence[SourceScore]) -> str:
             )
     lines.append("CV: RMSE on hidden pixels in score space, each training photo predicted out of fold.")
     return "\n".join(lines)
+
+
+def _folds_of(score: SourceScore) -> str:
+    """Return which folds are there, and whether a full model is: `all`, `all+full`, `no folds 1,2`."""
+    missing = ",".join(map(str, score.missing_oof or score.missing_test))
+    folds = "all" if score.complete else f"no folds {missing}"
+    return f"{folds.rstrip()}+full" if score.full else folds
 
 
 def blend_report(blend: Blend, workspace: Workspace, pictures: Sequence[Path] = ()) -> str:

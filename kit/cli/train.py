@@ -1,4 +1,4 @@
-"""`kit train`, `kit predict`: models, fold by fold."""
+"""`kit train`, `kit predict`: models, fold by fold, and of all photos."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from kit.cli.options import ConfigOption, DeviceOption, FoldOption, ForceOption,
 from kit.core.parallel import is_main_process
 
 if TYPE_CHECKING:
+    from kit.core.workspace import Fold
     from kit.data.project import Project
     from kit.learning.experiments import Experiment
 
@@ -75,7 +76,8 @@ def train(
     ] = False,
     force: ForceOption = False,
 ) -> None:
-    """Train on all folds but one, and predict that one and the test photos.
+    """Train on all folds but one, and predict that one and the test photos. --fold full trains on all photos, predicts
+    the test photos alone, and is one model more in the mean over the folds' models.
 
     Killed at any moment and started again, it goes on where it was. What is done is skipped. A source goes on under its
     name with the settings it has, also one made with --as: kit train NAME --fold 1.
@@ -85,6 +87,7 @@ def train(
       kit train --list
       kit train --fold 2                                  # regress-imagenet, the best one
       kit train regress --fold all
+      kit train regress --fold full                       # on all photos; one more in the folds' mean
       kit train regress --fold all --set size=128 --set epochs=60 --as regress128
       kit train regress bilstm partialconv --fold all     # fold by fold; what is done is skipped
       kit train regress --fold 0 --epochs 60 --seed 1 --as regress-1
@@ -140,7 +143,7 @@ def _print_config(chosen: Sequence[Experiment]) -> None:
 def _train_all(
     project: Project,
     families: Sequence[Sequence[Experiment]],
-    folds: list[int],
+    folds: list[Fold],
     device: str,
     options: dict[str, Any],
     *,
@@ -216,7 +219,7 @@ def _say_its_own(one: Experiment) -> None:
 
 
 def _train(
-    project: Project, one: Experiment, fold: int, device: str, replacing: list[int], options: dict[str, Any]
+    project: Project, one: Experiment, fold: Fold, device: str, replacing: list[Fold], options: dict[str, Any]
 ) -> None:
     from kit.learning.experiments import finished_fold
 
@@ -237,14 +240,12 @@ def _train(
         _say(state, one, fold, numbers, run.folder)
 
 
-def _say(state: str, one: Experiment, fold: int, run: dict[str, Any], folder: Path) -> None:
-    rmse, alone = run["fold_rmse"], run.get("fill_rmse", math.nan)
+def _say(state: str, one: Experiment, fold: Fold, run: dict[str, Any], folder: Path) -> None:
+    rmse, alone = run.get("fold_rmse", math.nan), run.get("fill_rmse", math.nan)
     count = "1 epoch" if run["epochs"] == 1 else f"{run['epochs']} epochs"
     beside = f" ({one.base} alone {alone:.4f})" if alone == alone else ""
-    print(
-        f"{state}: {one.name}, fold {fold}: fold RMSE {rmse:.4f}{beside} after {count}, {run['seconds']:.0f} s, "
-        f"in {folder}"
-    )
+    measured = f"fold RMSE {rmse:.4f}{beside} " if rmse == rmse else ""  # of a full model there is none
+    print(f"{state}: {one.name}, fold {fold}: {measured}after {count}, {run['seconds']:.0f} s, in {folder}")
     if state == "Trained" and rmse > alone and not one.adversarial_weight:
         print(
             f"Warning: {one.name} is worse than {one.base} alone, over which it learns: train longer, or with a lower "
@@ -261,12 +262,13 @@ def predict(
     device: DeviceOption = "auto",
     force: ForceOption = False,
 ) -> None:
-    """Predict again from stored weights: the fold's photos and the test photos.
+    """Predict again from stored weights: the fold's photos and the test photos; of the full model the latter alone.
 
     \b
     Examples:
       kit predict regress
       kit predict regress --fold 2 --force
+      kit predict regress --fold all,full
     """
     project = project_of(context)
     from kit.learning.training.fit import predict_fold

@@ -75,7 +75,7 @@ def tune(
     if called == base.name:
         raise UsageError(f"--as {called} is the name of what is tuned. Take another name.")
     project = project_of(context)
-    (number,) = project.folds.chosen([str(fold)])
+    number = project.folds.checked(fold)
     study = _study()
     print(f"Tuning {base.name} on fold {number}: {'; '.join(map(str, dimensions))}", file=sys.stderr)
     tuned = study.tune(

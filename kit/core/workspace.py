@@ -7,7 +7,7 @@ A workspace is a folder that holds one competition's work:
     data/<slug>/fetched.json    how the data came: from Kaggle, --from or --sample
     data/<slug>/pack/           photos as memory-mapped uint8 arrays
     folds/<slug>.csv, .json     fold of each training photo, and the recipe
-    runs/<experiment>/fold_<k>/ experiment.json, model.safetensors, log.csv, checkpoints
+    runs/<experiment>/fold_<k>/ experiment.json, model.safetensors, log.csv, checkpoints; fold_full: of all photos
     tuning/<name>/, <name>.toml a study of settings, and the best it found
     predictions/<source>/<split>/<part>.npy, .json
     sd/<recipe>/                every sample of Stable Diffusion
@@ -29,6 +29,10 @@ from kit.errors import UsageError
 DEFAULT_SLUG = "photo-reconstruction"
 Split = Literal["train", "test"]
 PredictionSplit = Literal["oof", "test"]
+Fold = int | Literal["full"]
+"""Which model of a source: the one that does not see a fold, or the full one, which sees every training photo."""
+
+FULL: Literal["full"] = "full"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
@@ -101,8 +105,8 @@ class Workspace:
         """Return the folder of all trainings."""
         return self.root / "runs"
 
-    def run(self, experiment: str, fold: int) -> Path:
-        """Return the folder of one experiment's training on one fold."""
+    def run(self, experiment: str, fold: Fold) -> Path:
+        """Return the folder of one experiment's training on one fold, or on all photos."""
         return self.runs / checked_name("The experiment", experiment) / f"fold_{fold}"
 
     def study(self, name: str) -> Path:

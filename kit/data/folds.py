@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kit.core.storage import digest_bytes, read_json
-from kit.core.workspace import Workspace
+from kit.core.workspace import FULL, Fold, Workspace
 from kit.data.index import Index
 from kit.errors import Mismatch, MissingStep, TableError, UsageError
 
@@ -27,27 +27,34 @@ class Folds:
     k: int
     digest: str
 
-    def train_positions(self, fold: int) -> np.ndarray:
-        """Return photos that the model of `fold` may see."""
+    def train_positions(self, fold: Fold) -> np.ndarray:
+        """Return photos that the model of `fold` may see: the full one every photo."""
+        if fold == FULL:
+            return np.arange(len(self.fold))
         return np.flatnonzero(self.fold != self.checked(fold))
 
-    def valid_positions(self, fold: int) -> np.ndarray:
-        """Return photos that the model of `fold` predicts."""
+    def valid_positions(self, fold: Fold) -> np.ndarray:
+        """Return photos that the model of `fold` predicts: the full one none, for it has seen them."""
+        if fold == FULL:
+            return np.arange(0)
         return np.flatnonzero(self.fold == self.checked(fold))
 
-    def chosen(self, texts: Sequence[str]) -> list[int]:
-        """Read `--fold` texts: `all`, or numbers, also several with commas between, in the order given, each once.
+    def chosen(self, texts: Sequence[str]) -> list[Fold]:
+        """Read `--fold` texts: `all` (every fold), `full` (the model of all photos), or numbers, also several with
+        commas between, in the order given, each once; the full model after all folds.
 
         Raises:
             UsageError: not a number, or there is no such fold.
         """
         parts = [part for text in texts for part in text.split(",")]
         if "all" in parts:
-            return list(range(self.k))
+            return [*range(self.k), *([FULL] if FULL in parts else [])]
         for text in texts:
-            if not all(part.isdecimal() for part in text.split(",")):
-                raise UsageError(f"--fold {shlex.quote(text)}: a number from 0 to {self.k - 1}, or all, is needed.")
-        return list(dict.fromkeys(self.checked(int(part)) for part in parts))
+            if not all(part.isdecimal() or part == FULL for part in text.split(",")):
+                raise UsageError(
+                    f"--fold {shlex.quote(text)}: a number from 0 to {self.k - 1}, or all, or {FULL}, is needed."
+                )
+        return list(dict.fromkeys(FULL if part == FULL else self.checked(int(part)) for part in parts))
 
     def checked(self, fold: int) -> int:
         """Return `fold` if there is such a fold. Raises `UsageError`."""

@@ -1,7 +1,8 @@
 """One source as the mean of others, fold by fold: what several seeds of a training become. Knows predictions alone.
 
 A part is the mean of the members' parts of the same fold, so an OOF value comes from models that have not seen its
-photo, as theirs do. A source and no blend: a blend cannot be a member of a blend, and equal weights need no fitting.
+photo, as theirs do; where all members have a full model, so has their mean. A source and no blend: a blend cannot be a
+member of a blend, and equal weights need no fitting.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from kit.core.progress import track
-from kit.core.workspace import PredictionSplit
-from kit.data.prediction_store import SPLITS, SourceKind
+from kit.core.workspace import FULL, Fold, PredictionSplit
+from kit.data.prediction_store import SPLITS, SourceKind, splits_of
 from kit.data.predictions import Part
 from kit.data.project import Project
+from kit.errors import MissingStep
 
 HINT = "Train under another name: --as NAME"
 
@@ -35,27 +37,43 @@ def make_mean_source(project: Project, name: str, members: Sequence[str], *, mad
 
     Raises:
         UsageError: the name belongs to something else.
-        MissingStep: a member lacks a fold; says how to train it.
+        MissingStep: a member lacks a fold, or a full model that another one has; says how to train it.
         Mismatch: a member was made for another index or other folds.
     """
     claim_mean_name(project, name)
     sources = {split: [project.predictions.read(member, split) for member in members] for split in SPLITS}
     digests = {split: [source.digest for source in sources[split]] for split in SPLITS}
     recipe = {"kind": SourceKind.MEAN.value, "members": list(members), "digests": digests}
+    folds: list[Fold] = [*range(project.folds.k)]
+    if _have_full(project, members):
+        folds.append(FULL)
+    else:
+        project.predictions.delete(name, FULL)  # of members that had one once
     made = False
-    for split in SPLITS:
-        for fold in range(project.folds.k):
+    for place, fold in enumerate(folds):  # a source's parts are in this order
+        for split in splits_of(fold):
             if not project.predictions.is_done(name, split, recipe, fold=fold):
-                _write(project, name, split, fold, [source.parts[fold] for source in sources[split]], recipe, made_by)
+                _write(project, name, split, fold, [source.parts[place] for source in sources[split]], recipe, made_by)
                 made = True
     return made
+
+
+def _have_full(project: Project, members: Sequence[str]) -> bool:
+    """Return whether the members have full models. Raises `MissingStep` when some have and others have not."""
+    without = [member for member in members if not project.predictions.has_full(member)]
+    if without and len(without) < len(members):
+        raise MissingStep(
+            f"{', '.join(without)}: no full model is there, and other members have one. "
+            f"Run: kit train {' '.join(without)} --fold {FULL}"
+        )
+    return not without
 
 
 def _write(
     project: Project,
     name: str,
     split: PredictionSplit,
-    fold: int,
+    fold: Fold,
     parts: Sequence[Part],
     recipe: dict[str, Any],
     made_by: str,

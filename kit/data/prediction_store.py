@@ -4,8 +4,9 @@
     predictions/<source>/test/<part>.npy, .json     test photos
 
 A part is `all` (fitted on no fold: classical fills, pretrained generators) or `fold_<k>` (in `oof` the photos of that
-fold, in `test` all test photos; the folds' test predictions are averaged when read). Each `.npy` is flat, float16
-`(values, 3)` RGB in [0, 1]: photo after photo in index order, within a photo the scored pixels in order
+fold, in `test` all test photos; the folds' test predictions are averaged when read). `fold_full`, in `test` alone, is
+one member more of that mean: what a model of all training photos says. Each `.npy` is flat, float16 `(values, 3)` RGB
+in [0, 1]: photo after photo in index order, within a photo the scored pixels in order
 (`kit.imaging.holes.scored_pixels`). Folds trained on different machines meet here by copying files: no step gathers
 them. The manifest is written last and names the digests of index, folds, recipe and values.
 """
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from kit.core.storage import digest_of, read_json, sweep, write_json, writing
-from kit.core.workspace import PredictionSplit, Split, Workspace, checked_name, checked_source_name
+from kit.core.workspace import FULL, Fold, PredictionSplit, Split, Workspace, checked_name, checked_source_name
 from kit.data.folds import Folds
 from kit.data.index import Index, PhotoRow
 from kit.data.predictions import Part, Predictions
@@ -82,12 +83,17 @@ _MANIFEST: dict[str, tuple[type, ...]] = {
 }
 
 
-def fold_part(fold: int) -> str:
+def splits_of(fold: Fold) -> tuple[PredictionSplit, ...]:
+    """Return the splits that the model of `fold` predicts: the full one has seen every training photo."""
+    return ("test",) if fold == FULL else SPLITS
+
+
+def fold_part(fold: Fold) -> str:
     """Return the part's name for one fold."""
     return f"fold_{fold}"
 
 
-def part_name(fold: int | None) -> str:
+def part_name(fold: Fold | None) -> str:
     """Return the part's name for one fold, or for no fold."""
     return ALL if fold is None else fold_part(fold)
 
@@ -169,7 +175,7 @@ class PredictionStore:
         *,
         made_by: str,
         recipe: dict[str, Any],
-        fold: int | None = None,
+        fold: Fold | None = None,
         seconds: Callable[[], float] | None = None,
     ) -> None:
         """Stream one part to disk, whole or not at all.
@@ -210,7 +216,7 @@ class PredictionStore:
                 "made_by": made_by,
                 "recipe": recipe,
                 "index": self.index.digest,
-                "folds": self._folds_digest(fold),
+                "folds": self.folds_digest(fold),
                 "photos": len(photo_rows),
                 "values": total,
                 "digest": sha.hexdigest()[:16],
@@ -218,11 +224,17 @@ class PredictionStore:
             },
         )
 
-    def path(self, source: str, split: PredictionSplit, fold: int | None) -> Path:
+    def delete(self, source: str, fold: Fold) -> None:
+        """Delete what the model of `fold` predicted, manifests first; nothing where there is nothing."""
+        for split in splits_of(fold):
+            for suffix in (".json", ".npy"):
+                self.path(source, split, fold).with_suffix(suffix).unlink(missing_ok=True)
+
+    def path(self, source: str, split: PredictionSplit, fold: Fold | None) -> Path:
         """Return the `.npy` of one part."""
         return self.workspace.source(source, split) / f"{part_name(fold)}.npy"
 
-    def photos(self, split: PredictionSplit, fold: int | None) -> list[PhotoRow]:
+    def photos(self, split: PredictionSplit, fold: Fold | None) -> list[PhotoRow]:
         """Return the photos of one part, in order."""
         photo_rows = self.index.split(photo_split(split))
         if split == "test" or fold is None:
@@ -230,12 +242,13 @@ class PredictionStore:
         assert self.folds is not None, "an OOF part of a fold needs the folds"
         return [photo_rows[position] for position in self.folds.valid_positions(fold)]
 
-    def _folds_digest(self, fold: int | None) -> str | None:
-        return None if fold is None or self.folds is None else self.folds.digest
+    def folds_digest(self, fold: Fold | None) -> str | None:
+        """Return the digest of the folds if a part of `fold` depends on them; what has seen all photos does not."""
+        return None if fold is None or fold == FULL or self.folds is None else self.folds.digest
 
     # --- what is there
 
-    def manifest(self, source: str, split: PredictionSplit, fold: int | None) -> dict[str, Any] | None:
+    def manifest(self, source: str, split: PredictionSplit, fold: Fold | None) -> dict[str, Any] | None:
         """Return the manifest of one part, or None when the part is not there (or not whole).
 
         Raises:
@@ -254,14 +267,14 @@ class PredictionStore:
             raise DamagedStore(f"{path} is not the manifest that kit wrote ({what}). Delete it, then run: {again}")
         return manifest
 
-    def is_done(self, source: str, split: PredictionSplit, recipe: dict[str, Any], *, fold: int | None = None) -> bool:
+    def is_done(self, source: str, split: PredictionSplit, recipe: dict[str, Any], *, fold: Fold | None = None) -> bool:
         """Return whether exactly this part is there already: same recipe, index and folds."""
         manifest = self.manifest(source, split, fold)
         return (
             manifest is not None
             and digest_of(manifest["recipe"]) == digest_of(recipe)
             and manifest["index"] == self.index.digest
-            and manifest["folds"] == self._folds_digest(fold)
+            and manifest["folds"] == self.folds_digest(fold)
             and _is_whole(self.path(source, split, fold), manifest)
         )
 
@@ -269,6 +282,10 @@ class PredictionStore:
         """Return the folds of which this source has no predictions."""
         assert self.folds is not None
         return [fold for fold in range(self.folds.k) if self.manifest(source, split, fold) is None]
+
+    def has_full(self, source: str) -> bool:
+        """Return whether a model of all training photos has predicted the test photos."""
+        return self.manifest(source, "test", FULL) is not None
 
     # --- reading
 
@@ -302,11 +319,12 @@ class PredictionStore:
             how = self._how_to_make(source, split, absent)
             raise MissingStep(f"{source} lacks the {split} predictions of folds {named}. {how}")
         present = [fold for fold in range(folds.k) if fold not in absent]
-        parts = tuple(self._open_part(source, split, fold) for fold in present)
+        full: list[Fold] = [FULL] if split == "test" and self.has_full(source) else []
+        parts = tuple(self._open_part(source, split, fold) for fold in [*present, *full])
         if len({digest_of(part.manifest["recipe"]) for part in parts}) > 1:
             if parts[0].manifest["recipe"].get("kind") in _MADE_BY_ONE_COMMAND:  # killed while it was made anew
                 raise Mismatch(f"The folds of {source} differ in what made them. Run: {parts[0].manifest['made_by']}")
-            again = f"kit train {source} --fold all --force"
+            again = f"kit train {source} --fold {'all,full' if full else 'all'} --force"
             raise Mismatch(f"The folds of {source} were trained with different settings. Train them alike: {again}")
         if split == "test":
             starts = np.broadcast_to(_starts(counts)[:, None], (len(counts), len(parts)))
@@ -336,7 +354,7 @@ class PredictionStore:
         trained = all((self.workspace.run(source, fold) / "model.safetensors").is_file() for fold in absent)
         return f"Run: kit {'predict' if trained else 'train'} {source} {flags}"
 
-    def _open_part(self, source: str, split: PredictionSplit, fold: int | None) -> Part:
+    def _open_part(self, source: str, split: PredictionSplit, fold: Fold | None) -> Part:
         manifest = self.manifest(source, split, fold)
         path = self.path(source, split, fold)
         if manifest is None:
@@ -346,8 +364,8 @@ class PredictionStore:
             raise Mismatch(
                 f"{path} was made for another index ({manifest['index']}, here {self.index.digest}). {again}"
             )
-        if fold is not None and self.folds is not None and manifest["folds"] != self.folds.digest:
-            raise Mismatch(f"{path} was made with other folds ({manifest['folds']}, here {self.folds.digest}). {again}")
+        if manifest["folds"] != (digest := self.folds_digest(fold)) and digest is not None:
+            raise Mismatch(f"{path} was made with other folds ({manifest['folds']}, here {digest}). {again}")
         part = Part(part_name(fold), path, manifest)
         array, total = part.mapped(), sum(photo_row.scored for photo_row in self.photos(split, fold))
         if array.shape != (total, 3) or array.dtype != np.float16 or manifest["values"] != total:

@@ -44,8 +44,9 @@ class Predictions:
     split: PredictionSplit
     parts: tuple[Part, ...]
     places: np.ndarray
-    """`(photos, copies, 2)` int: for each photo and copy the part and the first row in it. OOF has one copy, test as
-    many as there are folds. A part of -1: no model has predicted this photo yet (only when read with `partial`)."""
+    """`(photos, copies, 2)` int: for each photo and copy the part and the first row in it. OOF has one copy, test one
+    a fold, and one more of a full model. A part of -1: no model has predicted this photo yet (only when read with
+    `partial`)."""
     counts: np.ndarray
     """`(photos,)` int, scored pixels."""
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from kit.core.workspace import Fold
 from kit.data.project import Project
 from kit.learning.experiments import NetworkSettings
 from kit.learning.models.layers.film import CONDITION
@@ -32,7 +33,7 @@ class Conditions:
 
 
 def conditions_of(
-    project: Project, network: NetworkSettings, fold: int, device: torch.device = torch.device("cpu")
+    project: Project, network: NetworkSettings, fold: Fold, device: torch.device = torch.device("cpu")
 ) -> Conditions | None:
     """Return the conditions of a fold's model; None without `clip_model`. Vectors not yet stored are computed now.
 

@@ -13,6 +13,7 @@ from support.small import Small
 from support.toy import TOY, Toy, make_toy_files, toy_photo
 
 from kit.core.storage import read_json, write_json
+from kit.core.workspace import Fold
 from kit.data.folds import Folds, describe_folds, read_folds
 from kit.data.pack import build_pack, perceptual_hash
 from kit.data.project import Project
@@ -133,13 +134,16 @@ def test_a_fold_that_is_not_there_is_refused(toy: Toy, fold: int) -> None:
         (["all"], [0, 1, 2]),
         (["2", "all", "7"], [0, 1, 2]),
         ([], []),
+        (["full"], ["full"]),
+        (["0,full", "full"], [0, "full"]),
+        (["full", "all"], [0, 1, 2, "full"]),
     ],
 )
-def test_folds_are_chosen_in_the_order_given_and_once(texts: list[str], folds: list[int]) -> None:
+def test_folds_are_chosen_in_the_order_given_and_once(texts: list[str], folds: list[Fold]) -> None:
     assert Folds(np.zeros(3, int), np.zeros(3, int), 3, "").chosen(texts) == folds
 
 
-@pytest.mark.parametrize("text", ["", "-1", "1.0", "one", "ALL", " 1", "0,", "\u00b2", "3", "99"])
+@pytest.mark.parametrize("text", ["", "-1", "1.0", "one", "ALL", "Full", " 1", "0,", "\u00b2", "3", "99"])
 def test_a_choice_that_is_no_fold_is_refused_and_says_which_there_are(text: str) -> None:
     with pytest.raises(UsageError, match=r"from 0 to 2, or all|the folds are 0 to 2") as caught:
         Folds(np.zeros(3, int), np.zeros(3, int), 3, "").chosen(["0", text])

@@ -31,7 +31,8 @@ import kit.learning.training.fit
 import kit.learning.training.run_folder
 import kit.learning.training.state
 import kit.learning.training.trainer
-from kit.core.workspace import Workspace
+from kit.core.workspace import Fold, Workspace
+from kit.data.prediction_store import splits_of
 from kit.data.project import Project
 from kit.learning.datasets import TrainingPhotos
 from kit.learning.experiments import Experiment, experiment
@@ -86,7 +87,7 @@ def project_at(folder: Path) -> Project:
     return Project(make_toy_workspace(folder, photos=24, test=4).workspace)
 
 
-def train(project: Project, one: Experiment, fold: int = 0, **options: Any) -> Run:
+def train(project: Project, one: Experiment, fold: Fold = 0, **options: Any) -> Run:
     """`train_fold` with the project's own parts."""
     fill = base_fills(project, one)["oof"]
     return train_fold(project, one, fold, fill, processes=HERE, options=Options(**options))
@@ -98,7 +99,7 @@ def photos_of(project: Project, one: Experiment, fold: int = 0) -> TrainingPhoto
     return TrainingPhotos(one, *parts)
 
 
-def weights_of(project: Project, name: str = "regress", fold: int = 0) -> bytes:
+def weights_of(project: Project, name: str = "regress", fold: Fold = 0) -> bytes:
     """The bytes of the stored weights."""
     return (project.workspace.run(name, fold) / "model.safetensors").read_bytes()
 
@@ -118,10 +119,10 @@ def events_of(folder: Path) -> dict[str, dict[int, float]]:
     return {tag: {event.step: event.value for event in events.Scalars(tag)} for tag in events.Tags()["scalars"]}
 
 
-def results(root: Path, name: str, fold: int = 0) -> dict[str, bytes]:
+def results(root: Path, name: str, fold: Fold = 0) -> dict[str, bytes]:
     """What a finished training leaves behind; seconds are measured, so the JSON files are not compared."""
     paths = [root / "runs" / name / f"fold_{fold}" / file for file in ("model.safetensors", "log.csv")]
-    paths += [root / "predictions" / name / split / f"fold_{fold}.npy" for split in ("oof", "test")]
+    paths += [root / "predictions" / name / split / f"fold_{fold}.npy" for split in splits_of(fold)]
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
 
 
@@ -143,7 +144,7 @@ def stop_in_step(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     monkeypatch.setattr(kit.learning.training.engine, "CHECKPOINT_SECONDS", 0.0)  # a checkpoint after every epoch
 
 
-def train_until(project: Project, one: Experiment, step: int, fold: int = 0, **options: Any) -> None:
+def train_until(project: Project, one: Experiment, step: int, fold: Fold = 0, **options: Any) -> None:
     """Train, and stop before the step of this number; every epoch before it has its checkpoint."""
     with pytest.MonkeyPatch.context() as patch:
         stop_in_step(patch, step)
@@ -221,8 +222,8 @@ MOMENTS: dict[str, tuple[Any, str, int, Callable[..., Any]]] = {
 SOME_MOMENTS = ("in the middle of an epoch", "while writing a checkpoint", "after the weights, before run.json")
 
 
-def child(root: str, one: Experiment, moment: str | None, pause: float) -> None:
-    """Train and predict fold 0 in this process, dying at a moment."""
+def child(root: str, one: Experiment, moment: str | None, pause: float, fold: Fold) -> None:
+    """Train and predict a fold in this process, dying at a moment."""
     torch.set_num_threads(1)
     engine.CHECKPOINT_SECONDS = 0.0
     if moment is not None:
@@ -235,11 +236,13 @@ def child(root: str, one: Experiment, moment: str | None, pause: float) -> None:
             return original(*arguments)
 
         trainer.train_step = slow
-    fit_fold(Project(Workspace(Path(root), SLUG)), one, 0, device="cpu")
+    fit_fold(Project(Workspace(Path(root), SLUG)), one, fold, device="cpu")
 
 
-def start(forks: Any, root: Path, one: Experiment, moment: str | None = None, pause: float = 0.0) -> Any:
-    process = forks.Process(target=child, args=(str(root), one, moment, pause))
+def start(
+    forks: Any, root: Path, one: Experiment, moment: str | None = None, pause: float = 0.0, fold: Fold = 0
+) -> Any:
+    process = forks.Process(target=child, args=(str(root), one, moment, pause, fold))
     process.start()
     return process
 

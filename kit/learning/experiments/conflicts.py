@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.core.storage import digest_of, read_json
-from kit.errors import DamagedStore, Mismatch
+from kit.core.workspace import FULL, Fold
+from kit.errors import DamagedStore, Mismatch, UsageError
 from kit.learning.experiments.settings import Experiment, setting_fields
 from kit.learning.experiments.stamp import (
     differences,
@@ -22,49 +23,57 @@ if TYPE_CHECKING:
     from kit.data.project import Project
 
 
-def check_conflicts(project: Project, experiment: Experiment, fold: int, replacing: Collection[int] = ()) -> None:
+def check_conflicts(project: Project, experiment: Experiment, fold: Fold, replacing: Collection[Fold] = ()) -> None:
     """Check that a fold's training can be stored under the experiment's name.
 
     Args:
         replacing: folds that are about to be trained alike, one after the other: what is there of them may differ.
 
     Raises:
-        UsageError: the name is that of a fill, an import or a blend.
+        UsageError: the name is that of a fill, an import or a blend; a full model is to stop early.
         Mismatch: this fold or another one was trained in another way.
     """
     check_source(project, experiment, fold, replacing)
     if fold not in replacing:
         folder = project.workspace.run(experiment.name, fold)
-        check_folder(folder, run_stamp(project, experiment), experiment, fold)
+        check_folder(folder, run_stamp(project, experiment, fold), experiment, fold)
 
 
-def check_source(project: Project, experiment: Experiment, fold: int, replacing: Collection[int] = ()) -> None:
+def check_source(project: Project, experiment: Experiment, fold: Fold, replacing: Collection[Fold] = ()) -> None:
     """Check the experiment's name, and that the source's other folds were made alike: they will be read as one.
 
     Raises:
         UsageError, Mismatch: see `check_conflicts`.
     """
-    from kit.data.prediction_store import SourceKind
+    from kit.data.prediction_store import SourceKind, splits_of
 
+    if fold == FULL and experiment.patience:
+        raise UsageError(
+            f"{experiment.name}: patience={experiment.patience} stops a training by its fold's RMSE, and a full model "
+            f"has none. Train the source without it, under another name: --fold all,{FULL} --set patience=0 --as NAME"
+        )
     hint = "Store this one under another name: --as NAME"
-    project.predictions.claim_name(experiment.name, SourceKind.EXPERIMENT, hint=hint)
-    for other in range(project.folds.k):
+    store = project.predictions
+    store.claim_name(experiment.name, SourceKind.EXPERIMENT, hint=hint)
+    others: list[Fold] = [*range(project.folds.k), FULL]
+    for other in others:
         if other == fold or other in replacing:
             continue
-        manifest = project.predictions.manifest(experiment.name, "oof", other)
-        if manifest is None or manifest["folds"] != project.folds.digest:
+        manifest = store.manifest(experiment.name, splits_of(other)[0], other)
+        if manifest is None or manifest["folds"] != store.folds_digest(other):
             continue
         alike = digest_of(manifest["recipe"]) == digest_of(recipe_of(experiment))
         if not alike or other_weights(project, experiment, other):
             names = [] if alike else different_settings(manifest["recipe"].get("experiment"), experiment)
+            every = f"all,{FULL}" if store.has_full(experiment.name) else "all"
             raise Mismatch(
                 f"Fold {other} of {experiment.name} was trained with other {', '.join(names) or 'encoder weights'}. Go "
                 f"on with its own: kit train {experiment.name} --fold K; or store this one under another name with "
-                f"--as NAME, or train all alike: the same command with --fold all --force"
+                f"--as NAME, or train all alike: the same command with --fold {every} --force"
             )
 
 
-def check_folder(folder: Path, stamp: dict[str, Any], experiment: Experiment, fold: int) -> bool:
+def check_folder(folder: Path, stamp: dict[str, Any], experiment: Experiment, fold: Fold) -> bool:
     """Return whether the fold's folder is this training's already.
 
     Args:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.core.storage import digest_file, digest_of, read_json
+from kit.core.workspace import FULL, Fold
 from kit.errors import StoreError
 from kit.learning.experiments.settings import Experiment, stored_names
 
@@ -16,12 +17,16 @@ if TYPE_CHECKING:  # the store needs pandas, of which `kit train --list` knows n
 ENGINE = 3  # raised when the same settings would train to other weights than before
 
 
-def run_stamp(project: Project, experiment: Experiment) -> dict[str, Any]:
-    """Return what a training depends on; another stamp in the same folder is refused."""
+def run_stamp(project: Project, experiment: Experiment, fold: Fold = 0) -> dict[str, Any]:
+    """Return what a training depends on; another stamp in the same folder is refused.
+
+    Args:
+        fold: matters only in that a full model sees all photos, however they are split.
+    """
     return {
         "experiment": experiment.fields,
         "index": project.index.digest,
-        "folds": project.folds.digest,
+        "folds": None if fold == FULL else project.folds.digest,
         "engine": ENGINE,
         "encoder_weights": digest_of_weights(experiment),
     }
@@ -60,10 +65,10 @@ def set_aside(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.replaced")
 
 
-def changed_fields(found: dict[str, Any], project: Project, experiment: Experiment) -> list[str]:
+def changed_fields(found: dict[str, Any], project: Project, experiment: Experiment, fold: Fold = 0) -> list[str]:
     """Name what of a finished training's stamp has changed. Which version of kit trained it does not matter, and the
     encoder's weights are in the model."""
-    stamp = {**run_stamp(project, experiment), "engine": found.get("engine"), "encoder_weights": None}
+    stamp = {**run_stamp(project, experiment, fold), "engine": found.get("engine"), "encoder_weights": None}
     return differences(found, stamp)
 
 
@@ -91,7 +96,7 @@ def digest_of_weights(experiment: Experiment) -> str | None:
         return None
 
 
-def other_weights(project: Project, experiment: Experiment, fold: int) -> bool:
+def other_weights(project: Project, experiment: Experiment, fold: Fold) -> bool:
     """Return whether this fold's training started from other weights than those that its `encoder_weights` are now."""
     digest = digest_of_weights(experiment)
     path = project.workspace.run(experiment.name, fold) / "experiment.json"
@@ -101,14 +106,14 @@ def other_weights(project: Project, experiment: Experiment, fold: int) -> bool:
     return found != digest and not (found is None and _from_imagenet(experiment.fields))
 
 
-def retrain_command(experiment: Experiment, fold: int) -> str:
+def retrain_command(experiment: Experiment, fold: Fold) -> str:
     """Return the command that trains a fold anew."""
     return f"kit train {experiment.name} --fold {fold} --force"
 
 
-def finished_fold(project: Project, experiment: Experiment, fold: int) -> dict[str, Any] | None:
+def finished_fold(project: Project, experiment: Experiment, fold: Fold) -> dict[str, Any] | None:
     """Return what `run.json` says of a fold whose training and predictions are there, or None."""
-    from kit.data.prediction_store import SPLITS
+    from kit.data.prediction_store import splits_of
 
     folder = project.workspace.run(experiment.name, fold)
     path, recipe = folder / "run.json", recipe_of(experiment)
@@ -123,10 +128,10 @@ def finished_fold(project: Project, experiment: Experiment, fold: int) -> dict[s
             return None
     except (StoreError, OSError):
         return None  # which is said where it is trained
-    if other_weights(project, experiment, fold) or changed_fields(stamp, project, experiment):
+    if other_weights(project, experiment, fold) or changed_fields(stamp, project, experiment, fold):
         return None  # likewise
-    for split in SPLITS:
+    for split in splits_of(fold):
         if not project.predictions.is_done(experiment.name, split, recipe, fold=fold):
             return None
-    numbers = [found.get(key) for key in ("fold_rmse", "epochs", "seconds")]
+    numbers = [found.get(key) for key in ("epochs", "seconds", *(["fold_rmse"] if fold != FULL else []))]
     return found if all(isinstance(number, int | float) and math.isfinite(number) for number in numbers) else None

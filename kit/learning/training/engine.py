@@ -1,4 +1,4 @@
-"""Train one experiment on one fold: epochs, checkpoints, validation. Knows no competition and no blend.
+"""Train one experiment on a fold or on all photos: epochs, checkpoints, validation. Knows no competition and no blend.
 
 A run killed at any moment and started again ends with the same bytes (on the CPU with the same number of threads): all
 randomness is a function of (seed, epoch, step), and the checkpoint holds everything else. Nothing in a step waits for
@@ -19,6 +19,7 @@ from typing import Protocol
 import torch
 
 from kit.core.progress import progress
+from kit.core.workspace import FULL, Fold
 from kit.data.predictions import Predictions
 from kit.data.project import Project
 from kit.errors import KitError, TrainingError, UsageError
@@ -91,7 +92,7 @@ def _does_not_fit(experiment: Experiment, reason: str) -> UsageError:
 def train_fold(
     project: Project,
     experiment: Experiment,
-    fold: int,
+    fold: Fold,
     fill: Predictions,
     *,
     processes: DistributedContext,
@@ -99,6 +100,8 @@ def train_fold(
     folder: Path | None = None,
 ) -> Run:
     """Train one fold to the end, resuming what is there, and leave `model.safetensors`, `log.csv`, `run.json`.
+
+    The full model is trained to the end of its schedule, and nothing is measured: no photo is left to measure on.
 
     Args:
         fill: OOF predictions of the experiment's base fill.
@@ -110,7 +113,7 @@ def train_fold(
     """
     folder = folder or project.workspace.run(experiment.name, fold)
     if processes.is_main_process:
-        reserve_folder(folder, run_stamp(project, experiment), experiment, fold)
+        reserve_folder(folder, run_stamp(project, experiment, fold), experiment, fold)
     processes.wait()
     if (done := load_result(folder, experiment, fold)) is not None:
         if processes.is_main_process:
@@ -123,10 +126,10 @@ def train_fold(
             size: _photos(project, replace(experiment, size=size, first_size=0), fold, processes, conditions)
             for size in {experiment.smallest_size, experiment.size}
         }
-        inputs = _validation_inputs(project, experiment, fold, fill, conditions)
+        inputs = None if fold == FULL else _validation_inputs(project, experiment, fold, fill, conditions)
         state = _state(folder, experiment, processes)
         trainer = Trainer(experiment, state, processes, compiled=options.compiled)
-        validate = partial(fold_rmse, state.average, experiment, inputs, pack, device)
+        validate = None if inputs is None else partial(fold_rmse, state.average, experiment, inputs, pack, device)
         _Fold(trainer, photos, validate, folder, fold, options).train()
     except torch.OutOfMemoryError:
         release_folder(folder)
@@ -134,13 +137,15 @@ def train_fold(
     except KitError:
         release_folder(folder)
         raise
-    base_fill_rmse = processes.from_main(fill_rmse(inputs, pack) if processes.is_main_process else 0.0)
+    base_fill_rmse = None
+    if inputs is not None:
+        base_fill_rmse = processes.from_main(fill_rmse(inputs, pack) if processes.is_main_process else 0.0)
     a_step = photos[experiment.size].photos_a_step
     return save_result(folder, experiment, state, processes, a_step, base_fill_rmse)
 
 
 def _validation_inputs(
-    project: Project, experiment: Experiment, fold: int, fill: Predictions, conditions: Conditions | None
+    project: Project, experiment: Experiment, fold: Fold, fill: Predictions, conditions: Conditions | None
 ) -> Inputs:
     condition = conditions.train if conditions else None
     positions = project.folds.valid_positions(fold)
@@ -148,7 +153,7 @@ def _validation_inputs(
 
 
 def _photos(
-    project: Project, experiment: Experiment, fold: int, processes: DistributedContext, conditions: Conditions | None
+    project: Project, experiment: Experiment, fold: Fold, processes: DistributedContext, conditions: Conditions | None
 ) -> TrainingPhotos:
     index, pack, positions = project.index, project.pack, project.folds.train_positions(fold)
     condition = None
@@ -201,9 +206,10 @@ class _Fold:
     trainer: Trainer
     photos: dict[int, TrainingPhotos]
     """By the size at which they are shown; as many steps an epoch at each."""
-    validate: Callable[[], float]
+    validate: Callable[[], float] | None
+    """Returns the fold's RMSE; None where there is no photo to measure on."""
     folder: Path
-    fold: int
+    fold: Fold
     options: Options
     saved: float = -math.inf
     """When the last checkpoint was written: the first epoch's is written at once."""
@@ -240,8 +246,8 @@ class _Fold:
             row = self._epoch(bar)
             seconds = time.monotonic() - started
             state.epoch += 1
-            if self._should_validate():
-                self._validate(row, bar)
+            if self.validate is not None and self._should_validate():
+                self._validate(self.validate, row, bar)
             state.log.append(row)
             board.write(state.step, row)
             state.seconds = processes.from_main(state.seconds + time.monotonic() - started)
@@ -280,9 +286,9 @@ class _Fold:
         planning = self.options.max_minutes is not None and state.epoch == 1
         return state.epoch >= state.planned or planning or state.epoch % every == 0
 
-    def _validate(self, row: dict[str, float], bar: _Bar) -> None:
+    def _validate(self, measure: Callable[[], float], row: dict[str, float], bar: _Bar) -> None:
         experiment, state, processes = self.trainer.experiment, self.state, self.trainer.processes
-        rmse = row["fold_rmse"] = processes.from_main(self.validate() if processes.is_main_process else 0.0)
+        rmse = row["fold_rmse"] = processes.from_main(measure() if processes.is_main_process else 0.0)
         check_finite(experiment, state.epoch, row)
         bar.update(0, f"fold RMSE {rmse:.4f}")
         if not experiment.patience:

@@ -14,9 +14,9 @@ from torch import nn
 
 from kit.core.progress import track
 from kit.core.storage import read_json
-from kit.core.workspace import PredictionSplit, checked_name
+from kit.core.workspace import Fold, PredictionSplit, checked_name
 from kit.data.fill_sources import make_fill_source
-from kit.data.prediction_store import SPLITS, photo_split
+from kit.data.prediction_store import SPLITS, photo_split, splits_of
 from kit.data.predictions import Predictions
 from kit.data.project import Project
 from kit.errors import KitError, Mismatch, UnknownName, UsageError
@@ -40,14 +40,15 @@ from kit.learning.training.checkpoints import drop_checkpoints, list_checkpoints
 def fit_fold(
     project: Project,
     experiment: Experiment,
-    fold: int,
+    fold: Fold,
     *,
     device: str = "auto",
     options: Options = Options(),
     force: bool = False,
-    replacing: Collection[int] = (),
+    replacing: Collection[Fold] = (),
 ) -> Run:
-    """Train one fold, or go on where it stopped, and predict its photos and the test photos.
+    """Train one fold, or go on where it stopped, and predict its photos and the test photos; the full model, which is
+    trained on all photos, predicts the test photos alone.
 
     Under torchrun all processes train, and the main one alone writes and predicts.
 
@@ -56,7 +57,7 @@ def fit_fold(
         replacing: folds that the caller is about to train alike, one after the other: what is there of them may differ.
 
     Raises:
-        UsageError: the name is that of a fill.
+        UsageError: the name is that of a fill; a full model is to stop early.
         Mismatch: the store holds another training under this name.
         TrainingError: see `kit.learning.training.train_fold`.
     """
@@ -89,8 +90,9 @@ def base_fills(project: Project, experiment: Experiment) -> dict[PredictionSplit
     return {split: project.predictions.read(experiment.base, split) for split in SPLITS}
 
 
-def predict_fold(project: Project, name: str, fold: int, *, device: str = "auto", force: bool = False) -> bool:
-    """Predict a trained fold's photos and the test photos; False when both were there.
+def predict_fold(project: Project, name: str, fold: Fold, *, device: str = "auto", force: bool = False) -> bool:
+    """Predict a trained fold's photos and the test photos, or the test photos by the full model; False when all were
+    there.
 
     Raises:
         MissingStep: the fold has not been trained.
@@ -100,14 +102,14 @@ def predict_fold(project: Project, name: str, fold: int, *, device: str = "auto"
     return _predict(project, name, fold, processes_on(device), force=force)
 
 
-def _predict(project: Project, name: str, fold: int, processes: DistributedContext, *, force: bool = False) -> bool:
+def _predict(project: Project, name: str, fold: Fold, processes: DistributedContext, *, force: bool = False) -> bool:
     device = processes.device
     experiment, generator = load_generator(project.workspace, name, fold, device)
     _discard_backup(project, name, fold)
     _check_trained_here(project, experiment, fold)
     recipe = recipe_of(experiment)
     made = False
-    for split in SPLITS:
+    for split in splits_of(fold):
         if not force and project.predictions.is_done(name, split, recipe, fold=fold):
             continue
         _write(project, experiment, generator, fold, split, device)
@@ -119,7 +121,7 @@ def _write(
     project: Project,
     experiment: Experiment,
     generator: nn.Module,
-    fold: int,
+    fold: Fold,
     split: PredictionSplit,
     device: torch.device,
 ) -> None:
@@ -130,7 +132,8 @@ def _write(
     conditions = conditions_of(project, experiment, fold, device)
     condition = None if conditions is None else conditions.train if split == "oof" else conditions.test
     trained = read_json(project.workspace.run(name, fold) / "run.json", made_by=f"kit train {name} --fold {fold}")
-    before = float(trained.get("seconds", 0.0)) if split == "oof" else 0.0  # the training's time is counted once
+    # the training's time is counted once
+    before = float(trained.get("seconds", 0.0)) if split == splits_of(fold)[0] else 0.0
     started = time.perf_counter()
 
     def values() -> Iterator[np.ndarray]:
@@ -150,10 +153,10 @@ def _write(
     )
 
 
-def _check_trained_here(project: Project, experiment: Experiment, fold: int) -> None:
+def _check_trained_here(project: Project, experiment: Experiment, fold: Fold) -> None:
     again = f"kit train {experiment.name} --fold {fold} --force"
     found = read_json(project.workspace.run(experiment.name, fold) / "experiment.json", made_by=again)
-    if others := changed_fields(found, project, experiment):
+    if others := changed_fields(found, project, experiment, fold):
         raise Mismatch(f"Fold {fold} of {experiment.name} was trained with other {', '.join(others)}. Run: {again}")
 
 
@@ -183,12 +186,10 @@ def _restore_backup(folder: Path) -> None:
         set_aside(folder).rename(folder)
 
 
-def _discard_backup(project: Project, name: str, fold: int) -> None:
+def _discard_backup(project: Project, name: str, fold: Fold) -> None:
     """Delete the old training and its predictions, manifests first, once the new training is done."""
     folder = project.workspace.run(name, fold)
     if not set_aside(folder).is_dir():
         return
-    for split in SPLITS:
-        for suffix in (".json", ".npy"):
-            project.predictions.path(name, split, fold).with_suffix(suffix).unlink(missing_ok=True)
+    project.predictions.delete(name, fold)
     shutil.rmtree(set_aside(folder), ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The folder of one fold's training: reserved for one experiment, then filled with its weights and figures."""
+"""The folder of one training: reserved for one experiment, then filled with weights and figures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from kit.core.storage import digest_file, read_json, write_json, write_text, writing
-from kit.core.workspace import Workspace
+from kit.core.workspace import FULL, Fold, Workspace
 from kit.errors import DamagedStore, KitError, MissingStep, UsageError
 from kit.learning.experiments import Experiment, experiment_from, retrain_command, set_aside
 from kit.learning.experiments.conflicts import check_folder
@@ -30,6 +30,7 @@ class Run:
     seconds: float
     epochs: int
     rmse: float
+    """On the fold's photos; NaN of a full model, which has seen them all."""
     fill_rmse: float = math.nan
     """Of the base fill alone on the same photos; not known of runs of earlier versions."""
     skipped: bool = False
@@ -37,7 +38,7 @@ class Run:
     """Whether this process is the one that wrote it."""
 
 
-def reserve_folder(folder: Path, stamp: dict[str, Any], experiment: Experiment, fold: int) -> None:
+def reserve_folder(folder: Path, stamp: dict[str, Any], experiment: Experiment, fold: Fold) -> None:
     """Reserve the folder for this training. Raises `Mismatch` when it is another's."""
     if not check_folder(folder, stamp, experiment, fold):
         write_json(folder / "experiment.json", stamp)
@@ -49,16 +50,17 @@ def release_folder(folder: Path) -> None:
         (folder / "experiment.json").unlink(missing_ok=True)
 
 
-def load_result(folder: Path, experiment: Experiment, fold: int) -> Run | None:
+def load_result(folder: Path, experiment: Experiment, fold: Fold) -> Run | None:
     """Load the run; None if it did not come to its end."""
     path = folder / "run.json"
     if not (path.is_file() and (folder / "model.safetensors").is_file()):
         return None
     done = read_json(path, made_by=retrain_command(experiment, fold))
     try:
-        seconds, epochs, rmse = float(done["seconds"]), int(done["epochs"]), float(done["fold_rmse"])
+        seconds, epochs = float(done["seconds"]), int(done["epochs"])
+        rmse = math.nan if fold == FULL else float(done["fold_rmse"])
         run = Run(folder, seconds, epochs, rmse, float(done.get("fill_rmse", math.nan)), skipped=True)
-        if not (math.isfinite(run.seconds) and math.isfinite(run.rmse)):
+        if not (math.isfinite(run.seconds) and (fold == FULL or math.isfinite(run.rmse))):
             raise ValueError("a number that is not finite")
         return run
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -72,12 +74,17 @@ def save_result(
     state: State,
     processes: DistributedContext,
     photos_per_step: int,
-    fill_rmse: float,
+    fill_rmse: float | None,
 ) -> Run:
-    """Write the averaged weights, then `run.json` as the sign that they are whole, then drop the checkpoints."""
+    """Write the averaged weights, then `run.json` as the sign that they are whole, then drop the checkpoints.
+
+    Args:
+        fill_rmse: of the base fill alone on the fold's photos; None for a full model, which has no RMSE either.
+    """
     best = state.best if experiment.patience else None
     weights = best["weights"] if best else state.average.state_dict()
-    rmse = best["rmse"] if best else state.log[-1]["fold_rmse"]
+    rmse = best["rmse"] if best else state.log[-1].get("fold_rmse", math.nan)
+    measured = {} if fill_rmse is None else {"fold_rmse": rmse, "fill_rmse": fill_rmse}
     if processes.is_main_process:
         weights = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
         with writing(folder / "model.safetensors") as file:
@@ -91,8 +98,7 @@ def save_result(
                 "steps": state.step,
                 "seconds": round(state.seconds, 2),
                 "photos_per_second": round(state.step * photos_per_step / max(state.seconds, 1e-9), 2),
-                "fold_rmse": rmse,
-                "fill_rmse": fill_rmse,
+                **measured,
                 "processes": processes.count,
                 "device": str(processes.device),
                 "weights": digest_file(folder / "model.safetensors"),
@@ -100,7 +106,7 @@ def save_result(
         )
         drop_checkpoints(folder)
     processes.wait()
-    return Run(folder, state.seconds, state.epoch, rmse, fill_rmse)
+    return Run(folder, state.seconds, state.epoch, rmse, math.nan if fill_rmse is None else fill_rmse)
 
 
 def write_log(folder: Path, log: list[dict[str, float]]) -> None:
@@ -111,7 +117,7 @@ def write_log(folder: Path, log: list[dict[str, float]]) -> None:
     write_text(folder / "log.csv", "\n".join(lines) + "\n")
 
 
-def load_generator(workspace: Workspace, name: str, fold: int, device: torch.device) -> tuple[Experiment, nn.Module]:
+def load_generator(workspace: Workspace, name: str, fold: Fold, device: torch.device) -> tuple[Experiment, nn.Module]:
     """Load the trained generator of one fold, for prediction.
 
     Raises:
