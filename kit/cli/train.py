@@ -23,6 +23,15 @@ if TYPE_CHECKING:
     from kit.learning.experiments import Experiment
 
 
+_SeedsOption = Annotated[
+    int, typer.Option("--seeds", min=1, max=1000, help="So many sources, with the seeds after NAME's: NAME-s1 ...")
+]
+_MinutesOption = Annotated[
+    float | None,
+    typer.Option("--max-minutes", min=0.01, max=1e6, help="Plan for this long a fold; an epoch at least."),
+]
+
+
 class _TrainCommand(TyperCommand):
     """Says how a setting is given to who types it as an option: `--lr 1e-3`."""
 
@@ -57,15 +66,11 @@ def train(
     settings: Annotated[list[str], typer.Option("--set", help="field=value, may be repeated.")] = [],  # noqa: B006
     config: ConfigOption = None,
     rename: Annotated[str | None, typer.Option("--as", help="Store the source under this name.")] = None,
-    seeds: Annotated[
-        int, typer.Option("--seeds", min=1, max=1000, help="So many sources, with the seeds after NAME's: NAME-s1 ...")
-    ] = 1,
+    seeds: _SeedsOption = 1,
     mean: Annotated[bool, typer.Option("--mean", help="With --seeds: store their mean too, as NAME-mean.")] = False,
     device: DeviceOption = "auto",
-    max_minutes: Annotated[
-        float | None,
-        typer.Option("--max-minutes", min=0.01, max=1e6, help="Plan for this long a fold; an epoch at least."),
-    ] = None,
+    max_minutes: _MinutesOption = None,
+    extra: Annotated[str | None, typer.Option("--extra", help="A folder of more photos to train on.")] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", help="As --set epochs=N.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="As --set seed=N.")] = None,
     compiled: Annotated[bool, typer.Option("--compile", help="Run the generator through torch.compile.")] = False,
@@ -91,6 +96,7 @@ def train(
       kit train regress --fold all --set size=128 --set epochs=60 --as regress128
       kit train regress bilstm partialconv --fold all     # fold by fold; what is done is skipped
       kit train regress --fold 0 --epochs 60 --seed 1 --as regress-1
+      kit train regress --fold all --extra photos --as more   # whole photos from a folder, to learn from besides
       kit train regress --set size=128 --print-config > mine.toml
       kit train --config mine.toml --fold all --as mine   # --set on the command line wins over the file
       kit train regress --fold all --seeds 3 --mean       # regress, regress-s1, regress-s2; regress-mean is their mean
@@ -110,7 +116,7 @@ def train(
         raise UsageError(f"Which fold of {', '.join(names)}? Run the same command with --fold 0, or --fold all.")
     _check_words(names, fold)
     _check_seeds(seeds, mean)
-    settings = [*settings, *_as_settings(settings, epochs=epochs, seed=seed)]
+    settings = [*settings, *_as_settings(settings, epochs=epochs, seed=seed, extra=extra)]
     chosen = choose(workspace_of(context), names, settings, document, rename=rename, force=force)
     if print_config:
         _print_config(chosen)
@@ -160,6 +166,8 @@ def _train_all(
     for fold in folds:  # all of them before torch is imported: a conflict is told at once, not after hours
         for one in chosen:
             check_conflicts(project, one, fold, replacing=replacing)
+    if is_main_process():
+        _say_extra(project, chosen, folds, force)
     for fold in folds:
         for one in chosen:
             _train(project, one, fold, device, replacing, options)
@@ -186,7 +194,7 @@ def _average(project: Project, family: Sequence[Experiment]) -> None:
     print(f"{'Averaged' if made else 'There already'}: {name}, the mean of {', '.join(one.name for one in family)}")
 
 
-def _as_settings(settings: list[str], **flags: int | None) -> list[str]:
+def _as_settings(settings: list[str], **flags: int | str | None) -> list[str]:
     from kit.errors import UsageError
 
     given = [f"{name}={value}" for name, value in flags.items() if value is not None]
@@ -216,6 +224,18 @@ def _say_its_own(one: Experiment) -> None:
     usual = settings_of(EXPERIMENTS[one.name]())
     if own := [setting for setting in settings_of(one) if setting not in usual]:
         print(f"{one.name} goes on with the settings it has: {' '.join(own)}", file=sys.stderr)
+
+
+def _say_extra(project: Project, chosen: list[Experiment], folds: list[Fold], force: bool) -> None:
+    """Say how many extra photos are taken where something is left to train; what is wrong with them is told at once."""
+    from kit.learning.experiments import finished_fold
+
+    with_extra = [one for one in chosen if one.extra != "none"]
+    left = [one for one in with_extra if force or any(finished_fold(project, one, fold) is None for fold in folds)]
+    for folder in dict.fromkeys(one.extra for one in left):
+        from kit.data.extra_photos import extra_photos  # of no use to other trainings
+
+        print(extra_photos(project, folder).describe(folder), file=sys.stderr)
 
 
 def _train(

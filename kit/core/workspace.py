@@ -6,6 +6,7 @@ A workspace is a folder that holds one competition's work:
     data/<slug>/index.csv       one row a photo
     data/<slug>/fetched.json    how the data came: from Kaggle, --from or --sample
     data/<slug>/pack/           photos as memory-mapped uint8 arrays
+    data/<slug>/extra/<digest>/ extra photos to train on, brought to their size
     folds/<slug>.csv, .json     fold of each training photo, and the recipe
     runs/<experiment>/fold_<k>/ experiment.json, model.safetensors, log.csv, checkpoints; fold_full: of all photos
     tuning/<name>/, <name>.toml a study of settings, and the best it found
@@ -94,6 +95,11 @@ class Workspace:
     def pack(self) -> Path:
         """Return the folder of all photos as arrays."""
         return self.data / "pack"
+
+    @property
+    def extra(self) -> Path:
+        """Return the folder of extra photos as arrays."""
+        return self.data / "extra"
 
     @property
     def folds(self) -> Path:

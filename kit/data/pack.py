@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 PACK_VERSION = 1
 HASH_SIZE = 8
+THUMBNAIL_SIZE = 32
 _STORED_AS = {
     "train_extremes": "train_value_range",
     "train_estimated": "train_estimated_range",
@@ -68,9 +69,18 @@ def perceptual_hash(image: np.ndarray) -> str:
     Signs instead of comparisons with the median (Zauner 2010): then a mirrored photo's hash differs by a constant
     pattern, because DCT coefficients of odd frequency change sign, and all four mirrorings cost no pixel.
     """
-    grey = resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), 32, 32).astype(np.float32)
-    low = cv2.dct(grey - grey.mean())[:HASH_SIZE, :HASH_SIZE]
-    return np.packbits(low.reshape(-1) > 0).tobytes().hex()
+    return np.packbits(low_signs(thumbnail(image)).reshape(-1)).tobytes().hex()
+
+
+def thumbnail(image: np.ndarray) -> np.ndarray:
+    """Return the grey photo at 32x32, on which near duplicates are compared: float32 of 0 to 255."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return resize(grey, THUMBNAIL_SIZE, THUMBNAIL_SIZE).astype(np.float32)
+
+
+def low_signs(grey: np.ndarray) -> np.ndarray:
+    """Return which of the lowest DCT coefficients of a thumbnail are positive, `(8, 8)` bool."""
+    return np.asarray(cv2.dct(grey - grey.mean())[:HASH_SIZE, :HASH_SIZE] > 0)
 
 
 def build_pack(workspace: Workspace, layout: Competition) -> tuple[Index, tuple[str, ...]]:

@@ -1,6 +1,6 @@
 """Splitting the training photos into folds. Knows the project and its photos; no model.
 
-Near duplicates (perceptual hash, mirrored or not, confirmed on small pictures) form a group and stay in one fold;
+Near duplicates (`kit.data.duplicates`: mirrored or not) form a group and stay in one fold;
 classes are spread evenly by scikit-learn's StratifiedGroupKFold.
 """
 
@@ -8,64 +8,14 @@ from __future__ import annotations
 
 import warnings
 
-import cv2
 import numpy as np
 
 from kit.core.storage import digest_bytes, read_json, write_json, write_text
+from kit.data.duplicates import duplicate_groups
 from kit.data.folds import Folds, remake_command
-from kit.data.pack import HASH_SIZE
+from kit.data.pack import thumbnail
 from kit.data.project import Project
 from kit.errors import Mismatch, UsageError
-from kit.imaging.images import resize
-
-MAX_HASH_DISTANCE = 10  # of 63 signs; unrelated photos differ in about 32
-MIN_CORRELATION = 0.95  # of 32x32 grey pictures; what makes a hash candidate a near duplicate
-
-
-def duplicate_groups(hashes: np.ndarray, thumbnails: np.ndarray) -> np.ndarray:
-    """Number the groups of near duplicates, `(N,)` int, mirrored copies included.
-
-    Args:
-        hashes: `(N,)` uint64, see `kit.data.pack.perceptual_hash`.
-        thumbnails: `(N, S, S)` float32 grey.
-    """
-    count = len(hashes)
-    pairs: list[tuple[int, int]] = []
-    flips = _flip_patterns()
-    for start in range(0, count, 256):  # 256 rows at a time keep the distance table small
-        block = hashes[start : start + 256, None]
-        for (vertical, horizontal), pattern in flips.items():
-            near = np.bitwise_count((block ^ pattern) ^ hashes[None, :]) <= MAX_HASH_DISTANCE
-            for first, second in np.argwhere(near) + np.array([start, 0]):
-                if first < second and _alike(thumbnails[first], thumbnails[second], vertical, horizontal):
-                    pairs.append((int(first), int(second)))
-    rows = [pair[0] for pair in pairs]
-    columns = [pair[1] for pair in pairs]
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    graph = coo_array((np.ones(len(pairs)), (rows, columns)), shape=(count, count))
-    labels: np.ndarray = connected_components(graph, directed=False)[1].astype(np.int64)
-    return labels
-
-
-def _flip_patterns() -> dict[tuple[bool, bool], np.uint64]:
-    """Return the signs that change when a photo is mirrored (vertically, horizontally): those of odd frequency."""
-    odd = np.arange(HASH_SIZE) % 2 == 1
-    patterns = {}
-    for vertical in (False, True):
-        for horizontal in (False, True):
-            changes = (odd[:, None] & vertical) ^ (odd[None, :] & horizontal)
-            patterns[vertical, horizontal] = np.packbits(changes.reshape(-1)).view(">u8").astype(np.uint64)[0]
-    return patterns
-
-
-def _alike(first: np.ndarray, second: np.ndarray, vertical: bool, horizontal: bool) -> bool:
-    mirrored = first[:: -1 if vertical else 1, :: -1 if horizontal else 1]
-    a, b = mirrored - mirrored.mean(), second - second.mean()
-    scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
-    # two blank photos have no correlation, and are duplicates of each other
-    return float((a * b).sum()) >= MIN_CORRELATION * scale
 
 
 def make_folds(project: Project, *, k: int = 5, seed: int = 0) -> Folds:
@@ -80,8 +30,7 @@ def make_folds(project: Project, *, k: int = 5, seed: int = 0) -> Folds:
         raise UsageError(f"--k {k}: at least 2 folds are needed.")
     train, targets = project.index.train, project.pack.train_target
     hashes = np.array([int(photo_row.phash, 16) for photo_row in train], np.uint64)
-    thumbnails = np.stack([resize(cv2.cvtColor(np.asarray(photo), cv2.COLOR_RGB2GRAY), 32, 32) for photo in targets])
-    group = duplicate_groups(hashes, thumbnails.astype(np.float32))
+    group = duplicate_groups(hashes, np.stack([thumbnail(np.asarray(photo)) for photo in targets]))
     if group.max() + 1 < k:
         groups = int(group.max()) + 1
         if groups < 2:

@@ -24,6 +24,7 @@ from kit.learning.experiments.settings import setting_fields
 TEXTS = {
     "encoder": st.text(st.characters(exclude_categories=("Cs",)), max_size=20),
     "encoder_weights": st.just("none") | st.text("aÄ \"'\\#=,\t\n", min_size=1).map(lambda text: f"/w/{text}x.pth"),
+    "extra": st.just("none") | st.text("aÄ \"'\\#=,\t\n", min_size=1).map(lambda text: f"/w/{text}photos"),
     "clip_model": st.sampled_from(["none", "thumbnail@0123456789abcdef"]),  # stored as `--set` pins it,
 }
 

@@ -90,6 +90,7 @@ GOOD = {
     "box_copies": ("3", 3),
     "photos_per_layout": ("1", 1),
     "test_photos": ("yes", True),
+    "extra": ("photos", str(Path("photos").absolute())),
     "seed": ("42", 42),
     "standardise": ("false", False),
     "clip_model": ("thumbnail", f"thumbnail@{find_model('thumbnail').digest}"),
@@ -234,6 +235,7 @@ TOGETHER = [
     ("regress", ["mse_weight=0"], "one of them positive"),
     ("pix2pix", ["l1_weight=0", "adversarial_weight=0"], "one of them positive"),
     ("regress", ["feature_weight=1"], "adversarial_weight must be above 0"),
+    ("regress", ["extra=/photos", "clip_model=thumbnail"], "extra photos have no vectors"),
 ]
 """Settings that are good alone, and what of the message says why they cannot be together."""
 
@@ -241,6 +243,7 @@ ALLOWED_TOGETHER = [
     ("cyclegan", ["architecture=paper-unet"]),
     ("dcgan", ["size=128"]),
     ("dcgan", ["feature_weight=1"]),
+    ("dcgan", ["extra=/photos"]),
     ("pix2pix", ["l1_weight=0"]),
     ("pix2pix", ["feature_weight=10"]),
     ("pix2pix-paper", ["test_photos=true"]),
@@ -261,7 +264,7 @@ def changed(field: str) -> tuple[Experiment, Experiment]:
 def test_every_field_has_a_setting_here() -> None:
     fields = {field.name for field in dataclasses.fields(Experiment)} - {"name"}
     assert set(GOOD) == fields
-    free = {"encoder", "encoder_weights"}  # what they may be, the libraries say
+    free = {"encoder", "encoder_weights", "extra"}  # what they may be, the libraries and the folder say
     assert {setting.partition("=")[0] for setting in BAD} >= fields - free
 
 

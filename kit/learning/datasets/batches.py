@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from kit.data.extra_photos import ExtraPhotos
 from kit.errors import UsageError
 from kit.imaging.holes import Box, hole_of, random_boxes
 from kit.imaging.images import resize
@@ -93,6 +94,7 @@ class TrainingPhotos:
         positions: np.ndarray,
         boxes: tuple[Box, ...],
         *,
+        extra: ExtraPhotos | None = None,
         test_photos: MaskedPhotos | None = None,
         condition: torch.Tensor | None = None,
         device: torch.device | str = "cpu",
@@ -103,6 +105,7 @@ class TrainingPhotos:
             targets: `(N, H, W, 3)` uint8, all whole training photos.
             positions: which of them this model may see.
             boxes: the competition's box sizes; fresh ones are of the same size and number.
+            extra: whole photos of the same size to be trained on besides.
             test_photos: photos to be trained on besides, on what is known of them.
             condition: `(n, D)`, that of each photo at `positions`, then of those of `test_photos`; mirrored, cropped or
                 with other boxes, a photo keeps it.
@@ -120,6 +123,8 @@ class TrainingPhotos:
         # twice the size, so that a crop of half the side still has a pixel for every pixel
         side = min(2 * settings.size, min(self.full))
         photos = load_photos(targets, positions, side)
+        if extra is not None:
+            photos = torch.cat([photos, load_photos(extra.photos, extra.taken, side)])
         self.whole = len(photos)
         self.hidden: torch.Tensor | None = None
         if test_photos is not None:
@@ -154,6 +159,8 @@ class TrainingPhotos:
         """Return draws by photo, and the order of an epoch."""
         seed = self.settings.seed
         draws = uniforms(seed, epoch, 0, (int(self.positions.max()) + 1, DRAWS))[self.positions]
+        if more := self.whole - len(draws):
+            draws = np.concatenate([draws, uniforms(seed, epoch, 3, (more, DRAWS))])
         if self.hidden is not None:
             draws = np.concatenate([draws, uniforms(seed, epoch, 2, (len(self.photos) - self.whole, DRAWS))])
         return draws, order_of_epoch(seed, epoch, len(self.photos))

@@ -13,7 +13,7 @@ from kit.learning.experiments.settings import Experiment, setting_fields
 from kit.learning.experiments.stamp import (
     differences,
     different_settings,
-    other_weights,
+    other_files,
     recipe_of,
     retrain_command,
     run_stamp,
@@ -63,11 +63,12 @@ def check_source(project: Project, experiment: Experiment, fold: Fold, replacing
         if manifest is None or manifest["folds"] != store.folds_digest(other):
             continue
         alike = digest_of(manifest["recipe"]) == digest_of(recipe_of(experiment))
-        if not alike or other_weights(project, experiment, other):
-            names = [] if alike else different_settings(manifest["recipe"].get("experiment"), experiment)
+        files = other_files(project, experiment, other) if alike else []
+        if not alike or files:
+            names = files or different_settings(manifest["recipe"].get("experiment"), experiment)
             every = f"all,{FULL}" if store.has_full(experiment.name) else "all"
             raise Mismatch(
-                f"Fold {other} of {experiment.name} was trained with other {', '.join(names) or 'encoder weights'}. Go "
+                f"Fold {other} of {experiment.name} was trained with other {', '.join(names) or 'settings'}. Go "
                 f"on with its own: kit train {experiment.name} --fold K; or store this one under another name with "
                 f"--as NAME, or train all alike: the same command with --fold {every} --force"
             )

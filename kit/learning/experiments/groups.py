@@ -216,6 +216,10 @@ class DataSettings:
     """Photos in a row that share fresh boxes: they are filled together."""
     test_photos: bool = False
     """Train on the known parts of the test photos too. Allowed by most rules and told by the log; off by default."""
+    extra: _Later[str] = "none"
+    """A folder of whole photos to train on besides (`--extra DIR`), or none. They are validated on by no fold; what is
+    like a photo of the competition is left out. Their contents are part of what is trained. Read your competition's
+    rules first."""
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
     """Of weights, boxes and augmentation."""
 

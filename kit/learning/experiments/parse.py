@@ -204,7 +204,7 @@ def read_value(field: str, text: str, *, option: str = "") -> Any:
         value = _READERS[kind](text)
     except (KeyError, ValueError):
         raise UsageError(f"{given}: {wanted_kind(declared)} is needed.") from None
-    if field == "encoder_weights" and value not in ("none", "imagenet"):
+    if (field == "encoder_weights" and value not in ("none", "imagenet")) or (field == "extra" and value != "none"):
         path = Path(value)
         with contextlib.suppress(RuntimeError):  # a home folder that cannot be told
             path = path.expanduser()

@@ -23,27 +23,37 @@ def run_stamp(project: Project, experiment: Experiment, fold: Fold = 0) -> dict[
     Args:
         fold: matters only in that a full model sees all photos, however they are split.
     """
-    return {
+    stamp = {
         "experiment": experiment.fields,
         "index": project.index.digest,
         "folds": None if fold == FULL else project.folds.digest,
         "engine": ENGINE,
         "encoder_weights": digest_of_weights(experiment),
     }
+    # trainings without extra photos are stamped as they were before there were any
+    return stamp if experiment.extra == "none" else {**stamp, "extra_photos": digest_of_extra(experiment)}
+
+
+_CALLED = {"index": "index", "folds": "folds", "engine": "version of kit"}
+_FILES = {"encoder_weights": "encoder weights", "extra_photos": "extra photos"}
+"""What a stamp names by its content, and how it is called."""
 
 
 def differences(found: dict[str, Any], stamp: dict[str, Any]) -> list[str]:
-    """Name what of a folder's stamp is not as in this one. Weights that have gone since are not missed, nor is the name
-    of those of ImageNet in a stamp from before they had one."""
+    """Name what of a folder's stamp is not as in this one. Files that have gone since are not missed, nor is the name
+    of ImageNet's weights in a stamp from before they had one."""
     unnamed = found.get("encoder_weights") is None and _from_imagenet(stamp["experiment"])
-    if stamp["encoder_weights"] is None or unnamed:
-        found = {**found, "encoder_weights": stamp["encoder_weights"]}
+    for name in _FILES:
+        if name in stamp and (stamp[name] is None or (unnamed and name == "encoder_weights")):
+            found = {**found, name: stamp[name]}
     if digest_of(found) == digest_of(stamp):
         return []
     names = _different(found.get("experiment"), stamp["experiment"])
-    others = {"index": "index", "folds": "folds", "engine": "version of kit", "encoder_weights": "encoder weights"}
-    names += [text for name, text in others.items() if found.get(name) != stamp[name]]
-    names += [f"fields ({name})" for name in found if name not in stamp]
+    called = {**_CALLED, **_FILES}
+    names += [text for name, text in called.items() if found.get(name) != stamp.get(name)]
+    names += [f"fields ({name})" for name in found if name not in stamp and name not in called]
+    if "extra" in names:  # another folder has other photos
+        names = [name for name in names if name != _FILES["extra_photos"]]
     return list(dict.fromkeys(names)) or ["version of kit"]
 
 
@@ -66,10 +76,11 @@ def set_aside(folder: Path) -> Path:
 
 
 def changed_fields(found: dict[str, Any], project: Project, experiment: Experiment, fold: Fold = 0) -> list[str]:
-    """Name what of a finished training's stamp has changed. Which version of kit trained it does not matter, and the
-    encoder's weights are in the model."""
-    stamp = {**run_stamp(project, experiment, fold), "engine": found.get("engine"), "encoder_weights": None}
-    return differences(found, stamp)
+    """Name what of a finished training's stamp has changed. Which version of kit trained it does not matter, and what
+    it was given as files is in the model."""
+    stamp = run_stamp(project, experiment, fold)
+    files = {name: None for name in _FILES if name in stamp}
+    return differences(found, {**stamp, "engine": found.get("engine"), **files})
 
 
 def recipe_of(experiment: Experiment) -> dict[str, Any]:
@@ -96,14 +107,29 @@ def digest_of_weights(experiment: Experiment) -> str | None:
         return None
 
 
-def other_weights(project: Project, experiment: Experiment, fold: Fold) -> bool:
-    """Return whether this fold's training started from other weights than those that its `encoder_weights` are now."""
-    digest = digest_of_weights(experiment)
+def digest_of_extra(experiment: Experiment) -> str | None:
+    """Return the digest of the extra photos' contents; None where there are none, or none any more.
+
+    Raises:
+        UsageError: a file cannot be read.
+    """
+    if experiment.extra == "none":
+        return None
+    from kit.data.extra_photos import extra_digest
+
+    return extra_digest(experiment.extra)
+
+
+def other_files(project: Project, experiment: Experiment, fold: Fold) -> list[str]:
+    """Name the files that this fold's training was given and that are not the same now: weights, extra photos."""
     path = project.workspace.run(experiment.name, fold) / "experiment.json"
-    if digest is None or not path.is_file():
-        return False
-    found = read_json(path, made_by=retrain_command(experiment, fold)).get("encoder_weights")
-    return found != digest and not (found is None and _from_imagenet(experiment.fields))
+    digests = {"encoder_weights": digest_of_weights(experiment), "extra_photos": digest_of_extra(experiment)}
+    if not path.is_file() or not any(digests.values()):
+        return []
+    found = read_json(path, made_by=retrain_command(experiment, fold))
+    if found.get("encoder_weights") is None and _from_imagenet(experiment.fields):
+        digests["encoder_weights"] = None
+    return [_FILES[name] for name, digest in digests.items() if digest is not None and found.get(name) != digest]
 
 
 def retrain_command(experiment: Experiment, fold: Fold) -> str:
@@ -128,7 +154,7 @@ def finished_fold(project: Project, experiment: Experiment, fold: Fold) -> dict[
             return None
     except (StoreError, OSError):
         return None  # which is said where it is trained
-    if other_weights(project, experiment, fold) or changed_fields(stamp, project, experiment, fold):
+    if other_files(project, experiment, fold) or changed_fields(stamp, project, experiment, fold):
         return None  # likewise
     for split in splits_of(fold):
         if not project.predictions.is_done(experiment.name, split, recipe, fold=fold):

@@ -20,6 +20,7 @@ import torch
 
 from kit.core.progress import progress
 from kit.core.workspace import FULL, Fold
+from kit.data.extra_photos import extra_photos
 from kit.data.predictions import Predictions
 from kit.data.project import Project
 from kit.errors import KitError, TrainingError, UsageError
@@ -166,6 +167,7 @@ def _photos(
         pack.train_target,
         positions,
         index.train[0].boxes,
+        extra=None if experiment.extra == "none" else extra_photos(project, experiment.extra),
         test_photos=test if experiment.test_photos else None,
         condition=condition,
         device=processes.device,

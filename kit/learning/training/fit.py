@@ -15,6 +15,7 @@ from torch import nn
 from kit.core.progress import track
 from kit.core.storage import read_json
 from kit.core.workspace import Fold, PredictionSplit, checked_name
+from kit.data.extra_photos import extra_photos
 from kit.data.fill_sources import make_fill_source
 from kit.data.prediction_store import SPLITS, photo_split, splits_of
 from kit.data.predictions import Predictions
@@ -64,11 +65,14 @@ def fit_fold(
     processes = processes_on(device)
     check_source(project, experiment, fold, replacing)
     folder = project.workspace.run(experiment.name, fold)
-    if force or not ((folder / "run.json").is_file() or list_checkpoints(folder)):
+    is_trained = (folder / "run.json").is_file() and not force
+    if not (is_trained or (list_checkpoints(folder) and not force)):
         check_buildable(experiment, len(project.folds.train_positions(fold)), processes.device)
     if processes.is_main_process:
         base_fills(project, experiment)
         conditions_of(project, experiment, fold, processes.device)
+        if experiment.extra != "none" and not is_trained:
+            extra_photos(project, experiment.extra)  # before the fellow processes ask for them
         if force:
             _back_up(folder)
     processes.wait()
