@@ -190,6 +190,9 @@ def _average(project: Project, family: Sequence[Experiment]) -> None:
 
     name = _mean_of(family)
     command = f"kit train {family[0].name} --fold all --seeds {len(family)} --mean"
+    if any(project.predictions.missing_folds(member.name, "oof") for member in family):
+        print(f"{name} is made when all folds are there: {command}")
+        return
     made = make_mean_source(project, name, [member.name for member in family], made_by=command)
     print(f"{'Averaged' if made else 'There already'}: {name}, the mean of {', '.join(one.name for one in family)}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -159,6 +160,6 @@ def _checked_text(found: Checked) -> str:
         f"{found.tensors} tensors, {', '.join(found.dtypes)}{prefix}; names: {names}; digest {found.digest}",
         *(f"Fits {one.model}: all {one.needed} tensors of the encoder" for one in found.fits),
         "Licence: unknown, a file does not say",
-        f"Use it: --set encoder=tu-{first.model} --set encoder_weights={found.file.path}",
+        f"Use it: --set encoder=tu-{first.model} --set {shlex.quote(f'encoder_weights={found.file.path}')}",
     ]
     return "\n".join(lines)

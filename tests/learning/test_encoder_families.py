@@ -92,7 +92,7 @@ def one_step(model: str, architecture: str, *more: str, size: int = 64) -> None:
     assert sum(bool(gradient.any()) for gradient in given) > 0.2 * len(learning)  # SwinV2's norms begin at zero
 
 
-CRASHING = {"fastvit", "repvgg", "mobileone"}
+CRASHING = ("fastvit", "repvgg", "mobileone")
 """torch 2.15 corrupts its memory in their backward pass on a CPU, in plain timm's models as well
 (channels-last maps, 64 px): the whole process dies, so it is not tried, and kit refuses them there."""
 

@@ -282,3 +282,16 @@ def test_a_file_that_fits_nothing_is_one_line(tmp_path: Path) -> None:
     torch.save({"a": torch.ones(2)}, tmp_path / "odd.pth")
     with pytest.raises(KitError, match=r"1 tensors: a.*fits no model.*--encoder NAME"):
         check_file(tmp_path / "odd.pth")
+
+
+def test_a_damaged_file_of_the_cache_is_passed_over_where_another_place_has_the_weights(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KIT_CACHE", str(tmp_path / "a cache"))
+    broken = places.in_cache(LITE)
+    broken.parent.mkdir(parents=True)
+    broken.write_bytes(b"torn")
+    said: list[str] = []
+    found = find_weights(f"tu-{LITE}", say=said.append)
+    assert found.place.kind == "package"
+    assert len(said) == 1 and str(broken) in said[0] and f"rm '{broken}'" in said[0]

@@ -67,12 +67,24 @@ def find_weights(encoder: str, layout: Layout | None = None, *, say: Say = lambd
         TrainingError: no place has them; or the first that has, holds others.
     """
     origin = origin_of(encoder)
-    place = next(places_of(origin), None)
-    if place is None:
-        place = fetch_from_hub(origin, say=say)
-    found = take(place, layout or layout_of(encoder))
+    layout = layout or layout_of(encoder)
+    places = list(places_of(origin))
+    if len(places) > 1 and places[0].kind == "cache" and (why := _damaged(places[0])):
+        say(f"Warning: {why} It is passed over. Delete it: rm {shlex.quote(str(places[0].path))}")
+        places.pop(0)
+    place = places[0] if places else fetch_from_hub(origin, say=say)
+    found = take(place, layout)
     note_used(origin.model, place, found.digest)
     return found
+
+
+def _damaged(place: Place) -> str:
+    """Return what is wrong with a file that cannot be read, up to the first full stop; "" where nothing is."""
+    try:
+        open_weights(place.path)
+    except TrainingError as error:
+        return str(error).partition(". ")[0] + "."
+    return ""
 
 
 def why_not_from_hub(encoder: str) -> str:

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import hashlib
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,7 +116,9 @@ def _from_safetensors(path: Path) -> Tensors:
 
 def _from_torch(path: Path) -> Any:
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):  # timm's own checkpoints hold their arguments
+        # timm's own checkpoints hold their arguments; torch's advice about pickles is not for a user of kit
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             return torch.load(path, "cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, ImportError) as error:
         raise _not_weights(path, error) from None
