@@ -94,19 +94,34 @@ def check_not_in_catalog(workspace: Workspace, called: str, rename: str, name: s
         raise UsageError(f"{called}: {rename} is the name of another experiment. Take another name.")
 
 
-def with_weights_at_hand(chosen: Sequence[Experiment], settings: Sequence[str]) -> list[Experiment]:
-    """Return the experiments, from random weights where ImageNet's were not asked for by name and cannot be had."""
-    from kit.learning.experiments import is_set
+def with_weights_at_hand(
+    workspace: Workspace, chosen: Sequence[Experiment], settings: Sequence[str], *, force: bool = False
+) -> list[Experiment]:
+    """Return the experiments, from random weights where ImageNet's were not asked for by name and cannot be had.
 
+    Random weights are not frozen. What has begun from ImageNet's goes on from them, or says that they are gone.
+    """
+    from kit.learning.experiments import is_set, stored_experiment
+
+    stored = {one.name: None if force else stored_experiment(workspace, one.name) for one in chosen}
     reasons = {
         one.encoder: _why_not(one.encoder)
         for one in chosen
-        if one.has_timm_encoder and one.encoder_weights == "imagenet" and not is_set("encoder_weights", settings)
+        if one.has_timm_encoder and one.encoder_weights == "imagenet"
+        if stored[one.name] is None and not is_set("encoder_weights", settings)
     }
     for encoder, reason in reasons.items() if is_main_process() else []:
         if reason:
             print(f"{encoder} starts from random weights (--set encoder_weights=none): {reason}", file=sys.stderr)
-    return [replace(one, encoder_weights="none") if reasons.get(one.encoder) else one for one in chosen]
+    made = []
+    for one in chosen:
+        before = stored[one.name]
+        if before is None and reasons.get(one.encoder):
+            one = replace(one, encoder_weights="none")
+        if one.has_timm_encoder and one.encoder_weights == "none" and not is_set("frozen", settings):
+            one = replace(one, frozen=0 if before is None else before.frozen)
+        made.append(one)
+    return made
 
 
 def _why_not(encoder: str) -> str:

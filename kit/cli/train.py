@@ -125,7 +125,8 @@ def train(
     numbers = project.folds.chosen(fold)
     for one in chosen if not settings and document is None else []:
         _say_its_own(one)
-    chosen = with_weights_at_hand(chosen, [*settings, *(document.settings if document else ())])
+    given = [*settings, *(document.settings if document else ())]
+    chosen = with_weights_at_hand(project.workspace, chosen, given, force=force)
     options = {"max_minutes": max_minutes, "compiled": compiled, "board": board}
     _train_all(project, [with_seeds(one, seeds) for one in chosen], numbers, device, options, mean=mean, force=force)
 

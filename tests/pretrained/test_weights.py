@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from support.command import kit, ok
 from support.hub_standin import hub
+from support.trainings import project_at
 
 from kit.errors import KitError, TrainingError
-from kit.learning.experiments import experiment
+from kit.learning.experiments import experiment, stored_experiment
 from kit.learning.experiments.stamp import differences, digest_of_weights
 from kit.learning.models import build_generator
 from kit.pretrained.weights import places
@@ -295,3 +296,30 @@ def test_a_damaged_file_of_the_cache_is_passed_over_where_another_place_has_the_
     found = find_weights(f"tu-{LITE}", say=said.append)
     assert found.place.kind == "package"
     assert len(said) == 1 and str(broken) in said[0] and f"rm '{broken}'" in said[0]
+
+
+def test_a_source_that_began_from_imagenet_goes_on_from_it_or_says_where_it_was(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    root = project_at(tmp_path / "w").workspace.root
+    monkeypatch.setenv("KIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("KIT_WEIGHTS", str(tmp_path / "own"))
+    (tmp_path / "own").mkdir()
+    torch.save(state_of(MODEL), tmp_path / "own" / f"{MODEL}.pth")
+    small = "--set decoder_channels=16,16,16,16 --set size=32 --set batch_size=8 --epochs 1"
+    ok(f"-w {root} train regress --fold 0 --as mine --set encoder=tu-{MODEL} --set encoder_weights=imagenet {small}")
+    (tmp_path / "own").rename(tmp_path / "gone")
+    assert "There already: mine, fold 0" in ok(f"-w {root} train mine --fold 0")
+    lost = kit(f"-w {root} train mine --fold 1")
+    assert lost.is_one_error_line and str(tmp_path / "own" / f"{MODEL}.pth") in lost.err and "KIT_WEIGHTS" in lost.err
+
+
+def test_random_weights_are_not_frozen_but_by_request(tmp_path: Path) -> None:
+    project = project_at(tmp_path / "w")
+    root = project.workspace.root
+    small = "--set decoder_channels=16,16 --set size=32 --set batch_size=8 --epochs 1 --set encoder_weights=none"
+    for fold in (0, 1):  # with the same command for each
+        ok(f"-w {root} train regress-imagenet --fold {fold} --set encoder=tu-{MODEL} {small} --as free")
+    ok(f"-w {root} train regress-imagenet --fold 0 --set encoder=tu-{MODEL} {small} --set frozen=1 --as held")
+    frozen = {name: stored_experiment(project.workspace, name) for name in ("free", "held")}
+    assert {name: one and one.frozen for name, one in frozen.items()} == {"free": 0, "held": 1}

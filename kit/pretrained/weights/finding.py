@@ -11,7 +11,16 @@ from kit.errors import NotFound, RemoteError, TrainingError
 from kit.pretrained.hub import Repository, download, downloaded, look_up
 from kit.pretrained.weights.encoders import Layout, Origin, layout_of, origin_of
 from kit.pretrained.weights.fitting import Fit, fit
-from kit.pretrained.weights.places import Place, in_cache, in_folders, in_package, note_used, package_of, used_digest
+from kit.pretrained.weights.places import (
+    Place,
+    in_cache,
+    in_folders,
+    in_package,
+    note_used,
+    package_of,
+    used_before,
+    used_digest,
+)
 from kit.pretrained.weights.reading import WAY_OUT, WeightsFile, open_weights, tensors_digest
 
 Say = Callable[[str], None]
@@ -148,8 +157,9 @@ def fetch_from_hub(origin: Origin, *, say: Say) -> Place:
         say(f"{repository.name} of the hub: licence {repository.licence}, {size:,.1f} MB to download")
         folder = download(repository, [file], elsewhere=elsewhere(origin))
     except RemoteError as error:
-        text = str(error).rstrip(" .")
-        raise TrainingError(f"The weights of {origin.model} cannot be downloaded: {text}. {WAY_OUT}") from None
+        text, before = str(error).rstrip(" ."), used_before(origin.model)
+        last = f"Those used last were {before}: is its folder to be named by KIT_WEIGHTS? " if before else ""
+        raise TrainingError(f"The weights of {origin.model} cannot be downloaded: {text}. {last}{WAY_OUT}") from None
     return Place(folder / file, "hub", f"{repository.name} of the hub", repository.licence)
 
 

@@ -161,6 +161,14 @@ def note_used(model: str, place: Place, digest: str) -> None:
         )
 
 
+def used_before(model: str) -> Path | None:
+    """Return the file from which a model's weights were taken last, there or not; None where none were."""
+    try:
+        return Path(json.loads(_note_of(model).read_text(encoding="utf-8"))["path"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def used_digest(model: str, path: Path | None = None) -> str | None:
     """Return the digest of the tensors that were used last for a model; None where none were, or the file has changed.
 
