@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -323,3 +324,21 @@ def test_random_weights_are_not_frozen_but_by_request(tmp_path: Path) -> None:
     ok(f"-w {root} train regress-imagenet --fold 0 --set encoder=tu-{MODEL} {small} --set frozen=1 --as held")
     frozen = {name: stored_experiment(project.workspace, name) for name in ("free", "held")}
     assert {name: one and one.frozen for name, one in frozen.items()} == {"free": 0, "held": 1}
+
+
+def test_scores_in_a_checkpoint_are_no_hindrance(tmp_path: Path) -> None:
+    path = tmp_path / "best.pth"
+    scores = {"best": np.float64(0.31), "epoch": np.int64(3), "args": argparse.Namespace(lr=0.1)}
+    torch.save({"state_dict": state_of(MODEL), **scores}, path)
+    assert check_file(path).fits[0].model == MODEL
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    state = state_of(MODEL)
+    name = next(iter(state))
+    state[name][0] = float("nan")
+    torch.save(state, tmp_path / f"{MODEL}.pth")
+    with pytest.raises(TrainingError, match=f"{MODEL}.pth: {name} holds NaN"):
+        open_weights(tmp_path / f"{MODEL}.pth")
+    with pytest.raises(TrainingError, match="encoder_weights is empty"):
+        open_weights(Path())

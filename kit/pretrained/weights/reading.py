@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from kit.errors import TrainingError
@@ -26,6 +27,14 @@ _CONTAINERS = (
     *("state_dict", "model_state_dict", "model_state", "model", "module", "net", "network", "weights", "params"),
 )
 """Under these keys checkpoints hold a state dict: the moving average before the last weights."""
+
+# timm's own checkpoints hold their arguments, and others' the scores they reached as numpy's numbers: bytes and a type
+_HARMLESS: list[Any] = [
+    argparse.Namespace,
+    np.dtype,
+    *((np.float64(0).__reduce__()[0], f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "?")),
+]
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,8 @@ def open_weights(path: Path) -> WeightsFile:
     Raises:
         TrainingError: no such file, not such a file, or one that holds code.
     """
+    if path == Path():
+        raise TrainingError("encoder_weights is empty. Use none, imagenet, or a file's path.")
     with contextlib.suppress(RuntimeError):  # a home folder that cannot be told
         path = path.expanduser()
     if path.is_dir():
@@ -116,8 +127,8 @@ def _from_safetensors(path: Path) -> Tensors:
 
 def _from_torch(path: Path) -> Any:
     try:
-        # timm's own checkpoints hold their arguments; torch's advice about pickles is not for a user of kit
-        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+        # torch's advice about pickles is not for a user of kit
+        with torch.serialization.safe_globals(_HARMLESS), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(path, "cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, ImportError) as error:
@@ -159,4 +170,9 @@ def _as_tensors(path: Path, found: Any) -> Tensors:
     if not _all_tensors(found):
         keys = ", ".join(map(str, list(found)[:4])) if isinstance(found, dict) else type(found).__name__
         raise TrainingError(f"{path} does not hold a dictionary of tensors (but {keys or 'nothing'}). {WAY_OUT}")
+    broken = [
+        str(key) for key, value in found.items() if value.is_floating_point() and bool(value.float().isnan().any())
+    ]
+    if broken:
+        raise TrainingError(f"{path}: {broken[0]} holds NaN: its training went wrong. {WAY_OUT}")
     return {str(key): value for key, value in found.items()}
