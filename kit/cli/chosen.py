@@ -101,14 +101,15 @@ def with_weights_at_hand(
 
     Random weights are not frozen. What has begun from ImageNet's goes on from them, or says that they are gone.
     """
-    from kit.learning.experiments import is_set, stored_experiment
+    from kit.learning.experiments import is_set
 
-    stored = {one.name: None if force else stored_experiment(workspace, one.name) for one in chosen}
+    stored = {one.name: None if force else _stored(workspace, one.name) for one in chosen}
+    began = [name for name, before in stored.items() if before is not None and before.encoder_weights == "imagenet"]
     reasons = {
         one.encoder: _why_not(one.encoder)
         for one in chosen
         if one.has_timm_encoder and one.encoder_weights == "imagenet"
-        if stored[one.name] is None and not is_set("encoder_weights", settings)
+        if one.name not in began and not is_set("encoder_weights", settings)
     }
     for encoder, reason in reasons.items() if is_main_process() else []:
         if reason:
@@ -116,12 +117,23 @@ def with_weights_at_hand(
     made = []
     for one in chosen:
         before = stored[one.name]
-        if before is None and reasons.get(one.encoder):
+        if one.name not in began and reasons.get(one.encoder):
             one = replace(one, encoder_weights="none")
         if one.has_timm_encoder and one.encoder_weights == "none" and not is_set("frozen", settings):
             one = replace(one, frozen=0 if before is None else before.frozen)
         made.append(one)
     return made
+
+
+def _stored(workspace: Workspace, name: str) -> Experiment | None:
+    """Return what a source was trained with before, if it can be read; what is damaged is told where it is needed."""
+    from kit.errors import StoreError
+    from kit.learning.experiments import stored_experiment
+
+    try:
+        return stored_experiment(workspace, name)
+    except StoreError:
+        return None
 
 
 def _why_not(encoder: str) -> str:
