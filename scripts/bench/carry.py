@@ -5,7 +5,7 @@
     KIT_WEIGHTS=carried/weights kit -w ws train --fold all
 
 What is carried are the whole training photos as they were fetched (made smaller by jpegtran where that is installed,
-which changes no pixel), index, folds, and the encoder's weights without its classifier. The masked photos are made of
+which changes no pixel), index, folds, and a model's weights. The masked photos are made of
 the whole ones, which differ by JPEG's second round: known pixels there are better than those of the competition, so
 predictions are made where the fetched data is. The test photos stay behind: grey ones stand in for them.
 """
@@ -24,6 +24,7 @@ import numpy as np
 from kit.core.workspace import Workspace
 from kit.data.project import Project
 from kit.imaging.holes import hole_of
+from kit.pretrained.weights.managing import get_weights
 
 SMALL = ("manifest.json", "test_estimated.npy", "train_estimated.npy", "train_extremes.npy")
 
@@ -57,19 +58,8 @@ def pack(workspace: Workspace, folder: Path, model: str) -> None:
     ends = np.cumsum([len(photo) for photo in photos])
     np.savez(folder / "photos.npz", data=np.frombuffer(b"".join(photos), np.uint8), ends=ends)
     if model:
-        save_encoder(folder / "weights" / f"{model}.safetensors", model)
-
-
-def save_encoder(path: Path, model: str) -> None:
-    """Write the tensors that a model's `features_only` network has."""
-    from safetensors.torch import save_file
-
-    from kit.pretrained.weights.finding import find_weights
-
-    path.parent.mkdir(exist_ok=True)
-    found = find_weights(f"tu-{model}")
-    save_file({name: tensor.contiguous() for name, tensor in found.fit.tensors.items()}, path)
-    print(found.line)
+        (folder / "weights").mkdir(exist_ok=True)
+        print(get_weights(model, folder / "weights" / f"{model}.safetensors", say=print).found.line)
 
 
 def unpack(workspace: Workspace, folder: Path, jpegs: bool) -> None:

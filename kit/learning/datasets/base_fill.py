@@ -26,6 +26,8 @@ LUMA = (0.299, 0.587, 0.114)  # of JPEG's YCbCr, in which the full-size fill wor
 TOLERANCE = 2e-3  # of the solver on a CPU: half a grey level, and a third faster than the full-size fill's
 ITERATIONS = 10  # of the solver on a GPU: as near to the minimum as the one on a CPU comes
 PATIENT_ITERATIONS = 128  # where it has no windows, or something is hidden outside them
+_MOST_RECORDED = 8  # shapes of batches
+_recorded: dict[tuple[object, ...], CudaGraph] = {}
 _POWERS_OF_BASE = {"fractional": FRACTIONAL_POWER, "harmonic": 1.0, "mean": None}
 
 
@@ -200,10 +202,6 @@ def matrix_units() -> Iterator[None]:
         torch.set_float32_matmul_precision(usual)
 
 
-_MOST_RECORDED = 8
-_recorded: dict[tuple[object, ...], CudaGraph] = {}
-
-
 def solve_together(
     photos: torch.Tensor,
     hole: torch.Tensor,
@@ -279,8 +277,10 @@ def _in_windows(
     of_rows, of_columns = eigenvalues[free].unbind(2)
     # a window that is the whole photo has an eigenvalue of zero; no other is as small as the limit
     inverse = _powers(of_rows, of_columns, aspect[:, None]).clamp(min=1 / side**2) ** -power[:, None, None, None]
-    inside = torch.zeros(count, 1, height * width, device=hole.device).scatter_(2, places, 1.0)
-    left_out = hole.flatten(2) & (inside == 0)  # parts of the hole that no window covers
+    left_out: torch.Tensor | None = None  # parts of the hole that no window covers
+    if not complete:
+        inside = torch.zeros(count, 1, height * width, device=hole.device).scatter_(2, places, 1.0)
+        left_out = hole.flatten(2) & (inside == 0)
 
     def apply(residual: torch.Tensor) -> torch.Tensor:
         channels = residual.shape[1]
@@ -289,7 +289,7 @@ def _in_windows(
         blocks = flat.gather(2, where).reshape(count, channels, boxes, side, side).transpose(0, 1)
         solved = down.mT @ ((down @ blocks @ across.mT) * inverse) @ across
         total = torch.zeros_like(flat).scatter_add_(2, where, solved.transpose(0, 1).reshape(count, channels, -1))
-        if not complete:
+        if left_out is not None:
             total = torch.where(left_out, flat / 4, total)  # about the operator's diagonal
         return total.reshape(residual.shape).mul_(missing)
 

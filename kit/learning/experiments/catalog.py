@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from kit.learning.experiments.settings import Experiment
@@ -33,7 +34,7 @@ _PRETRAINED: dict[str, Any] = {
 
 
 def regress_imagenet() -> Experiment:
-    """The best one for an hour of CPU a fold: squared error on hole pixels, a residual over `fractional`, 128 px."""
+    """The best one for a CPU: squared error on hole pixels, a residual over `fractional`, 128 px."""
     return Experiment(
         "regress-imagenet",
         architecture="light",
@@ -48,19 +49,16 @@ def regress_imagenet() -> Experiment:
 
 
 def regress_long() -> Experiment:
-    """The same with a wider decoder and five times the passes: for minutes of a large GPU, or hours of a small one."""
-    return Experiment(
-        "regress-long",
-        architecture="light",
-        frozen=2,
+    """The same with a wider decoder and five times the passes: for a GPU."""
+    return replace(
+        regress_imagenet(),
+        name="regress-long",
         decoder_channels=(256, 192, 128, 64),
-        size=128,
         batch_size=64,
         epochs=184,
         learning_rate=1.4e-3,
         weight_decay=0.05,
         ema=0.998,
-        **_PRETRAINED,
     )
 
 

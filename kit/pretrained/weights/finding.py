@@ -76,24 +76,20 @@ def find_weights(encoder: str, layout: Layout | None = None, *, say: Say = lambd
         TrainingError: no place has them; or the first that has, holds others.
     """
     origin = origin_of(encoder)
-    layout = layout or layout_of(encoder)
-    places = list(places_of(origin))
-    if len(places) > 1 and places[0].kind == "cache" and (why := _damaged(places[0])):
-        say(f"Warning: {why} It is passed over. Delete it: rm {shlex.quote(str(places[0].path))}")
-        places.pop(0)
-    place = places[0] if places else fetch_from_hub(origin, say=say)
-    found = take(place, layout)
+    places = places_of(origin)
+    place = next(places, None) or fetch_from_hub(origin, say=say)
+    try:
+        file = open_weights(place.path)
+    except TrainingError as error:
+        other = next(places, None) if place.kind == "cache" else None
+        if other is None:
+            raise
+        why = str(error).partition(". ")[0]
+        say(f"Warning: {why}. It is passed over. Delete it: rm {shlex.quote(str(place.path))}")
+        place, file = other, open_weights(other.path)
+    found = _fitted(place, file, layout or layout_of(encoder), partly=False)
     note_used(origin.model, place, found.digest)
     return found
-
-
-def _damaged(place: Place) -> str:
-    """Return what is wrong with a file that cannot be read, up to the first full stop; "" where nothing is."""
-    try:
-        open_weights(place.path)
-    except TrainingError as error:
-        return str(error).partition(". ")[0] + "."
-    return ""
 
 
 def why_not_from_hub(encoder: str) -> str:
@@ -119,7 +115,10 @@ def take(place: Place, layout: Layout, *, partly: bool = False) -> Found:
     Raises:
         TrainingError: it is no weights file, or does not fit.
     """
-    file = open_weights(place.path)
+    return _fitted(place, open_weights(place.path), layout, partly=partly)
+
+
+def _fitted(place: Place, file: WeightsFile, layout: Layout, *, partly: bool) -> Found:
     fitted = fit(layout, file.tensors)
     if not (fitted.whole or (partly and fitted.found)):
         raise TrainingError(misfit(place.path, fitted))
