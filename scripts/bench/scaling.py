@@ -58,18 +58,18 @@ def fitted(numbers: Sequence[float], rmse: Sequence[float]) -> tuple[float, floa
     n = np.asarray(numbers, float)
 
     def curve(n: np.ndarray, a: float, b: float, c: float) -> np.ndarray:
-        return a + b * (n / n.min()) ** -c
+        return np.asarray(a + b * (n / n.min()) ** -c)
 
     start = (min(rmse) - 0.002, max(rmse) - min(rmse) + 0.002, 0.5)
     (a, b, c), _ = curve_fit(curve, n, rmse, start, bounds=((0, 0, 0.01), (1, 1, 3)), maxfev=10_000)
     return float(a), float(b * n.min() ** c), float(c)
 
 
-def say_fit(what: str, numbers: Sequence[float], rmse: Sequence[float], at: Sequence[float]) -> None:
-    """Print the curve, and what it says of other numbers."""
-    if len(numbers) < 3:
+def say_fit(what: str, points: Sequence[tuple[float, float]], at: Sequence[float]) -> None:
+    """Print the curve through points of a number and an RMSE, and what it says of other numbers."""
+    if len(points) < 3:
         return
-    a, b, c = fitted(numbers, rmse)
+    a, b, c = fitted([number for number, _ in points], [rmse for _, rmse in points])
     told = ", ".join(f"{number:g}: {a + b * number**-c:.4f}" for number in at)
     print(f"by {what}: RMSE = {a:.4f} + {b:.4g} n^-{c:.2f}{f'; at {told}' if told else ''}")
 
@@ -89,8 +89,8 @@ def main() -> None:
     parser.add_argument("--at", type=float, nargs="+", default=[], help="for which numbers to ask the curve")
     options = parser.parse_args()
     if options.fit:
-        pairs = [tuple(map(float, text.split(":"))) for text in options.fit]
-        say_fit("number", [pair[0] for pair in pairs], [pair[1] for pair in pairs], options.at)
+        pairs = [text.split(":") for text in options.fit]
+        say_fit("number", [(float(number), float(rmse)) for number, rmse in pairs], options.at)
         return
     project = Project(Workspace(options.workspace))
     one = experiment(options.experiment, [*options.set, f"epochs={options.epochs}"])
@@ -105,8 +105,8 @@ def main() -> None:
         print(f"{photos:5} photos (1/{share}), {times}x steps: RMSE {rmse:.4f}", flush=True)
     by_photos = sorted(known[point] for point in options.points if point.endswith(":1"))
     by_steps = sorted((int(point[2:]), known[point][1]) for point in options.points if point.startswith("1:"))
-    say_fit("photos", *zip(*by_photos, strict=True), options.at)
-    say_fit("steps", *zip(*by_steps, strict=True), [])
+    say_fit("photos", by_photos, options.at)
+    say_fit("steps", by_steps, [])
 
 
 if __name__ == "__main__":

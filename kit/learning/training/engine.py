@@ -37,7 +37,8 @@ from kit.learning.training.state import State, new_state
 from kit.learning.training.tensorboard import Board
 from kit.learning.training.trainer import SECOND_STREAM, Trainer
 
-PLANNING = 0.1  # of the time that --max-minutes allows: the first epochs on a GPU are the slowest by far
+PLANNING = 0.1  # of the time that --max-minutes allows, and no less than so many epochs:
+PLANNING_EPOCHS = 3  # the first ones on a GPU are the slowest by far
 CHECKPOINT_SECONDS = 20.0  # a kill costs at most one epoch or this much, whichever is longer
 
 
@@ -218,7 +219,7 @@ class _Fold:
     durations: list[float] = field(default_factory=list)
     """Of this process's epochs in seconds, their validations not counted."""
     validation_seconds: float = 0.0
-    """Of the validation after the first epoch, where the time is limited."""
+    """Of the faster one of the validations after the first two epochs, where the time is limited."""
 
     @property
     def state(self) -> State:
@@ -250,6 +251,8 @@ class _Fold:
             state.epoch += 1
             if self.validate is not None and self._should_validate():
                 self._validate(self.validate, row, bar)
+                validation = time.monotonic() - started - seconds
+                self.validation_seconds = min(validation, self.validation_seconds or validation)
             state.log.append(row)
             board.write(state.step, row)
             state.seconds = processes.from_main(state.seconds + time.monotonic() - started)
@@ -285,7 +288,7 @@ class _Fold:
 
     def _should_validate(self) -> bool:
         state, every = self.state, max(1, self.state.planned // self.trainer.experiment.validations)
-        planning = self.options.max_minutes is not None and state.epoch == 1
+        planning = self.options.max_minutes is not None and state.epoch < PLANNING_EPOCHS
         return state.epoch >= state.planned or planning or state.epoch % every == 0
 
     def _validate(self, measure: Callable[[], float], row: dict[str, float], bar: _Bar) -> None:
@@ -312,10 +315,9 @@ class _Fold:
         state, experiment, patience = self.state, self.trainer.experiment, self.trainer.experiment.patience
         if self.options.max_minutes is not None:
             limit = 60 * self.options.max_minutes
-            if state.epoch == 1:
-                self.validation_seconds = state.seconds - seconds
-            if state.epoch == 1 or state.seconds < PLANNING * limit:
-                left = limit - state.seconds - experiment.validations * self.validation_seconds
+            if state.epoch <= PLANNING_EPOCHS or state.seconds < PLANNING * limit:
+                left = limit - state.seconds
+                left -= min(left / 2, experiment.validations * self.validation_seconds)
                 usual = statistics.median(self.durations[1:] or self.durations)
                 an_epoch = self.trainer.processes.from_main(usual) * _mean_cost(experiment)
                 state.planned = max(state.epoch, min(experiment.epochs, state.epoch + int(left / an_epoch)))
