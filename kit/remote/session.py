@@ -97,12 +97,17 @@ class Session:
     @contextlib.contextmanager
     def client(self) -> Iterator[KaggleClient]:
         """Give an authenticated client of the SDK, open until the block ends."""
-        if self._api is None:
-            self._api = self._authenticated()
+        api = self.api()
         with quiet():
-            client = self._api.build_kaggle_client()
+            client = api.build_kaggle_client()
         with client:
             yield client
+
+    def api(self) -> KaggleApi:
+        """Return the official client, authenticated."""
+        if self._api is None:
+            self._api = self._authenticated()
+        return self._api
 
     def _authenticated(self) -> KaggleApi:
         api = _import_api(self.timeout)
@@ -125,9 +130,10 @@ class Session:
         try:
             yield
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise self._failure(error) from error
+            raise self.failure(error) from error
 
-    def _failure(self, error: Exception) -> RemoteError:
+    def failure(self, error: Exception) -> RemoteError:
+        """Return the kit's own error for what the client or `requests` raised."""
         import requests
 
         response = getattr(error, "response", None)
@@ -149,7 +155,7 @@ class Session:
         return RemoteError(f"The call to Kaggle failed: {_short(error)}.")
 
     def _refusal(self, response: requests.Response) -> RemoteError:
-        status, said = _status_and_message(response)
+        status, said = status_and_message(response)
         if status == 401:
             return CredentialsError(f"Kaggle does not accept {_who(self._api)} (401). {_HOW}")
         if status == 403:
@@ -210,7 +216,7 @@ def _network_hint() -> str:
     return "Check the network and the proxy (HTTPS_PROXY), then run the same command again."
 
 
-def _status_and_message(response: requests.Response) -> tuple[int, str]:
+def status_and_message(response: requests.Response) -> tuple[int, str]:
     """Return the status that counts and the service's sentence: a body may say 403 under HTTP 200."""
     status, said = response.status_code, response.reason or ""
     with contextlib.suppress(Exception):  # whatever the body is, the status is enough

@@ -84,6 +84,8 @@ class KaggleStandIn:
         self.submissions: list[dict[str, Any]] = []
         self.uploads: dict[str, bytes] = {}  # bytes by token, once they have all arrived
         self.file_names: dict[str, str] = {}  # by token
+        self.datasets: dict[str, list[dict[str, bytes]]] = {}  # by OWNER/NAME: the files of each version
+        self.notebooks: dict[str, list[dict[str, Any]]] = {}  # by OWNER/NAME: what was saved, each version
         self._numbers = itertools.count(1000)
         self._server = _Server(("127.0.0.1", port), _Handler)
         self._server.service = self
@@ -180,6 +182,42 @@ class KaggleStandIn:
             submission |= {"status": "ERROR", "errorDescription": self.scoring_error}
         elif submission["polls"] < 0:
             submission |= {"status": "COMPLETE", "publicScore": self.score}
+
+    def start_blob_upload(self, body: dict[str, Any]) -> dict[str, Any]:
+        token = f"blob-{next(self._numbers)}"
+        self.file_names[token] = body["name"]
+        return {"token": token, "createUrl": f"http://localhost/upload/{token}"}
+
+    def get_dataset_status(self, body: dict[str, Any]) -> dict[str, Any]:
+        if f"{body['ownerSlug']}/{body['datasetSlug']}" not in self.datasets:
+            raise _RefusalError(403, "Permission 'datasets.get' was denied")  # what Kaggle says of what is not there
+        return {"status": "READY"}
+
+    def create_dataset(self, body: dict[str, Any]) -> dict[str, Any]:
+        reference = f"{body['ownerSlug']}/{body['slug']}"
+        if body["ownerSlug"] != USER:
+            raise _RefusalError(403, "You cannot make datasets for others.")
+        self.datasets[reference] = [self._files_of(body)]
+        return {"ref": reference, "url": f"https://www.kaggle.com/datasets/{reference}", "status": "ok"}
+
+    def create_dataset_version(self, body: dict[str, Any]) -> dict[str, Any]:
+        reference = f"{body['ownerSlug']}/{body['datasetSlug']}"
+        self.datasets[reference].append(self._files_of(body["body"]))
+        return {"ref": reference, "url": f"https://www.kaggle.com/datasets/{reference}", "status": "ok"}
+
+    def _files_of(self, body: dict[str, Any]) -> dict[str, bytes]:
+        return {self.file_names[file["token"]]: self.uploads[file["token"]] for file in body["files"]}
+
+    def save_kernel(self, body: dict[str, Any]) -> dict[str, Any]:
+        versions = self.notebooks.setdefault(body["slug"], [])
+        versions.append(body)
+        absent = [name for name in body.get("datasetDataSources", []) if name not in self.datasets]
+        return {
+            "ref": f"/{body['slug']}",
+            "url": f"https://www.kaggle.com/code/{body['slug']}",
+            "versionNumber": len(versions),
+            "invalidDatasetSources": absent,
+        }
 
     def list_submissions(self, body: dict[str, Any]) -> dict[str, Any]:
         start = int(body.get("pageToken") or 0)
