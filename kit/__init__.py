@@ -17,6 +17,7 @@ pyproject.toml), and the two middle branches never meet:
     submission     rows of a CSV: write, check, grade, note, upload
     exchange       predictions from and for others
     report         pictures
+    bundling       what a machine without a network needs, in one folder
 
     cli            one file a verb or family: parse, call one function, print one result
 """

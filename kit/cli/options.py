@@ -12,7 +12,7 @@ import typer
 COMMANDS = (
     # the chain, in its order
     *("fetch", "folds", "fill", "train", "tune", "predict", "weights", "sd", "clip", "sources", "blend"),
-    *("upload", "submissions", "check", "grade", "figure", "export", "import", "demo"),
+    *("upload", "submissions", "check", "grade", "figure", "export", "import", "bundle", "verify", "push", "demo"),
 )
 """Every command, as `kit --help` lists them."""
 

@@ -52,7 +52,7 @@ def upload(
             )
         )
         return
-    if not yes and not _agreed(f"Send it to {project.workspace.slug}?"):
+    if not yes and not agreed(f"Send it to {project.workspace.slug}?"):
         print("Nothing was sent.")
         return
     row = send(project, ready, message or f"kit {ready.what}", wait_seconds=wait * 60, poll=_say_status)
@@ -73,7 +73,8 @@ def _described(check: Check) -> str:
     return f"{check.rows} rows, values {check.lowest:.4f} to {check.highest:.4f}, ids as in the sample"
 
 
-def _agreed(question: str) -> bool:
+def agreed(question: str) -> bool:
+    """Return what the person at the terminal answers. Raises `UsageError` where nobody can answer."""
     import sys
 
     from kit.errors import UsageError

@@ -48,7 +48,7 @@ class SourceKind(StrEnum):
     BLEND = "blend"
 
 
-_CALLED = {
+CALLED = {
     SourceKind.FILL: "a fill",
     SourceKind.EXPERIMENT: "a trained experiment",
     SourceKind.STACK: "a stack",
@@ -58,6 +58,7 @@ _CALLED = {
     SourceKind.MEAN: "a mean of sources",
     SourceKind.BLEND: "a blend",
 }
+"""What a sentence calls each kind."""
 
 _NAMED_BY_KIT = {
     "sd": SourceKind.DIFFUSION,
@@ -163,7 +164,7 @@ class PredictionStore:
         if taken is None and kind is SourceKind.EXPERIMENT:
             taken = _NAMED_BY_KIT.get(name)
         if taken is not None and taken is not kind:
-            raise UsageError(f"{name} is the name of {_CALLED[taken]}. {hint}")
+            raise UsageError(f"{name} is the name of {CALLED[taken]}. {hint}")
 
     # --- writing
 

@@ -1,0 +1,181 @@
+"""`kit bundle`, `kit verify`, `kit push`: what a machine without a network needs, and the way there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kit.cli import app
+from kit.cli.options import ForceOption, project_of, split_commas, workspace_of
+
+if TYPE_CHECKING:
+    from kit.bundling import Bundle
+    from kit.core.workspace import Workspace
+    from kit.remote.session import Session
+
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Send without asking.")]
+
+
+@app.command(short_help="Pack what a machine without a network needs.")
+def bundle(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(help="A blend or a source. Default: the newest blend.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The folder. Default: bundles/NAME.")] = None,
+    wheels: Annotated[list[str], typer.Option("--wheel", help="A package that the other machine lacks.")] = [],  # noqa: B006
+    push: Annotated[
+        str | None, typer.Option("--push", help="Make or renew this dataset of Kaggle: OWNER/NAME.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --push: say what would be sent.")] = False,
+    yes: YesOption = False,
+    force: ForceOption = False,
+) -> None:
+    """Pack what predicts a blend or a source on a machine without a network: kit's own wheel, folds, weights, blend,
+    a notebook that installs, predicts and writes the submission, and a digest of every file.
+
+    Packages that Kaggle's image has are not packed; segmentation-models-pytorch is, where a member needs it.
+
+    \b
+    Examples:
+      kit bundle                                     # the newest blend
+      kit bundle regress-long --out carried
+      kit bundle --push ada/photo-bundle --dry-run
+      kit bundle --push ada/photo-bundle
+      kit bundle --wheel typer --wheel pydantic      # for a machine that lacks these too
+    """
+    from kit.bundling import contents_of, make_bundle
+    from kit.remote.push import checked_reference
+
+    project = project_of(context)
+    if push is not None:
+        checked_reference("--push", push)
+    contents = contents_of(project, name)
+    folder = out or project.workspace.root / "bundles" / contents.name
+    needed = [*split_commas(wheels), *_lacking(project.workspace, contents.trained)]
+    _say(make_bundle(project, contents.name, folder, wheels=list(dict.fromkeys(needed)), force=force))
+    if push is not None:
+        _push_dataset(project.workspace.slug, folder, push, dry_run=dry_run, yes=yes)
+
+
+def _lacking(workspace: Workspace, trained: tuple[Path, ...]) -> list[str]:
+    """Return the packages that Kaggle's image lacks and these runs need."""
+    from kit.learning.experiments import experiment_from
+    from kit.learning.experiments.groups import SMP_ARCHITECTURES
+
+    stamps = (json.loads((workspace.root / path).read_text()) for path in trained)
+    needed = any(experiment_from(stamp).architecture in SMP_ARCHITECTURES for stamp in stamps)
+    return ["segmentation-models-pytorch"] if needed else []
+
+
+def _say(made: Bundle) -> None:
+    members = ", ".join(made.contents.members)
+    print(f"Packed: {made.contents.what} {made.contents.name} ({members}) in {made.folder}")
+    print(f"{made.bytes / 1e6:.0f} MB in {made.files} files; its submission here has digest {made.submission}")
+    print(f"Check it: kit verify {made.folder}")
+
+
+def _push_dataset(slug: str, folder: Path, reference: str, *, dry_run: bool, yes: bool) -> None:
+    from kit.bundling import verify_bundle
+    from kit.cli.submit import agreed
+    from kit.remote.push import dataset_exists, push_dataset
+
+    session, whole = _session(slug), verify_bundle(folder)
+    verb = "renew" if dataset_exists(session, reference) else "make"
+    print(f"To {verb}: the private dataset {reference}, {whole.bytes / 1e6:.0f} MB")
+    if dry_run:
+        print("Nothing was sent (--dry-run).")
+    elif yes or agreed(f"Send it to {reference}?"):
+        notes = f"{whole.document['what']} {whole.document['name']}"
+        pushed = push_dataset(session, folder, reference, reference.partition("/")[2].replace("-", " "), notes)
+        print(f"{'Made' if pushed.is_new else 'Renewed'}: {pushed.address}")
+        print(f"Next: kit push OWNER/NOTEBOOK --bundle {folder} --dataset {reference} --gpu t4x2")
+    else:
+        print("Nothing was sent.")
+
+
+def _session(slug: str) -> Session:
+    from kit.remote.session import Session
+
+    return Session(slug, timeout=60.0)
+
+
+@app.command(short_help="Send a bundle's notebook to Kaggle and run it.")
+def push(
+    context: typer.Context,
+    notebook: Annotated[str, typer.Argument(help="The notebook: OWNER/NAME.")],
+    dataset: Annotated[str, typer.Option("--dataset", help="The dataset of the bundle: OWNER/NAME.")],
+    folder: Annotated[
+        Path | None, typer.Option("--bundle", help="Its folder. Default: the newest in bundles/.")
+    ] = None,
+    gpu: Annotated[str, typer.Option("--gpu", help="t4x2, p100 or none.")] = "t4x2",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent, and send nothing.")] = False,
+    yes: YesOption = False,
+) -> None:
+    """Save a bundle's notebook on Kaggle, private and without internet, beside the competition's data and the bundle's
+    dataset; Kaggle runs it at once, and its output holds submission.csv.
+
+    \b
+    Examples:
+      kit push ada/photo-notebook --dataset ada/photo-bundle --dry-run
+      kit push ada/photo-notebook --dataset ada/photo-bundle --gpu t4x2
+    """
+    from kit.bundling import metadata_of, newest_bundle, verify_bundle
+    from kit.cli.submit import agreed
+    from kit.errors import UnknownName
+    from kit.remote.push import MACHINES, checked_reference, push_notebook
+
+    if gpu not in MACHINES:
+        raise UnknownName("machine", gpu, MACHINES)
+    for called, name in (("The notebook", notebook), ("--dataset", dataset)):
+        checked_reference(called, name)
+    folder = folder or newest_bundle(workspace_of(context))
+    document = verify_bundle(folder).document
+    print(f"To save and run: the private notebook {notebook} with {dataset}, GPU {gpu}, no internet")
+    if dry_run or not (yes or agreed(f"Send it to {notebook}?")):
+        print(f"Nothing was sent{' (--dry-run)' if dry_run else ''}.")
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        sent = shutil.copytree(folder / "notebook", Path(temporary) / "notebook")
+        metadata = metadata_of(notebook, dataset, document["competition"], gpu)
+        (sent / "kernel-metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
+        pushed = push_notebook(_session(document["competition"]), sent)
+    print(f"{'Saved' if pushed.is_new else 'Saved anew'}: {pushed.address}")
+
+
+@app.command(short_help="Check a bundle, and a submission against it.")
+def verify(
+    folder: Annotated[Path, typer.Argument(help="A folder that kit bundle made.")],
+    submission: Annotated[
+        Path | None, typer.Option("--submission", help="Compare this CSV with the one that was noted.")
+    ] = None,
+) -> None:
+    """Read every file of a bundle and compare it with its digest; compare a submission with the one that was noted when
+    the bundle was made.
+
+    \b
+    Examples:
+      kit verify bundles/blend-1a2b3c4d
+      kit verify /kaggle/input/photo-bundle --submission /kaggle/working/submission.csv
+    """
+    from kit.bundling import compare_submission, verify_bundle
+
+    whole = verify_bundle(folder)
+    document = whole.document
+    what = f"{document['what']} {document['name']} by kit {document['kit']}"
+    print(f"{folder}: {what}, {whole.files} files, {whole.bytes / 1e6:.0f} MB, all as written")
+    if submission is None:
+        return
+    found = compare_submission(document, submission)
+    if found.same_bytes:
+        print(f"{submission}: the very bytes that were noted ({document['submission']['digest']})")
+    elif found.compared:
+        print(
+            f"{submission}: other bytes than noted; of {found.compared} values compared, the difference is "
+            f"{found.difference:.2g} (RMS), at most {found.largest:.2g}"
+        )
+    else:
+        print(f"{submission}: of other photos than those noted (a hidden test set?), so there is nothing to compare")
