@@ -3,13 +3,14 @@
 bundle.json         what it is, its members, the digest of the submission that it makes, the digests of its files
 wheels/             kit, and packages that the other machine lacks
 workspace/          index, folds, weights and blend, as they lie in the workspace that they come from
+weights/            pretrained encoders, to train there; kit finds them below /kaggle/input by their names
 notebook/           a notebook that installs, predicts and writes the submission; what Kaggle wants to know of it
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,13 @@ class Bundle:
 
 
 def make_bundle(
-    project: Project, name: str | None, folder: Path, *, wheels: Sequence[str], force: bool = False
+    project: Project,
+    name: str | None,
+    folder: Path,
+    *,
+    wheels: Sequence[str],
+    add: Callable[[Path], None] = lambda folder: None,
+    force: bool = False,
 ) -> Bundle:
     """Write everything that predicts a blend (default: the newest) or a source on a machine without a network.
 
@@ -56,6 +63,7 @@ def make_bundle(
 
     Args:
         wheels: packages besides kit that the other machine lacks.
+        add: writes what else is to be carried into the folder that it is given.
         force: replace a bundle that is there.
 
     Raises:
@@ -73,6 +81,7 @@ def make_bundle(
             target = inside / "workspace" / path
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(project.workspace.root / path, target)
+        add(inside)
         write_notebook(inside / "notebook", contents, project.workspace.slug)
         document = _document(project, contents, ready)
         document["files"] = digests_of(inside)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +28,9 @@ def bundle(
     name: Annotated[str | None, typer.Argument(help="A blend or a source. Default: the newest blend.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="The folder. Default: bundles/NAME.")] = None,
     wheels: Annotated[list[str], typer.Option("--wheel", help="A package that the other machine lacks.")] = [],  # noqa: B006
+    weights: Annotated[
+        list[str], typer.Option("--weights", help="ImageNet weights of this encoder, to train there.")
+    ] = [],  # noqa: B006
     push: Annotated[
         str | None, typer.Option("--push", help="Make or renew this dataset of Kaggle: OWNER/NAME.")
     ] = None,
@@ -46,6 +50,7 @@ def bundle(
       kit bundle --push ada/photo-bundle --dry-run
       kit bundle --push ada/photo-bundle
       kit bundle --wheel typer --wheel pydantic      # for a machine that lacks these too
+      kit bundle --weights tf_efficientnet_lite0     # so that kit train begins from ImageNet there
     """
     from kit.bundling import contents_of, make_bundle
     from kit.remote.push import checked_reference
@@ -56,19 +61,37 @@ def bundle(
     contents = contents_of(project, name)
     folder = out or project.workspace.root / "bundles" / contents.name
     needed = [*split_commas(wheels), *_lacking(project.workspace, contents.trained)]
-    _say(make_bundle(project, contents.name, folder, wheels=list(dict.fromkeys(needed)), force=force))
+    add = partial(_add_weights, models=split_commas(weights))
+    _say(make_bundle(project, contents.name, folder, wheels=list(dict.fromkeys(needed)), add=add, force=force))
     if push is not None:
         _push_dataset(project.workspace.slug, folder, push, dry_run=dry_run, yes=yes)
 
 
 def _lacking(workspace: Workspace, trained: tuple[Path, ...]) -> list[str]:
-    """Return the packages that Kaggle's image lacks and these runs need."""
+    """Return the packages that Kaggle's image lacks and these runs need; refuse runs that need more than packages."""
+    from kit.core.storage import read_json
+    from kit.errors import UsageError
     from kit.learning.experiments import experiment_from
     from kit.learning.experiments.groups import SMP_ARCHITECTURES
 
-    stamps = (json.loads((workspace.root / path).read_text()) for path in trained)
-    needed = any(experiment_from(stamp).architecture in SMP_ARCHITECTURES for stamp in stamps)
+    stamps = [read_json(workspace.root / path, made_by="kit train --force") for path in trained]
+    experiments = [experiment_from(stamp) for stamp in stamps]
+    for one in experiments:
+        if one.clip_model not in ("none", "thumbnail"):
+            raise UsageError(
+                f"{one.name} is told what a photo shows by {one.clip_model}, which a bundle does not carry. Blend "
+                "without it: kit blend --members NAME,NAME"
+            )
+    needed = any(one.architecture in SMP_ARCHITECTURES for one in experiments)
     return ["segmentation-models-pytorch"] if needed else []
+
+
+def _add_weights(folder: Path, models: list[str]) -> None:
+    from kit.pretrained.weights.managing import get_weights
+
+    for model in models:
+        name = model.removeprefix("tu-")
+        get_weights(model, folder / "weights" / f"{name}.safetensors", say=print)
 
 
 def _say(made: Bundle) -> None:

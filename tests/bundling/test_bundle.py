@@ -114,6 +114,14 @@ def test_weights_that_are_gone_are_named_and_nothing_is_left(copied: Project, tm
     assert list(tmp_path.iterdir()) == [copied.workspace.root]
 
 
+def test_pretrained_weights_come_along_to_train_there(copied: Project, tmp_path: Path) -> None:
+    ok(f"{w(copied)} bundle partialconv --out {tmp_path / 'b'} --weights tf_efficientnet_lite0")
+    assert (tmp_path / "b" / "weights" / "tf_efficientnet_lite0.safetensors").stat().st_size > 10_000_000
+    ok(f"verify {tmp_path / 'b'}")
+    done = kit(f"{w(copied)} bundle partialconv --out {tmp_path / 'c'} --weights tf_efficientnet_lite9")
+    assert done.is_one_error_line and not (tmp_path / "c").exists()
+
+
 def test_a_mean_of_seeds_brings_its_members(copied: Project, tmp_path: Path) -> None:
     make_mean_source(copied, "both-mean", ["regress", "partialconv"], made_by="kit train regress --seeds 2 --mean")
     ok(f"{w(copied)} bundle both-mean --out {tmp_path / 'b'}")
