@@ -284,6 +284,9 @@ def predict(
     source: Annotated[str, typer.Argument(help="A trained source.")],
     fold: FoldOption = ["all"],  # noqa: B006
     device: DeviceOption = "auto",
+    size: Annotated[
+        int | None, typer.Option("--size", help="Show photos at this side from now on; 0: as trained.")
+    ] = None,
     force: ForceOption = False,
 ) -> None:
     """Predict again from stored weights: the fold's photos and the test photos; of the full model the latter alone.
@@ -293,10 +296,11 @@ def predict(
       kit predict regress
       kit predict regress --fold 2 --force
       kit predict regress --fold all,full
+      kit predict regress --size 80        # larger than it was trained at: see predict_size in kit train --list
     """
     project = project_of(context)
     from kit.learning.training.fit import predict_fold
 
     for number in project.folds.chosen(fold):
-        made = predict_fold(project, source, number, device=device, force=force)
+        made = predict_fold(project, source, number, device=device, force=force, size=size)
         print(f"{'Predicted' if made else 'There already'}: {source}, fold {number}")

@@ -27,7 +27,7 @@ CHUNK = 32  # photos predicted at once
 
 @dataclass(frozen=True)
 class Inputs:
-    """Photos of one split prepared at the network's size; full-size fills stay on disk."""
+    """Photos of one split prepared at the size at which the network predicts; full-size fills stay on disk."""
 
     photo_rows: Sequence[PhotoRow]
     positions: np.ndarray
@@ -58,7 +58,7 @@ def prepare_inputs(
         fill: the base fill's predictions of this split.
         condition: `(N, D)`, each photo's vector, of the whole split (`kit.learning.conditions`).
     """
-    size = settings.size
+    size = settings.size_predicted_at
     filled = torch.empty(len(positions), 3, size, size)
     holes = torch.empty(len(positions), 1, size, size)
     for place, position in enumerate(positions):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from support.toy import SLUG, TOY
-from support.trainings import CPU, FOLDS, log_of, short, trained_on_all_folds
+from support.trainings import CPU, FOLDS, log_of, short, trained_on_all_folds, weights_of
 
 import kit.data.prediction_store
 from kit.blending import make_blend
@@ -25,8 +25,9 @@ from kit.data.project import Project
 from kit.errors import KitError, Mismatch, TrainingError, UnknownName, UsageError
 from kit.imaging.holes import scored_pixels
 from kit.learning.experiments import ARCHITECTURES, EXPERIMENTS, Experiment, recipe_of
+from kit.learning.inference import predict, prepare_inputs
 from kit.learning.training import load_generator
-from kit.learning.training.fit import fit_fold, predict_fold
+from kit.learning.training.fit import base_fills, fit_fold, predict_fold
 from kit.learning.training.methods import METHODS
 
 
@@ -335,3 +336,35 @@ def test_a_fill_made_again_by_another_process_is_never_without_its_manifest(
 def test_training_leaves_the_global_random_state_usable(copied: Project) -> None:
     fit_fold(copied, short("regress", "epochs=1", rename="one"), 0, device="cpu")
     assert torch.rand(3).unique().numel() == 3
+
+
+def test_a_trained_source_is_shown_photos_at_another_size(copied: Project) -> None:
+    store = copied.predictions
+    before, weights = store.read("regress", "oof").values(0), weights_of(copied)
+    for fold in range(FOLDS):
+        assert predict_fold(copied, "regress", fold, device="cpu", size=48) is True
+    stamp = json.loads((copied.workspace.run("regress", 0) / "experiment.json").read_text())
+    assert stamp["experiment"]["predict_size"] == 48
+    assert weights_of(copied) == weights
+    larger = Project(copied.workspace).predictions.read("regress", "oof").values(0)
+    assert not np.array_equal(before, larger)
+    one = short("regress", "predict_size=48")
+    positions = copied.folds.valid_positions(0)
+    _, generator = load_generator(copied.workspace, "regress", 0, CPU)
+    fill = base_fills(copied, one)["oof"]
+    inputs = prepare_inputs(one, copied.pack.train_image, copied.index.train, positions, fill)
+    first = next(iter(predict(generator, one, inputs, CPU)))
+    stored = Project(copied.workspace).predictions.read("regress", "oof").values(int(positions[0]))
+    assert np.array_equal(first.astype(np.float16), stored.astype(np.float16))
+    assert predict_fold(copied, "regress", 0, device="cpu") is False  # it stays so
+    assert predict_fold(copied, "regress", 0, device="cpu", size=0) is True
+    stamp = json.loads((copied.workspace.run("regress", 0) / "experiment.json").read_text())
+    assert "predict_size" not in stamp["experiment"]
+
+
+@pytest.mark.parametrize(("size", "said"), [(50, "predict_size=50"), (4096, "predict_size=4096")])
+def test_a_size_that_cannot_be_is_refused_and_changes_nothing(size: int, said: str, copied: Project) -> None:
+    stamp = (copied.workspace.run("regress", 0) / "experiment.json").read_bytes()
+    with pytest.raises(UsageError, match=said):
+        predict_fold(copied, "regress", 0, device="cpu", size=size)
+    assert (copied.workspace.run("regress", 0) / "experiment.json").read_bytes() == stamp

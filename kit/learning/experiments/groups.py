@@ -194,6 +194,9 @@ class DataSettings:
     `size`."""
     first_share: _Later[float] = Field(default=0.75, gt=0, lt=1)
     """Share of the epochs that are trained at `first_size`."""
+    predict_size: _Later[int] = Field(default=0, ge=0, le=512, multiple_of=16)
+    """Side at which photos are predicted; 0 is `size`. Random crops show things larger in training than they are, and a
+    larger side puts that right (Touvron et al. 2019, Fixing the train-test resolution discrepancy)."""
     base: Base = "fractional"
     """Classical fill under the residual, and in the holes of the input: fractional, harmonic or mean."""
     batch_size: int = Field(default=32, ge=1, le=65536)
@@ -236,6 +239,11 @@ class DataSettings:
     def smallest_size(self) -> Size:
         """Return the side at which a training begins."""
         return self.first_size if self.first_size != 0 and self.first_size < self.size else self.size
+
+    @property
+    def size_predicted_at(self) -> int:
+        """Return the side at which photos are predicted."""
+        return self.predict_size or self.size
 
     @property
     def mirrored(self) -> bool:

@@ -115,6 +115,9 @@ def _check_combinations(one: Experiment) -> Iterator[Check]:
     if one.first_size:
         fits = one.method == "supervised" and not one.predicts_photo
         yield fits, f"first_size={one.first_size}: architecture={one.architecture} is made for one size"
+    if one.predict_size:
+        fits = one.method == "supervised" and not one.predicts_photo
+        yield fits, f"predict_size={one.predict_size}: architecture={one.architecture} is made for one size"
     no_vectors = one.extra == "none" or not one.conditioned
     yield no_vectors, "extra and clip_model: extra photos have no vectors. Leave one of them at none"
     if one.method == "cyclegan":

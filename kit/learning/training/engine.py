@@ -70,7 +70,7 @@ def check_buildable(experiment: Experiment, photos: int, device: torch.device = 
         check_device(experiment, state.networks, device)
         for network in state.networks.values():
             network.train()
-        for size in {experiment.smallest_size, experiment.size}:
+        for size in {experiment.smallest_size, experiment.size, experiment.size_predicted_at}:
             picture = torch.zeros(count, 3, size, size)
             with torch.no_grad():
                 shape = METHODS[experiment.method].check_buildable(experiment, state.networks, picture)
@@ -84,6 +84,7 @@ def check_buildable(experiment: Experiment, photos: int, device: torch.device = 
 def _does_not_fit(experiment: Experiment, reason: str) -> UsageError:
     parts = ["encoder", "architecture", "decoder_channels", "width", "blocks", "size", "batch_size"]
     parts += ["first_size"] if experiment.smallest_size != experiment.size else []
+    parts += ["predict_size"] if experiment.predict_size else []
     parts += ["discriminator_layers", "discriminator_norm"] if experiment.adversarial_weight else []
     chosen = " ".join(setting for setting in settings_of(experiment) if setting.partition("=")[0] in parts)
     return UsageError(

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from kit.core.progress import track
-from kit.core.storage import read_json
+from kit.core.storage import read_json, write_json
 from kit.core.workspace import Fold, PredictionSplit, checked_name
 from kit.data.extra_photos import extra_photos
 from kit.data.fill_sources import make_fill_source
@@ -25,7 +25,7 @@ from kit.imaging.fills import FILLS
 from kit.learning.conditions import conditions_of
 from kit.learning.experiments import Experiment, changed_fields, recipe_of, set_aside
 from kit.learning.experiments.conflicts import check_source
-from kit.learning.inference import Inputs, predict, prepare_inputs
+from kit.learning.inference import Inputs, predict, prepare_inputs, residuals
 from kit.learning.training import (
     DistributedContext,
     Options,
@@ -94,15 +94,23 @@ def base_fills(project: Project, experiment: Experiment) -> dict[PredictionSplit
     return {split: project.predictions.read(experiment.base, split) for split in SPLITS}
 
 
-def predict_fold(project: Project, name: str, fold: Fold, *, device: str = "auto", force: bool = False) -> bool:
+def predict_fold(
+    project: Project, name: str, fold: Fold, *, device: str = "auto", force: bool = False, size: int | None = None
+) -> bool:
     """Predict a trained fold's photos and the test photos, or the test photos by the full model; False when all were
     there.
+
+    Args:
+        size: at which photos are shown from now on (`predict_size`); None leaves it as it is.
 
     Raises:
         MissingStep: the fold has not been trained.
         Mismatch: it was trained for another index or other folds.
+        UsageError: its network cannot work at that size.
     """
     _check_trained(project, name)
+    if size is not None:
+        _predict_at(project, name, fold, size)
     return _predict(project, name, fold, processes_on(device), force=force)
 
 
@@ -119,6 +127,24 @@ def _predict(project: Project, name: str, fold: Fold, processes: DistributedCont
         _write(project, experiment, generator, fold, split, device)
         made = True
     return made
+
+
+def _predict_at(project: Project, name: str, fold: Fold, size: int) -> None:
+    """Note another `predict_size` in a trained fold's stamp; the weights stay."""
+    experiment, generator = load_generator(project.workspace, name, fold, torch.device("cpu"))
+    changed = dataclasses.replace(experiment, predict_size=size)
+    if changed == experiment:
+        return
+    side = changed.size_predicted_at
+    try:
+        if not changed.conditioned:  # those networks are kit's own, which take any size
+            residuals(generator, changed, torch.zeros(1, 3, side, side), torch.zeros(1, 1, side, side))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        reason = (str(error).splitlines() or ["no reason given"])[0][:150].rstrip(".")
+        raise UsageError(f"The network of {name} cannot work at {side} pixels: {reason}. Try another --size.") from None
+    path = project.workspace.run(name, fold) / "experiment.json"
+    stamp = read_json(path, made_by=f"kit train {name} --fold {fold} --force")
+    write_json(path, {**stamp, "experiment": changed.fields})
 
 
 def _write(
