@@ -59,6 +59,7 @@ def regress_long() -> Experiment:
         learning_rate=1.4e-3,
         weight_decay=0.05,
         ema=0.998,
+        predict_size=160,
     )
 
 
