@@ -45,6 +45,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KIT_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.delenv("KIT_WEIGHTS", raising=False)
+        patch.setenv("KIT_INPUT", "")  # a notebook's own input is not the tests'
         yield
 
 

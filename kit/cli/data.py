@@ -30,23 +30,28 @@ def fetch(
     context: typer.Context,
     slug: Annotated[str | None, typer.Argument(help=f"Competition: slug or address. Default: {DEFAULT_SLUG}.")] = None,
     source: Annotated[Path | None, typer.Option("--from", help="Take this zip or folder instead of Kaggle.")] = None,
+    in_place: Annotated[
+        bool, typer.Option("--in-place", help="Do not copy that folder: read its files where they are.")
+    ] = False,
     sample: Annotated[bool, typer.Option("--sample", help="Take the small built-in competition: no account.")] = False,
     force: ForceOption = False,
 ) -> None:
     """Download the competition's data, check it, and make the index and the pack.
 
     Goes on where a cut download stopped. What is there stays until the new data has passed every check. Without --from,
-    --sample and a name, the data comes from where it came before.
+    --sample and a name, the data comes from where it came before. In a Kaggle notebook the attached competition is used
+    where it is, below /kaggle/input (or KIT_INPUT): its photos are not copied, and no network is needed.
 
     \b
     Examples:
       kit fetch
       kit fetch https://www.kaggle.com/competitions/photo-reconstruction
       kit fetch --from ~/Downloads/photo-reconstruction.zip
+      kit fetch --from /mnt/photo-reconstruction --in-place
       kit --workspace try fetch --sample
     """
     from kit.data.fetch import fetch as fetch_data
-    from kit.data.fetch import is_fetched, truth_of
+    from kit.data.fetch import is_fetched, truth_of, written_bytes
     from kit.data.origin import read_origin
     from kit.errors import UsageError
     from kit.remote import slug_of
@@ -57,10 +62,10 @@ def fetch(
     if slug or source or sample:
         remember_fetch("" if source else "--sample" if sample else workspace.slug)
     elif origin is not None:
-        source, sample = origin.source, origin.sample
+        source, sample, in_place = origin.source, origin.sample, in_place or origin.in_place
     if stays_sample and not force and not is_fetched(workspace):
         raise UsageError(f"{workspace.data} {_SAMPLE_HERE}")
-    fetched = fetch_data(workspace, source=source, sample=sample, force=force)
+    fetched = fetch_data(workspace, source=source, in_place=in_place, sample=sample, force=force)
     for note in fetched.notes:
         print(f"Note: {note}")
     index = fetched.index
@@ -68,6 +73,9 @@ def fetch(
     print(
         f"{state}: {workspace.slug}, {len(index.train)} training and {len(index.test)} test photos in {workspace.data}"
     )
+    if workspace.in_place is not None:
+        size = written_bytes(workspace) / 1e6
+        print(f"In place: the photos stay in {workspace.in_place}; index and pack take {size:.1f} MB")
     if stays_sample and fetched.already:
         print(with_workspace_flags(f"Note: {workspace.data} {_SAMPLE_HERE}"))
     if sample:

@@ -50,6 +50,19 @@ class Competition:
     """`(name, boxes, values (n, 3) RGB in score space)` to the CSV lines of one photo."""
     decode: Callable[[np.ndarray], np.ndarray]
     """`(n * 3,)` values of one photo as they stand in the file, to `(n, 3)` RGB in score space."""
+    holds: Callable[[Path], bool] | None = None
+    """Whether a folder holds the files of this competition, by a glance; None: it does if the sample is there."""
+    index_test: Callable[[Path, Sequence[str]], Layout] | None = None
+    """`(folder, classes)` to the rows of the test photos alone, in a folder whose training photos may be missing; None:
+    `index` finds them, which wants both."""
+
+    def is_in(self, folder: Path) -> bool:
+        """Return whether a folder seems to hold this competition's files."""
+        try:
+            sample_path(folder, self.sample)
+        except ArchiveError:
+            return False
+        return self.holds is None or self.holds(folder)
 
 
 def to_score_space(values: np.ndarray, value_range: np.ndarray) -> np.ndarray:

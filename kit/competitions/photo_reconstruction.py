@@ -46,6 +46,29 @@ def index(raw: Path) -> Layout:
     return Layout(pd.DataFrame(rows), tuple(notes))
 
 
+def index_test(raw: Path, classes: Sequence[str]) -> Layout:
+    """Find every test photo below `raw`, in the sample's order if a sample is there; training photos are not looked at.
+
+    Args:
+        classes: those that a test photo's name may say.
+
+    Raises:
+        ArchiveError, TableError: as `index`.
+    """
+    notes: list[str] = []
+    rows = _testing_rows(raw, _folder(raw, "Testing_Data"), classes, notes)
+    columns = ["id", "split", "klass", "name", "image", "target", "boxes"]
+    return Layout(pd.DataFrame(_in_sample_order(raw, rows, notes), columns=columns), tuple(notes))
+
+
+def holds(folder: Path) -> bool:
+    """Return whether the folders of training and test photos are there."""
+    try:
+        return all(_folder(folder, name).is_dir() for name in ("Training_Data", "Testing_Data"))
+    except ArchiveError:
+        return False
+
+
 def _folder(raw: Path, name: str) -> Path:
     """Return the folder `name`, wherever the archive nests it, but not inside another one of that name."""
     for depth in ("", "*/", "*/*/"):
@@ -373,4 +396,6 @@ PHOTO_RECONSTRUCTION = Competition(
     header=header,
     encode=encode,
     decode=decode,
+    holds=holds,
+    index_test=index_test,
 )

@@ -1,10 +1,10 @@
-"""Every path of the kit, in one place. Knows no file's content.
+"""Every path of the kit, in one place. Knows no file's content but where the competition's own files were left.
 
 A workspace is a folder that holds one competition's work:
 
-    data/<slug>/raw/            the competition's own files, as extracted
+    data/<slug>/raw/            the competition's own files, as extracted; absent where they are used in place
     data/<slug>/index.csv       one row a photo
-    data/<slug>/fetched.json    how the data came: from Kaggle, --from or --sample
+    data/<slug>/fetched.json    how the data came: from Kaggle, --from or --sample; copied or used in place
     data/<slug>/pack/           photos as memory-mapped uint8 arrays
     data/<slug>/extra/<digest>/ extra photos to train on, brought to their size
     folds/<slug>.csv, .json     fold of each training photo, and the recipe
@@ -20,6 +20,7 @@ A workspace is a folder that holds one competition's work:
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,8 +79,23 @@ class Workspace:
 
     @property
     def raw(self) -> Path:
-        """Return the folder of the competition's own files, unpacked."""
-        return self.data / "raw"
+        """Return the folder of the competition's own files: unpacked here, or where they are used in place."""
+        return self.in_place or self.data / "raw"
+
+    @property
+    def in_place(self) -> Path | None:
+        """Return the folder that `kit fetch` uses in place, also when it is gone; None where the files were copied."""
+        try:
+            noted = json.loads(self.fetched.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        is_noted = isinstance(noted, dict) and noted.get("in_place") is True and isinstance(noted.get("from"), str)
+        return Path(noted["from"]) if is_noted else None
+
+    @property
+    def fetched(self) -> Path:
+        """Return the note of how the data came."""
+        return self.data / "fetched.json"
 
     @property
     def downloads(self) -> Path:

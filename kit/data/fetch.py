@@ -14,6 +14,7 @@ from kit.core.archive import extract
 from kit.core.progress import byte_progress
 from kit.core.storage import disk_errors, only_one
 from kit.core.workspace import Workspace
+from kit.data.attached import attached_folder
 from kit.data.index import Index, read_index
 from kit.data.origin import TRUTH, Origin, write_origin
 from kit.data.pack import build_pack, read_pack
@@ -31,16 +32,26 @@ class Fetched:
     """Nothing was done: it was all there."""
 
 
-def fetch(workspace: Workspace, *, source: Path | None = None, sample: bool = False, force: bool = False) -> Fetched:
+def fetch(
+    workspace: Workspace,
+    *,
+    source: Path | None = None,
+    in_place: bool = False,
+    sample: bool = False,
+    force: bool = False,
+) -> Fetched:
     """Bring a competition's data into the workspace.
 
     Args:
-        source: a zip or a folder in Kaggle's layout; None downloads through the official client.
+        source: a zip or a folder in Kaggle's layout; None uses what is attached to this machine in place
+            (`kit.data.attached`), or downloads through the official client.
+        in_place: leave the files of the folder `source` where they are; index and pack alone are written.
         sample: make the small built-in competition instead; needs no account and no network.
         force: do it again although it is there.
 
     Raises:
-        UsageError: two sources at once, or another competition is in this workspace.
+        UsageError: two sources at once, another competition is in this workspace, or a folder that cannot be used in
+            place.
         ArchiveError, DataError: the archive cannot be used; what was there before is untouched.
         RemoteError: the download was refused or failed.
     """
@@ -52,34 +63,59 @@ def fetch(workspace: Workspace, *, source: Path | None = None, sample: bool = Fa
         there = _ready(workspace)
         if there is not None:
             return Fetched(there, (), already=True)
+    if not sample and (source is None or (in_place and not source.expanduser().exists())):
+        attached = attached_folder(layout)
+        source, in_place = (attached, True) if attached else (source, in_place)
+    if in_place:
+        _check_in_place(workspace, source)
     with only_one(workspace.data, "kit fetch"):
-        return _fetch(workspace, layout, source, sample)
+        return _fetch(workspace, layout, Origin(sample, source, in_place))
 
 
-def _fetch(workspace: Workspace, layout: Competition, source: Path | None, sample: bool) -> Fetched:
+def _fetch(workspace: Workspace, layout: Competition, origin: Origin) -> Fetched:
     staging = Workspace(workspace.data / "incoming", workspace.slug)
     shutil.rmtree(staging.root, ignore_errors=True)
     try:
         with disk_errors(staging.root):
-            archive = _archive(workspace, staging, source, sample)
-            with byte_progress("Unpacking") as report:
-                extract(archive, staging.raw, progress=report)
+            archive = _archive(workspace, staging, origin)
+            write_origin(staging, origin)
+            if not origin.in_place:
+                with byte_progress("Unpacking") as report:
+                    extract(archive, staging.raw, progress=report)
             index, notes = build_pack(staging, layout)
             _check_not_empty(index, archive)
-            write_origin(staging, Origin(sample, source))
             _swap_in(staging, workspace)
-            if sample:
+            if origin.sample:
                 _keep_truth(staging, workspace)
     finally:
         shutil.rmtree(staging.root, ignore_errors=True)
     return Fetched(read_index(workspace), notes)
 
 
-def _archive(workspace: Workspace, staging: Workspace, source: Path | None, sample: bool) -> Path:
-    if sample:
+def _check_in_place(workspace: Workspace, source: Path | None) -> None:
+    """Raise `UsageError` for what cannot be used in place."""
+    if source is None:
+        raise UsageError("--in-place uses a folder where it is. Say which: kit fetch --from FOLDER --in-place")
+    folder = source.expanduser()
+    if not folder.exists():
+        raise UsageError(
+            f"{folder} is gone or was never there. Attach or mount it, or say where it is: kit fetch --from FOLDER "
+            "--in-place"
+        )
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is a file; only a folder can be used in place. Run: kit fetch --from {folder}")
+    if folder.resolve().is_relative_to(workspace.data.resolve()):
+        raise UsageError(
+            f"{folder} lies in {workspace.data}, which kit replaces. Move it elsewhere, then: kit fetch --from FOLDER "
+            "--in-place"
+        )
+
+
+def _archive(workspace: Workspace, staging: Workspace, origin: Origin) -> Path:
+    if origin.sample:
         return make_demo_archive(staging.downloads).archive
-    if source is not None:
-        return source.expanduser()
+    if origin.source is not None:
+        return origin.source.expanduser()
     from kit.remote import Remote
 
     with byte_progress(f"Downloading {workspace.slug}") as report:
@@ -119,6 +155,12 @@ def _ready(workspace: Workspace) -> Index | None:
     return index if workspace.raw.is_dir() else None
 
 
+def written_bytes(workspace: Workspace) -> int:
+    """Return how many bytes index and pack take."""
+    paths = [workspace.index, workspace.index.with_suffix(".json"), *workspace.pack.iterdir()]
+    return sum(path.stat().st_size for path in paths)
+
+
 def _keep_truth(staging: Workspace, workspace: Workspace) -> None:
     """Return the sample's test photos, whole: what `kit grade --truth` wants."""
     shutil.rmtree(truth_of(workspace), ignore_errors=True)
@@ -137,4 +179,5 @@ def _swap_in(staging: Workspace, workspace: Workspace) -> None:
         old, new = workspace.data / name, staging.data / name
         if old.is_dir() and not old.is_symlink():
             shutil.rmtree(old)
-        new.replace(old)
+        if new.exists():  # there is no `raw` of files that are used in place
+            new.replace(old)

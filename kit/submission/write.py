@@ -22,6 +22,7 @@ from kit.core.progress import byte_progress, progress
 from kit.core.storage import digest_file, sweep, writing
 from kit.core.workspace import Workspace
 from kit.data.index import Index
+from kit.data.origin import raw_folder
 from kit.data.project import Project
 from kit.errors import KitError, PredictionsError, SubmissionError, TableError
 from kit.submission.csv_rows import AGAIN, FETCH, SAMPLE, first_difference, numbers, open_rows, wrong_value
@@ -49,7 +50,7 @@ def write_submission(project: Project, values: Iterable[np.ndarray], name: str) 
     """
     layout, index, value_range = project.layout, project.index, project.pack.test_estimated_range
     path = project.workspace.submission(name)
-    header = layout.header(project.workspace.raw)
+    header = layout.header(raw_folder(project.workspace))
     sha = hashlib.sha256()
     rows = 0
     sweep(path.parent)
@@ -212,4 +213,4 @@ def _too_long(path: Path, line: int, found: str, total: int) -> SubmissionError:
 
 def sample_of(workspace: Workspace, layout: Competition) -> Path:
     """Return the competition's sample submission. Raises `ArchiveError` when it has not been fetched."""
-    return sample_path(workspace.raw, layout.sample)
+    return sample_path(raw_folder(workspace), layout.sample)

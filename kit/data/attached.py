@@ -1,0 +1,63 @@
+"""Competitions that are attached to this machine already, as Kaggle's notebooks have them. Opens no file.
+
+    /kaggle/input/<slug>/                the competition's files, read-only
+    /kaggle/input/competitions/<slug>/   where they lie in newer notebooks
+    /kaggle/input/<any name>/...         a dataset with the same files
+
+`KIT_INPUT` names another folder than `/kaggle/input`; empty, none is looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+from kit.competitions import Competition
+from kit.errors import UsageError
+
+INPUT = "/kaggle/input"
+_DEPTH = 4  # folders below it in which a dataset may hold the sample submission
+
+
+def input_folder() -> Path | None:
+    """Return the folder below which data sets are attached, or None where there is no such folder."""
+    named = os.environ.get("KIT_INPUT", INPUT)
+    folder = Path(named).expanduser()
+    return folder if named and folder.is_dir() else None
+
+
+def attached_folder(layout: Competition) -> Path | None:
+    """Return the folder that holds this competition's files: the one of its name, else one that has them.
+
+    Raises:
+        UsageError: several have them; says how to choose.
+    """
+    root = input_folder()
+    if root is None:
+        return None
+    named = [folder for folder in (root / "competitions" / layout.slug, root / layout.slug) if folder.is_dir()]
+    found = _distinct([folder for folder in named if layout.is_in(folder)]) or _distinct(_search(root, layout))
+    if len(found) > 1:
+        raise UsageError(
+            f"{len(found)} folders hold the files of {layout.slug}: {', '.join(map(str, found))}. Choose one: "
+            f"kit fetch --from {shlex.quote(str(found[0]))} --in-place"
+        )
+    # a folder of that name that lacks something is told of when it is read
+    return found[0] if found else named[0] if named else None
+
+
+def _search(root: Path, layout: Competition) -> list[Path]:
+    """Find the folders that hold the sample submission and what else the competition needs, outermost first."""
+    found: list[Path] = []
+    for depth in range(1, _DEPTH + 1):
+        for sample in sorted(root.glob(f"{'*/' * depth}{layout.sample}")):
+            folder = sample.parents[len(Path(layout.sample).parts) - 1]
+            if not any(folder.is_relative_to(outer) for outer in found) and layout.is_in(folder):
+                found.append(folder)
+    return found
+
+
+def _distinct(folders: list[Path]) -> list[Path]:
+    """Return folders without those that are links to another one of them."""
+    return list({folder.resolve(): folder for folder in reversed(folders)}.values())[::-1]
