@@ -90,6 +90,7 @@ def main(
 
 def run() -> None:
     """Run the command line; any mendable failure is one line on standard error and exit code 2."""
+    os.environ["MPLBACKEND"] = "agg"  # a notebook's own, which it leaves here, need not be installed beside kit
     for module in MODULES:  # importing it registers its commands; none imports torch, pandas or kaggle at its top
         importlib.import_module(f"kit.cli.{module}")
     try:

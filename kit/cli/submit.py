@@ -22,6 +22,7 @@ def upload(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Send without asking.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write and check it; send nothing.")] = False,
     zipped: Annotated[bool, typer.Option("--zip", help="Send it zipped: for competitions that cap the size.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Copy it to this .csv or .zip too.")] = None,
     wait: Annotated[float, typer.Option("--wait", min=0, max=1e6, help="Minutes to wait for the score.")] = 10,
 ) -> None:
     """Write the submission, check it against the sample, ask, send it, and note its score.
@@ -29,17 +30,24 @@ def upload(
     \b
     Examples:
       kit upload --dry-run
+      kit upload --dry-run --out submission.csv    # what a Kaggle notebook leaves behind
       kit upload --message "regress and fills"
       kit upload regress --yes --wait 0
       kit upload --zip
       kit upload submissions/mine.csv
     """
     from kit.submission.upload import prepare, send, sent_before
+    from kit.submission.write import check_copy, copy_submission
 
     project = project_of(context)
+    if out is not None:
+        check_copy(out)
     ready = prepare(project, what, zipped=zipped)
     check = ready.check
     print(f"{ready.path}: {ready.what}, {_described(check)}")
+    if out is not None:
+        copy_submission(check.path, out)
+        print(f"Written: {out}")
     if ready.cv is not None:
         print(f"CV RMSE {ready.cv}")
     earlier = sent_before(project, ready)
@@ -77,8 +85,11 @@ def agreed(question: str) -> bool:
     """Return what the person at the terminal answers. Raises `UsageError` where nobody can answer."""
     import sys
 
+    from kit.core.notebook import in_notebook
     from kit.errors import UsageError
 
+    if in_notebook():
+        raise UsageError("A notebook cannot be asked. Send it with --yes, or only check it with --dry-run.")
     if not sys.stdin.isatty():
         raise UsageError("There is no terminal to ask at. Send it with --yes, or only check it with --dry-run.")
     return typer.confirm(question)

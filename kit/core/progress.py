@@ -1,4 +1,5 @@
-"""Progress of long work: a bar with an ETA on a terminal, a plain line now and then elsewhere. Knows no work.
+"""Progress of long work: a bar with an ETA on a terminal, one line that moves in a notebook, a plain line now and then
+elsewhere. Knows no work.
 
 Everything goes to standard error, so that standard output holds results only.
 """
@@ -11,9 +12,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
+from kit.core.notebook import in_notebook
+
 T = TypeVar("T")
 
-PLAIN_INTERVAL = 10.0  # seconds between two plain lines: a log of an hour stays readable
+PLAIN_INTERVAL = 10.0  # seconds between two plain lines at first, later a fifth of the time so far: a night is a page
+PLAIN_LONGEST = 600.0
+LINE_INTERVAL = 1.0  # seconds in a notebook, which keeps all that is written; later a sixtieth of the time so far
+LINE_LONGEST = 10.0
 
 
 def _seconds(seconds: float) -> str:
@@ -30,6 +36,8 @@ class Progress:
         self.done = 0
         self._started = self._spoke = time.monotonic()
         self._first = 0
+        self._moves = sys.stderr.isatty() and in_notebook()
+        self._width = 0  # of the line that moves, as it stands there now
         self._bar, self._task = _rich_bar(description, total)
 
     def start_at(self, done: int) -> None:
@@ -43,8 +51,14 @@ class Progress:
         self.done += advance
         if self._bar is not None:
             self._bar.update(self._task, completed=self.done, total=self.total, note=note)
-        elif time.monotonic() - self._spoke >= PLAIN_INTERVAL:
+        elif time.monotonic() - self._spoke >= self._pause():
             self._say(note)
+
+    def _pause(self) -> float:
+        elapsed = time.monotonic() - self._started
+        if self._moves:
+            return min(max(LINE_INTERVAL, elapsed / 60), LINE_LONGEST)
+        return min(max(PLAIN_INTERVAL, elapsed / 5), PLAIN_LONGEST)
 
     def _say(self, note: str) -> None:
         now = time.monotonic()
@@ -54,7 +68,15 @@ class Progress:
         left = f", {_seconds((self.total - self.done) / rate)} left" if rate > 0 and self.done < self.total else ""
         unit = f" {self.unit}" if self.unit else ""
         tail = f"  {note}" if note else ""
-        print(f"{self.description}: {self.done}/{self.total}{unit}{left}{tail}", file=sys.stderr, flush=True)
+        text = f"{self.description}: {self.done}/{self.total}{unit}{left}{tail}"
+        if self._moves:
+            self._move(text)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def _move(self, text: str) -> None:
+        print(f"\r{text:<{self._width}}", end="", file=sys.stderr, flush=True)
+        self._width = len(text)
 
     def close(self) -> None:
         """Stop the bar; a long plain job gets a last line."""
@@ -62,10 +84,15 @@ class Progress:
             self._bar.stop()
         elif time.monotonic() - self._started >= PLAIN_INTERVAL:
             self._say(f"done in {_seconds(time.monotonic() - self._started)}")
+            if self._moves:
+                print(file=sys.stderr, flush=True)
+        elif self._width:
+            self._move("")
+            print(end="\r", file=sys.stderr, flush=True)
 
 
 def _rich_bar(description: str, total: int):  # type: ignore[no-untyped-def]  # rich is imported only for a terminal
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or in_notebook():
         return None, None
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn

@@ -17,6 +17,7 @@ from typing import Literal
 import matplotlib
 import matplotlib.style
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
@@ -72,6 +73,7 @@ class Sheet:
         self.title = title
         self.width = max(width, _LEAST_WIDTH) + 2 * MARGIN
         self.figure = Figure(facecolor="white")
+        FigureCanvasAgg(self.figure)  # no backend of pyplot's is looked for
         self.ink = self.figure.add_axes((0.0, 0.0, 1.0, 1.0))
         self.ink.set_axis_off()
         self.ink.set_autoscale_on(False)

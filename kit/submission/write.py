@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from kit.core.workspace import Workspace
 from kit.data.index import Index
 from kit.data.origin import raw_folder
 from kit.data.project import Project
-from kit.errors import KitError, PredictionsError, SubmissionError, TableError
+from kit.errors import KitError, PredictionsError, SubmissionError, TableError, UsageError
 from kit.submission.csv_rows import AGAIN, FETCH, SAMPLE, first_difference, numbers, open_rows, wrong_value
 
 
@@ -37,12 +38,15 @@ class SubmissionFile:
     digest: str
 
 
-def write_submission(project: Project, values: Iterable[np.ndarray], name: str) -> SubmissionFile:
+def write_submission(
+    project: Project, values: Iterable[np.ndarray], name: str, header: bytes | None = None
+) -> SubmissionFile:
     """Write `submissions/<name>.csv`, whole or not at all.
 
     Args:
         values: for each test photo in index order `(n, 3)` RGB in [0, 1]; taken to score space here by the value
             range that was estimated from the known pixels.
+        header: the first line, by default the sample's.
 
     Raises:
         PredictionsError: values that are not finite, or not one `(n, 3)` array for each test photo.
@@ -50,7 +54,7 @@ def write_submission(project: Project, values: Iterable[np.ndarray], name: str) 
     """
     layout, index, value_range = project.layout, project.index, project.pack.test_estimated_range
     path = project.workspace.submission(name)
-    header = layout.header(raw_folder(project.workspace))
+    header = layout.header(raw_folder(project.workspace)) if header is None else header
     sha = hashlib.sha256()
     rows = 0
     sweep(path.parent)
@@ -85,13 +89,42 @@ def _checked(values: Iterable[np.ndarray], index: Index, name: str) -> Iterator[
         raise PredictionsError(f"{name}: values for {count} photos, but there are {len(index.test)} test photos.")
 
 
-def zip_submission(path: Path) -> Path:
-    """Write `<path>.zip` with this one CSV in it; the same bytes give the same bytes.
+def check_copy(target: Path) -> None:
+    """Raise `UsageError` for a file to which no submission can be copied: said before anything is computed."""
+    if target.suffix.lower() not in (".csv", ".zip"):
+        raise UsageError(f"--out {target}: a submission is a .csv or a .zip. Write: --out {target.stem or target}.csv")
+    if target.is_dir():
+        raise UsageError(f"--out {target} is a folder. Name a file in it: --out {target / 'submission.csv'}")
+
+
+def copy_submission(path: Path, target: Path) -> None:
+    """Copy a checked submission to `target`, whole or not at all; a `.zip` holds it as a CSV of its own name.
+
+    Raises:
+        UsageError: `target` is neither `.csv` nor `.zip`, or it is a folder.
+        KitError: no room, or no permission.
+    """
+    check_copy(target)
+    if target.exists() and target.samefile(path):
+        return
+    packed = path.suffix.lower() in (".zip", ".gz")
+    if target.suffix.lower() == ".zip" and not packed:
+        zip_submission(path, target)
+        return
+    if packed and path.suffix.lower() != target.suffix.lower():
+        raise UsageError(f"{path} is packed and is copied as it is: --out {target.with_suffix(path.suffix)}")
+    with writing(target) as file, path.open("rb") as source:
+        shutil.copyfileobj(source, file, 1 << 20)
+
+
+def zip_submission(path: Path, target: Path | None = None) -> Path:
+    """Write a zip with this one CSV in it, by default `<path>.zip`; the same bytes give the same bytes.
 
     For competitions that cap the size of an upload: Kaggle takes a zip that holds one CSV.
     """
-    target = path.with_name(f"{path.name}.zip")
-    info = zipfile.ZipInfo(path.name, (1980, 1, 1, 0, 0, 0))
+    name = path.name if target is None else f"{target.stem}.csv"
+    target = target or path.with_name(f"{path.name}.zip")
+    info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
     info.external_attr = 0o644 << 16
     info.compress_type = zipfile.ZIP_DEFLATED
     with (

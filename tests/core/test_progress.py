@@ -29,7 +29,28 @@ def test_long_work_says_how_far_it_is_and_how_long_it_takes(
     out, err = capsys.readouterr()
     lines = err.splitlines()
     assert out == "" and lines[0] == "Filling: 10/100 photos, 1:30 left"
-    assert len(lines) == 11 and lines[-1] == "Filling: 100/100 photos  done in 1:40"
+    assert len(lines) == 9 and lines[-1] == "Filling: 100/100 photos  done in 1:40"
+
+
+def test_a_night_of_plain_lines_is_a_page(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in track(range(8 * 3600), "Training", 8 * 3600, "steps"):
+        clock[0] += 1.0
+    assert 40 < len(capsys.readouterr().err.splitlines()) < 80
+
+
+def test_in_a_notebook_one_line_moves_about_once_a_second_and_a_night_is_not_megabytes(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module.sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    for _ in track(range(80), "Quick", 80):
+        clock[0] += 0.1
+    quick = capsys.readouterr().err
+    assert quick.count("\n") == 0 and quick.count("\rQuick: ") == 7 and quick.endswith(" \r")
+    for _ in track(range(80 * 3600), "Training", 80 * 3600, "steps"):
+        clock[0] += 0.1
+    night = capsys.readouterr().err
+    assert night.count("\n") == 1 and night.endswith("done in 8:00:00\n") and len(night) < 500_000
 
 
 def test_a_resumed_job_counts_only_what_is_left(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
