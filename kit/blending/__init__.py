@@ -19,7 +19,7 @@ apply                   a blend's values
 scores                  single sources: which are complete, and how good they are
 """
 
-from kit.blending.apply import blend_test_values, blend_values
+from kit.blending.apply import blend_test_values, blend_values, check_members, mixer
 from kit.blending.blend import chosen_members, make_blend, nested_weights
 from kit.blending.grams.cache import cached_gram
 from kit.blending.grams.residual_gram import ResidualGram, residual_gram
@@ -39,10 +39,12 @@ __all__ = [
     "blend_test_values",
     "blend_values",
     "cached_gram",
+    "check_members",
     "chosen_members",
     "complete_sources",
     "left_out_sources",
     "make_blend",
+    "mixer",
     "nested_weights",
     "read_blend",
     "residual_gram",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from kit.blending.result import Blend, MemberRow
 from kit.blending.weights.features import features_of
 from kit.blending.weights.mixing import mix
 from kit.core.workspace import PredictionSplit
+from kit.data.index import PhotoRow
 from kit.data.prediction_store import SPLITS, photo_split
 from kit.data.predictions import Predictions
 from kit.data.project import Project
@@ -33,18 +34,21 @@ def blend_test_values(project: Project, blend: Blend) -> Iterator[np.ndarray]:
 def blend_values(project: Project, blend: Blend, split: PredictionSplit) -> Callable[[int], np.ndarray]:
     """Return a photo's position to its blend, as in `blend_test_values`; of training photos by the weights of all.
 
+    Of other test photos by the stored weights too, once its members have predicted them.
+
     Raises:
         Mismatch: index, folds or a member's predictions are not those of the blend.
     """
+    made_in = project.trained or project
     for what, mine, here in (
-        ("index", blend.index, project.index.digest),
-        ("folds", blend.folds, project.folds.digest),
+        ("index", blend.index, made_in.index.digest),
+        ("folds", blend.folds, made_in.folds.digest),
     ):
         if mine != here:
             raise Mismatch(f"Blend {blend.name} was made with another {what} ({mine}, here {here}). Run: kit blend")
     model = blend.recipe
     members = [_read(project, blend, blend.members[k], split) for k in model.used]  # the others may be gone
-    coefficients = model.array[:, [*model.used, -1]]
+    mixed = mixer(blend)
     photos = photo_split(split)
     photo_rows, images, estimated_range = (
         project.index.split(photos),
@@ -54,19 +58,41 @@ def blend_values(project: Project, blend: Blend, split: PredictionSplit) -> Call
 
     def values(photo: int) -> np.ndarray:
         stacked = np.stack([one.values(photo) for one in members])
-        low, high = estimated_range[photo]
-        features = features_of(photo_rows[photo], images[photo], estimated_range[photo])
-        return mix(model, coefficients, stacked, photo_rows[photo], features, high - low).astype(np.float32)
+        return mixed(stacked, photo_rows[photo], images[photo], estimated_range[photo])
 
     return values
 
 
+def mixer(blend: Blend) -> Callable[[np.ndarray, PhotoRow, np.ndarray, np.ndarray], np.ndarray]:
+    """Return what blends any one photo by the stored weights.
+
+    Of `(values (K, n, 3) of the members with weights, the photo's row, the photo as given, its estimated value range)`
+    it makes `(n, 3)` float32, which may leave [0, 1].
+    """
+    model = blend.recipe
+    coefficients = model.array[:, [*model.used, -1]]
+
+    def mixed(stacked: np.ndarray, row: PhotoRow, image: np.ndarray, estimated_range: np.ndarray) -> np.ndarray:
+        low, high = estimated_range
+        features = features_of(row, image, estimated_range)
+        return mix(model, coefficients, stacked, row, features, high - low).astype(np.float32)
+
+    return mixed
+
+
 def _read(project: Project, blend: Blend, row: MemberRow, split: PredictionSplit) -> Predictions:
-    found = {which: project.predictions.read(row.name, which) for which in SPLITS}
-    for which, expected in zip(SPLITS, (row.oof, row.test), strict=True):
-        if found[which].digest != expected:
-            raise Mismatch(
-                f"The {which} predictions of {row.name} have changed since blend {blend.name} was made "
-                f"({expected}, now {found[which].digest}). Run: kit blend"
-            )
-    return found[split]
+    if project.trained is None:
+        check_members(project, blend, [row])
+    return project.predictions.read(row.name, split)
+
+
+def check_members(project: Project, blend: Blend, rows: Sequence[MemberRow]) -> None:
+    """Raise `Mismatch` for a member whose predictions are not those that the blend was made of."""
+    for row in rows:
+        for which, expected in zip(SPLITS, (row.oof, row.test), strict=True):
+            found = project.predictions.read(row.name, which).digest
+            if found != expected:
+                raise Mismatch(
+                    f"The {which} predictions of {row.name} have changed since blend {blend.name} was made "
+                    f"({expected}, now {found}). Run: kit blend"
+                )

@@ -21,7 +21,20 @@ _ClickException: type[Exception] = typer.BadParameter.__mro__[2]
 
 INTERRUPTED = 130  # what shells give for Ctrl-C
 
-MODULES = ("blend", "bundle", "clip", "data", "exchange", "figure", "sd", "submit", "train", "tune", "weights")
+MODULES = (
+    "blend",
+    "bundle",
+    "clip",
+    "data",
+    "exchange",
+    "figure",
+    "predict",
+    "sd",
+    "submit",
+    "train",
+    "tune",
+    "weights",
+)
 
 
 class _InOrder(typer.core.TyperGroup):

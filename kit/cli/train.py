@@ -276,31 +276,3 @@ def _say(state: str, one: Experiment, fold: Fold, run: dict[str, Any], folder: P
             f"--set learning_rate (now {one.learning_rate:g}), under another name: --as NAME",
             file=sys.stderr,
         )
-
-
-@app.command(short_help="Predict again from stored weights.")
-def predict(
-    context: typer.Context,
-    source: Annotated[str, typer.Argument(help="A trained source.")],
-    fold: FoldOption = ["all"],  # noqa: B006
-    device: DeviceOption = "auto",
-    size: Annotated[
-        int | None, typer.Option("--size", help="Show photos at this side from now on; 0: as trained.")
-    ] = None,
-    force: ForceOption = False,
-) -> None:
-    """Predict again from stored weights: the fold's photos and the test photos; of the full model the latter alone.
-
-    \b
-    Examples:
-      kit predict regress
-      kit predict regress --fold 2 --force
-      kit predict regress --fold all,full
-      kit predict regress --size 80        # larger than it was trained at: see predict_size in kit train --list
-    """
-    project = project_of(context)
-    from kit.learning.training.fit import predict_fold
-
-    for number in project.folds.chosen(fold):
-        made = predict_fold(project, source, number, device=device, force=force, size=size)
-        print(f"{'Predicted' if made else 'There already'}: {source}, fold {number}")

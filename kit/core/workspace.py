@@ -11,6 +11,7 @@ A workspace is a folder that holds one competition's work:
     runs/<experiment>/fold_<k>/ experiment.json, model.safetensors, log.csv, checkpoints; fold_full: of all photos
     tuning/<name>/, <name>.toml a study of settings, and the best it found
     predictions/<source>/<split>/<part>.npy, .json
+    inputs/<digest>/            other test photos and what is predicted for them, a workspace of its own
     sd/<recipe>/                every sample of Stable Diffusion
     embeddings/<model>/         vectors of photos and texts
     blends/<name>.json

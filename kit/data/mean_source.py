@@ -58,6 +58,18 @@ def make_mean_source(project: Project, name: str, members: Sequence[str], *, mad
     return made
 
 
+def make_test_mean(project: Project, name: str, members: Sequence[str], folds: Sequence[Fold], *, made_by: str) -> bool:
+    """Store the mean for other test photos, of members that have predicted them; False when it was there already."""
+    sources = [project.predictions.read(member, "test") for member in members]
+    recipe = {"kind": SourceKind.MEAN.value, "members": list(members), "digests": [one.digest for one in sources]}
+    made = False
+    for place, fold in enumerate(folds):
+        if not project.predictions.is_done(name, "test", recipe, fold=fold):
+            _write(project, name, "test", fold, [source.parts[place] for source in sources], recipe, made_by)
+            made = True
+    return made
+
+
 def _have_full(project: Project, members: Sequence[str]) -> bool:
     """Return whether the members have full models. Raises `MissingStep` when some have and others have not."""
     without = [member for member in members if not project.predictions.has_full(member)]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from kit.competitions import Competition
+from kit.competitions import Competition, Layout
 from kit.core.parallel import map_in_order
 from kit.core.progress import track
 from kit.core.storage import ArrayWriter, digest_bytes, map_array, read_json, write_json, writing_folder
@@ -83,13 +83,16 @@ def low_signs(grey: np.ndarray) -> np.ndarray:
     return np.asarray(cv2.dct(grey - grey.mean())[:HASH_SIZE, :HASH_SIZE] > 0)
 
 
-def build_pack(workspace: Workspace, layout: Competition) -> tuple[Index, tuple[str, ...]]:
+def build_pack(workspace: Workspace, layout: Competition, found: Layout | None = None) -> tuple[Index, tuple[str, ...]]:
     """Read every photo once; write the index and the pack. Returns the index and what the layout has to say.
+
+    Args:
+        found: the photos, by default all that the layout finds.
 
     Raises:
         DataError: a photo that cannot be read, has another size than the rest, or a box outside the photo.
     """
-    found = layout.index(workspace.raw)
+    found = found or layout.index(workspace.raw)
     rows = found.rows.copy()
     height, width = _read(workspace.raw / rows["image"].iloc[0])[0].shape[:2]
     with writing_folder(workspace.pack) as folder:

@@ -19,6 +19,8 @@ class Project:
     """A workspace whose competition has been fetched; each part is read when it is first asked for."""
 
     workspace: Workspace
+    trained: Project | None = None
+    """Of other test photos (`kit.data.other_tests`): the project whose models and folds are used on them."""
 
     @cached_property
     def layout(self) -> Competition:
@@ -38,6 +40,8 @@ class Project:
     @cached_property
     def folds(self) -> Folds:
         """Return the folds. Raises `MissingStep` before `kit folds`."""
+        if self.trained is not None:
+            return self.trained.folds
         return read_folds(self.workspace, self.index)
 
     @property

@@ -64,12 +64,15 @@ def border_distances(boxes: Sequence[Box], height: int, width: int) -> np.ndarra
 
     What lies outside the picture is not known: a box at its edge is deep there.
     """
-    alone = all(_is_alone(box, boxes, height, width) for box in boxes)
-    if alone and boxes:
+    few = 0 < len(boxes) <= _FEW  # each is compared with each
+    if few and all(_is_alone(box, boxes, height, width) for box in boxes):
         return np.concatenate([_distances_inside(box.height, box.width) for box in boxes])
     distance = cv2.distanceTransform(hole_of(boxes, height, width).astype(np.uint8), cv2.DIST_C, 3)
     distances: np.ndarray = np.minimum(cut_boxes(distance, boxes), 255).astype(np.uint8)
     return distances
+
+
+_FEW = 64
 
 
 def _is_alone(box: Box, boxes: Sequence[Box], height: int, width: int) -> bool:
@@ -106,6 +109,26 @@ _RING_OF = (np.searchsorted(RINGS, np.arange(256), side="right") - 1).clip(0).as
 def scored_count(boxes: Sequence[Box]) -> int:
     """Return how many pixels `scored_pixels` lists."""
     return sum(box.height * box.width for box in boxes)
+
+
+def boxes_of(hole: np.ndarray) -> tuple[Box, ...]:
+    """Return boxes that together are a hole of any shape, none over another: equal runs in rows below each other.
+
+    Args:
+        hole: bool `(H, W)`, True = missing.
+    """
+    steps = np.diff(np.pad(hole.astype(np.int8), ((0, 1), (1, 1))), axis=1)  # one row more: there all runs end
+    begun: dict[tuple[int, int], int] = {}
+    boxes = []
+    for row, step in enumerate(steps):
+        starts, ends = np.flatnonzero(step == 1).tolist(), np.flatnonzero(step == -1).tolist()
+        runs = set(zip(starts, ends, strict=True))
+        for run in [run for run in begun if run not in runs]:
+            first = begun.pop(run)
+            boxes.append(Box(first, run[0], row - first, run[1] - run[0]))
+        for run in runs - begun.keys():
+            begun[run] = row
+    return tuple(sorted(boxes))
 
 
 def random_boxes(rng: np.random.Generator, like: Sequence[Box], height: int, width: int) -> list[Box]:

@@ -5,6 +5,7 @@ Everywhere in the kit a photo is uint8 RGB `(H, W, 3)`. OpenCV's BGR ends in thi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ import numpy as np
 
 from kit.core.storage import writing
 from kit.errors import ImageError
+from kit.imaging.holes import Box, scored_pixels
 
 IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp")
 
@@ -94,6 +96,20 @@ def channel_range(image: np.ndarray, hole: np.ndarray | None = None) -> np.ndarr
 def to_uint8(values: np.ndarray) -> np.ndarray:
     """Turn float [0, 1] into uint8, rounded and clipped."""
     return np.clip(np.rint(values * 255.0), 0, 255).astype(np.uint8)
+
+
+def composite_values(image: np.ndarray, values: np.ndarray, boxes: Sequence[Box], top: int, left: int) -> np.ndarray:
+    """Return `image` with the values of the boxes' scored pixels in their place, all else bit for bit.
+
+    Args:
+        image: uint8 `(H, W, 3)`.
+        values: `(n, 3)` in [0, 1], in the order of `scored_pixels`; clipped.
+        top, left: of the window in which the boxes lie.
+    """
+    rows, columns = scored_pixels(boxes)
+    painted = image.copy()
+    painted[rows + top, columns + left] = to_uint8(values)
+    return painted
 
 
 def composite(predicted: np.ndarray, image: np.ndarray, hole: np.ndarray) -> np.ndarray:

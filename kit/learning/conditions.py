@@ -45,7 +45,7 @@ def conditions_of(
     """
     if not network.conditioned:
         return None
-    train = photo_embeddings(project, network.clip_model, "train", device=device)
+    train = photo_embeddings(project.trained or project, network.clip_model, "train", device=device)
     test = photo_embeddings(project, network.clip_model, "test", device=device)
     centre, directions = principal(train[project.folds.train_positions(fold)])
     return Conditions(_projected(train, centre, directions), _projected(test, centre, directions))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from kit.imaging.holes import (
     Box,
     boxes_from_text,
+    boxes_of,
     boxes_to_text,
     hole_of,
     random_boxes,
@@ -92,3 +93,14 @@ def test_random_boxes_reach_every_place() -> None:
     rng = np.random.default_rng(0)
     places = {random_boxes(rng, [Box(0, 0, 3, 2)], 4, 4)[0] for _ in range(200)}
     assert {(box.row, box.col) for box in places} == {(row, col) for row in range(2) for col in range(3)}
+
+
+def test_a_hole_of_any_shape_is_boxes_of_which_none_lies_over_another() -> None:
+    rng = np.random.default_rng(0)
+    for share in (0.0, 0.1, 0.5, 0.9, 1.0):
+        hole = rng.random((23, 31)) < share
+        boxes = boxes_of(hole)
+        assert np.array_equal(hole_of(boxes, *hole.shape), hole)
+        assert scored_count(boxes) == hole.sum()
+    two = [Box(3, 4, 5, 6), Box(10, 12, 7, 8)]
+    assert list(boxes_of(hole_of(two, 30, 40))) == two

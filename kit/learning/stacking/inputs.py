@@ -81,14 +81,14 @@ def truth_of(stored: torch.Tensor, members: int) -> tuple[torch.Tensor, torch.Te
 
 
 def open_inputs(
-    project: Project, members: Sequence[str], folder: Path, size: int
+    project: Project, members: Sequence[str], folder: Path, size: int, splits: Sequence[PredictionSplit] = SPLITS
 ) -> dict[PredictionSplit, StackInputs]:
-    """Open the photos of both splits at `size` in `folder`; make them if they are not there.
+    """Open the photos of these splits at `size` in `folder`; make them if they are not there.
 
     Raises:
         PredictionsError: a member's value is not finite.
     """
-    predictions = {split: [project.predictions.read(name, split) for name in members] for split in SPLITS}
+    predictions = {split: [project.predictions.read(name, split) for name in members] for split in splits}
     stamp = {
         "index": project.index.digest,
         "size": size,
@@ -121,7 +121,7 @@ def _make(
     stamp: dict[str, Any],
 ) -> None:
     index, pack = project.index, project.pack
-    total = len(index.train) + len(index.test)
+    total = sum(len(index.split(photo_split(split))) for split in predictions)
     with writing_folder(path) as folder, progress("Preparing the stack's photos", total, "photos") as bar:
         for split, members in predictions.items():
             photo_rows, images = index.split(photo_split(split)), pack.image(photo_split(split))

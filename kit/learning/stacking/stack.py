@@ -19,9 +19,10 @@ from kit.core.storage import digest_file, digest_of, only_one, read_json, write_
 from kit.core.workspace import PredictionSplit
 from kit.data.prediction_store import SPLITS
 from kit.data.project import Project
-from kit.errors import StoreError, TrainingError, UsageError
+from kit.errors import MissingStep, StoreError, TrainingError, UsageError
 from kit.learning.stacking.inputs import StackInputs, open_inputs
 from kit.learning.stacking.settings import (
+    KIND,
     MADE_BY,
     StackSettings,
     claim_stack_name,
@@ -156,6 +157,42 @@ class _Stack:
         write_json(folder / "stack.json", {"stamp": stamp, "weights": weights, **self.recipe})
         drop_checkpoints(folder)
         return trained
+
+
+def stack_other_tests(project: Project, name: str, *, device: torch.device) -> bool:
+    """Predict other test photos by a trained stack, whose members have predicted them; False when it was done.
+
+    Raises:
+        MissingStep: a fold's network is not there.
+    """
+    trained = project.trained
+    assert trained is not None
+    folds: list[dict[str, Any]] = [
+        _stored(trained.workspace.run(name, fold) / "stack.json") for fold in range(trained.folds.k)
+    ]
+    if not all(fold.get("weights") for fold in folds):
+        raise MissingStep(f"{name} has no trained network of some fold. Run: {MADE_BY}")
+    settings, names = StackSettings(**folds[0]["settings"]), sorted(folds[0]["members"])
+    base = np.array(folds[0]["base"], np.float64)
+    digests = [project.predictions.read(member, "test").digest for member in names]
+    recipe = {
+        "kind": KIND,
+        "weights": [fold["weights"] for fold in folds],
+        "members": dict(zip(names, digests, strict=True)),
+    }
+    todo = [fold for fold in range(len(folds)) if not project.predictions.is_done(name, "test", recipe, fold=fold)]
+    place = project.workspace.runs / name / "inputs"
+    inputs = open_inputs(project, names, place, settings.size, ("test",)) if todo else {}
+    for fold in todo:
+        network = new_network(len(names), settings, folds[fold]["seed"], device)
+        if not _load(network, trained.workspace.run(name, fold), folds[fold]["stamp"]):
+            raise MissingStep(f"The network of fold {fold} of {name} is damaged. Run: {MADE_BY} --force")
+        title = f"Stacking {name}, fold {fold} (test)"
+        photos = np.arange(len(project.index.test))
+        values = predict(network, inputs["test"], photos, base[fold], settings=settings, title=title)
+        project.predictions.write(name, "test", values, made_by=MADE_BY, recipe=recipe, fold=fold)
+    shutil.rmtree(place.parent, ignore_errors=True)
+    return bool(todo)
 
 
 def _load(network: nn.Module, folder: Path, stamp: dict[str, Any]) -> bool:

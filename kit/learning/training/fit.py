@@ -118,7 +118,7 @@ def _predict(project: Project, name: str, fold: Fold, processes: DistributedCont
     device = processes.device
     experiment, generator = load_generator(project.workspace, name, fold, device)
     _discard_backup(project, name, fold)
-    _check_trained_here(project, experiment, fold)
+    check_trained_here(project, experiment, fold)
     recipe = recipe_of(experiment)
     made = False
     for split in splits_of(fold):
@@ -183,7 +183,8 @@ def _write(
     )
 
 
-def _check_trained_here(project: Project, experiment: Experiment, fold: Fold) -> None:
+def check_trained_here(project: Project, experiment: Experiment, fold: Fold) -> None:
+    """Raise `Mismatch` for a fold that was trained for another index, other folds or settings."""
     again = f"kit train {experiment.name} --fold {fold} --force"
     found = read_json(project.workspace.run(experiment.name, fold) / "experiment.json", made_by=again)
     if others := changed_fields(found, project, experiment, fold):
