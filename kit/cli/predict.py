@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,7 +57,7 @@ def predict(
       kit predict regress --fold 2 --force
       kit predict regress --fold all,full
       kit predict regress --size 80        # larger than it was trained at: see predict_size in kit train --list
-      kit predict --input /kaggle/input/photo-reconstruction --out submission.csv
+      kit predict --input /kaggle/input --out submission.csv
       kit predict regress --input hidden.zip --out submission.zip --work /kaggle/working/work
       kit predict regress --images photos --masks masks --out filled
     """
@@ -119,13 +120,15 @@ def _chosen(project: Project, name: str | None) -> tuple[str, Blend | None, list
     """Return what is to predict, as it is called, the blend if it is one, and the sources that are needed for it."""
     from kit.blending import check_members, read_blend
     from kit.data.prediction_store import SourceKind
+    from kit.errors import MissingStep
 
     if name is not None and project.predictions.kind_of(name) is not SourceKind.BLEND:
         return name, None, [name]
     blend = read_blend(project.workspace, name)
     used = [blend.members[number] for number in blend.recipe.used]
-    stored = project.predictions.sources()  # whoever carries weights alone to another machine has none
-    check_members(project, blend, [member for member in used if member.name in stored])
+    stored = project.predictions.sources()
+    with contextlib.suppress(MissingStep):  # whoever carries weights alone to another machine has no predictions there
+        check_members(project, blend, [member for member in used if member.name in stored])
     return f"blend {blend.name}", blend, [member.name for member in used]
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 from kit.competitions import Competition
@@ -50,12 +51,17 @@ def attached_folder(layout: Competition) -> Path | None:
 def _search(root: Path, layout: Competition) -> list[Path]:
     """Find the folders that hold the sample submission and what else the competition needs, outermost first."""
     found: list[Path] = []
-    for depth in range(1, _DEPTH + 1):
-        for sample in sorted(root.glob(f"{'*/' * depth}{layout.sample}")):
-            folder = sample.parents[len(Path(layout.sample).parts) - 1]
-            if not any(folder.is_relative_to(outer) for outer in found) and layout.is_in(folder):
-                found.append(folder)
+    for folder in folders_with(root, layout.sample):
+        if not any(folder.is_relative_to(outer) for outer in found) and layout.is_in(folder):
+            found.append(folder)
     return found
+
+
+def folders_with(root: Path, sample: str) -> Iterator[Path]:
+    """Yield the folders some way below `root` that hold this file, outermost first."""
+    for depth in range(1, _DEPTH + 1):
+        for path in sorted(root.glob(f"{'*/' * depth}{sample}")):
+            yield path.parents[len(Path(sample).parts) - 1]
 
 
 def _distinct(folders: list[Path]) -> list[Path]:

@@ -24,6 +24,7 @@ from kit.core.parallel import map_in_order
 from kit.core.progress import byte_progress
 from kit.core.storage import digest_file, digest_of, only_one
 from kit.core.workspace import Workspace
+from kit.data.attached import folders_with
 from kit.data.index import read_index
 from kit.data.origin import Origin, write_origin
 from kit.data.pack import PACK_VERSION, build_pack, read_pack
@@ -51,7 +52,7 @@ def open_other_tests(
     base = work.expanduser() if work else project.workspace.root / "inputs"
     _check_writable(base)
     with _errors_of(source):
-        raw = source if source.is_dir() else _unpacked(source, base)
+        raw = _chosen_folder(project, source) if source.is_dir() else _unpacked(source, base)
         found = _test_photos(project, raw, source)
         folder = base / _digest(raw, found)
         workspace = Workspace(folder, project.workspace.slug)
@@ -62,6 +63,24 @@ def open_other_tests(
             if not _is_there(workspace):
                 build_pack(workspace, project.layout, found)
     return Project(workspace, project), found.notes
+
+
+def _chosen_folder(project: Project, source: Path) -> Path:
+    """Return the folder itself, or that of the competition in it where it holds all that is attached to a notebook.
+
+    Raises:
+        UsageError: several folders in it hold the competition's sample.
+    """
+    layout = project.layout
+    if (source / layout.sample).is_file():
+        return source
+    found = list(dict.fromkeys(folder.resolve() for folder in folders_with(source, layout.sample)))
+    named = [folder for folder in found if folder.name == layout.slug]
+    found = named if len(named) == 1 else found
+    if len(found) > 1:
+        listed = ", ".join(map(str, found))
+        raise UsageError(f"{len(found)} folders in {source} may be meant: {listed}. Name one: --input {found[0]}")
+    return found[0] if found else source
 
 
 def _check_writable(base: Path) -> None:

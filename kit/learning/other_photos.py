@@ -96,10 +96,11 @@ def _members(project: Project, name: str, kind: SourceKind) -> list[str]:
 
 def mean_members(project: Project, name: str) -> list[str]:
     """Return the sources of which a source is the mean."""
-    manifest = project.predictions.manifest(name, "test", 0)
-    if manifest is None:
-        raise MissingStep(f"{name} lacks its test predictions, which say what it is the mean of. Run: kit sources")
-    return list(manifest["recipe"]["members"])
+    # its manifests tell it, also where the predictions themselves were not carried along
+    manifests = sorted((project.workspace.predictions / name).glob("*/*.json"))
+    if not manifests:
+        raise MissingStep(f"{name} lacks its manifests, which say what it is the mean of. Run: kit sources")
+    return list(read_json(manifests[0], made_by="kit sources")["recipe"]["members"])
 
 
 def trained_folds(project: Project, name: str) -> list[Fold]:

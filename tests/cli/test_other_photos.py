@@ -112,13 +112,30 @@ def test_weights_and_blends_are_enough_on_another_machine(trained: Path, hidden:
     root = tmp_path / "carried"
     for name in ("runs", "blends", "folds"):
         shutil.copytree(trained / name, root / name)
+    shutil.copytree(
+        trained / "predictions", root / "predictions", ignore=lambda _, names: {n for n in names if n[-3:] == "npy"}
+    )
     data = root / "data" / "photo-reconstruction"
     data.mkdir(parents=True)
     for name in ("index.csv", "index.json"):
         shutil.copy(trained / "data" / "photo-reconstruction" / name, data)
-    ok("upload net --dry-run --out", tmp_path / "fetched.csv", "-w", trained)
-    ok(f"predict net --device cpu --input {hidden} --out", tmp_path / "again.csv", "-w", root)
+    ok("upload regions --dry-run --out", tmp_path / "fetched.csv", "-w", trained)
+    ok(f"predict regions --device cpu --input {hidden} --out", tmp_path / "again.csv", "-w", root)
     assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "fetched.csv").read_bytes()
+
+
+def test_all_that_is_attached_may_be_given_and_the_competition_is_found_in_it(
+    trained: Path, hidden: Path, tmp_path: Path
+) -> None:
+    attached = tmp_path / "attached"
+    shutil.copytree(hidden, attached / "competitions" / "photo-reconstruction")
+    (attached / "something").mkdir()
+    ok(f"predict mean --input {attached} --out", tmp_path / "s.csv", "-w", trained)
+    ok("check", tmp_path / "s.csv", "-w", trained)
+    shutil.copytree(hidden, attached / "photo-reconstruction")
+    done = kit(f"predict mean --input {attached} --out", tmp_path / "t.csv", "-w", trained)
+    assert done.is_one_error_line and f"2 folders in {attached} may be meant" in done.err
+    ok(f"predict mean {done.err.split('Name one: ')[1].strip()} --out", tmp_path / "t.csv", "-w", trained)
 
 
 def test_without_a_sample_nothing_is_checked_and_that_is_said(trained: Path, others: Path, tmp_path: Path) -> None:
