@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kit.cli import app
-from kit.cli.options import JsonOption
+from kit.cli.options import JsonOption, with_workspace_flags
 from kit.cli.verbs import CONTEXT
 
 if TYPE_CHECKING:
@@ -149,6 +148,8 @@ def _sources_table(found: list[Source]) -> str:
 
 
 def _checked_text(found: Checked) -> str:
+    from kit.pretrained.weights.managing import training_command
+
     first = found.fits[0]
     prefix = f", their names behind {first.prefix!r}" if first.prefix else ""
     names = {"timm's": "timm's", "translated by timm": "another project's, known to timm"}.get(
@@ -160,6 +161,6 @@ def _checked_text(found: Checked) -> str:
         f"{found.tensors} tensors, {', '.join(found.dtypes)}{prefix}; names: {names}; digest {found.digest}",
         *(f"Fits {one.model}: all {one.needed} tensors of the encoder" for one in found.fits),
         "Licence: unknown, a file does not say",
-        f"Use it: --set encoder=tu-{first.model} --set {shlex.quote(f'encoder_weights={found.file.path}')}",
+        with_workspace_flags(f"Use it: {training_command(found.file.path, first.model)}"),
     ]
     return "\n".join(lines)

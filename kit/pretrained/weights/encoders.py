@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from kit.errors import UnknownName, UsageError
 
@@ -162,18 +161,17 @@ def _on_meta(model: str, **options: Any) -> Any:
         return timm.create_model(model, **options)
 
 
-def layout_of(encoder: str, features: nn.Module | None = None, **options: Any) -> Layout:
-    """Return the tensors of a timm model, and which of them an encoder needs.
+def layout_of(encoder: str, **options: Any) -> Layout:
+    """Return the tensors of a timm model, and which of them an encoder needs: all its levels, whichever a decoder uses.
 
     Args:
-        features: that encoder (timm's, with `features_only`); the whole one of the model when None.
-        options: with which it was built.
+        options: with which timm builds the encoder.
     """
     logging.getLogger("timm").setLevel(logging.ERROR)  # its warnings on sizes and keys; kit says what is wrong
     name = encoder.removeprefix("tu-")
     with torch.random.fork_rng(devices=[]):
         whole = _on_meta(name, **options)
-        features = _on_meta(name, features_only=True, **options) if features is None else features
+        features = _on_meta(name, features_only=True, **options)
     wanted = {flat(key) for key in features.state_dict()}
     shapes = {key: value.shape for key, value in whole.state_dict().items() if not key.endswith("num_batches_tracked")}
     needed = frozenset(key for key in shapes if flat(key) in wanted)

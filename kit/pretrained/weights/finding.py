@@ -21,7 +21,7 @@ from kit.pretrained.weights.places import (
     used_before,
     used_digest,
 )
-from kit.pretrained.weights.reading import WAY_OUT, WeightsFile, open_weights, tensors_digest
+from kit.pretrained.weights.reading import WeightsFile, open_weights, tensors_digest
 
 Say = Callable[[str], None]
 
@@ -41,7 +41,8 @@ class Found:
     @property
     def line(self) -> str:
         """Say in one line which weights these are, and what the encoder lacks."""
-        lacking = "" if self.fit.whole else f"; {self.fit.problem}; the rest is random"
+        rest = "the rest is random" if self.fit.found < self.fit.needed else "the others are left out"
+        lacking = "" if self.fit.whole else f"; {self.fit.problem}; {rest}"
         licence = f"licence {self.place.licence}, " if self.place.licence != "unknown" else ""
         return f"Weights of {self.fit.model}: {self.place.text}, {licence}digest {self.digest[:8]}{lacking}"
 
@@ -84,10 +85,10 @@ def find_weights(encoder: str, layout: Layout | None = None, *, say: Say = lambd
         other = next(places, None) if place.kind == "cache" else None
         if other is None:
             raise
-        why = str(error).partition(". ")[0]
+        why = str(error).partition(". ")[0].rstrip(".")
         say(f"Warning: {why}. It is passed over. Delete it: rm {shlex.quote(str(place.path))}")
         place, file = other, open_weights(other.path)
-    found = _fitted(place, file, layout or layout_of(encoder), partly=False)
+    found = whole(_fitted(place, file, layout or layout_of(encoder)))
     note_used(origin.model, place, found.digest)
     return found
 
@@ -109,32 +110,33 @@ def why_not_from_hub(encoder: str) -> str:
     return ""
 
 
-def take(place: Place, layout: Layout, *, partly: bool = False) -> Found:
-    """Read a place's file and fit it to a model.
+def take(place: Place, layout: Layout) -> Found:
+    """Read a place's file and fit it to a model; whether it is the model's, says the fit.
 
     Raises:
-        TrainingError: it is no weights file, or does not fit.
+        TrainingError: it is no weights file.
     """
-    return _fitted(place, open_weights(place.path), layout, partly=partly)
+    return _fitted(place, open_weights(place.path), layout)
 
 
-def _fitted(place: Place, file: WeightsFile, layout: Layout, *, partly: bool) -> Found:
+def _fitted(place: Place, file: WeightsFile, layout: Layout) -> Found:
     fitted = fit(layout, file.tensors)
-    if not (fitted.whole or (partly and fitted.found)):
-        raise TrainingError(misfit(place.path, fitted))
     known = used_digest(layout.model, place.path) if fitted.whole else None
     return Found(place, file, fitted, known or tensors_digest(fitted.tensors))
+
+
+def whole(found: Found) -> Found:
+    """Return what was found where it is the model's. Raises `TrainingError` where it is not."""
+    if not found.fit.whole:
+        raise TrainingError(misfit(found.place.path, found.fit))
+    return found
 
 
 def misfit(path: Path, fitted: Fit) -> str:
     """Say what of a file does not fit an encoder."""
     other = any(map(_of_channels, fitted.misshapen))
     channels = " Its first convolution is not for photos of 3 channels." if other else ""
-    anyway = " --set partial_weights=true takes what fits." if 2 * fitted.found >= fitted.needed else ""
-    return (
-        f"The weights {path} are not those of {fitted.model}: {fitted.problem}.{channels}{anyway} What it is, says: "
-        f"kit weights check {shlex.quote(str(path))} (or go without: --set encoder_weights=none)"
-    )
+    return f"The weights {path} are not those of {fitted.model}: {fitted.problem}.{channels}"
 
 
 def _of_channels(misshapen: str) -> bool:
@@ -157,8 +159,8 @@ def fetch_from_hub(origin: Origin, *, say: Say) -> Place:
         folder = download(repository, [file], elsewhere=elsewhere(origin))
     except RemoteError as error:
         text, before = str(error).rstrip(" ."), used_before(origin.model)
-        last = f"Those used last were {before}: is its folder to be named by KIT_WEIGHTS? " if before else ""
-        raise TrainingError(f"The weights of {origin.model} cannot be downloaded: {text}. {last}{WAY_OUT}") from None
+        last = f" Those used last were {before}: is its folder to be named by KIT_WEIGHTS?" if before else ""
+        raise TrainingError(f"The weights of {origin.model} cannot be downloaded: {text}.{last}") from None
     return Place(folder / file, "hub", f"{repository.name} of the hub", repository.licence)
 
 

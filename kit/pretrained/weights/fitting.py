@@ -49,6 +49,11 @@ class Fit:
         return self.needed - len(self.missing) - len(self.misshapen)
 
     @property
+    def mostly(self) -> bool:
+        """Return whether it is worth while to take what fits: half of the encoder or more."""
+        return 2 * self.found >= self.needed
+
+    @property
     def problem(self) -> str:
         """Say what does not fit, by count and the first names."""
         kinds = (

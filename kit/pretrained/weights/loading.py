@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 import sys
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +14,9 @@ from torch import nn
 from kit.core.parallel import is_main_process
 from kit.errors import TrainingError
 from kit.pretrained.weights.encoders import flat, layout_of
-from kit.pretrained.weights.finding import Found, find_weights, of_file, take
+from kit.pretrained.weights.finding import Found, find_weights, misfit, of_file, take
+
+_OTHERWISE = "Give a file with --set encoder_weights=PATH, or train from random weights: --set encoder_weights=none"
 
 
 class SmpEncoder(Protocol):
@@ -39,17 +42,31 @@ def load_encoder_weights(
     """
     if not name.startswith("tu-"):
         raise TrainingError(f"encoder_weights={weights} needs a timm encoder: --set encoder=tu-{name}")
-    layout = layout_of(name, encoder.model, **(options or {}))
-    if weights == "imagenet":
-        found = find_weights(name, layout, say=_say)
-    else:
-        found = take(of_file(Path(weights)), layout, partly=partly)
+    layout = layout_of(name, **(options or {}))
+    try:
+        found = find_weights(name, layout, say=_say) if weights == "imagenet" else take(of_file(Path(weights)), layout)
+    except TrainingError as error:
+        raise TrainingError(f"{error} {_OTHERWISE}") from None
+    _check_fit(found, partly)
     by_name = {flat(key): value for key, value in found.fit.tensors.items()}
     own = encoder.model.state_dict()
     state = {key: by_name[flat(key)].to(value.dtype) for key, value in own.items() if flat(key) in by_name}
     encoder.model.load_state_dict(state, strict=False)
-    _say_once(found.line)
+    needless = "; partial_weights=true changes nothing, all tensors fit" if partly and found.fit.whole else ""
+    _say_once(f"{found.line}{needless}")
     return found
+
+
+def _check_fit(found: Found, partly: bool) -> None:
+    """Raise `TrainingError` unless the file holds the whole encoder and no more, or what fits is to be taken."""
+    path, fitted = found.place.path, found.fit
+    if fitted.whole or (partly and fitted.found):
+        return
+    anyway = " --set partial_weights=true takes what fits." if fitted.mostly else ""
+    raise TrainingError(
+        f"{misfit(path, fitted)}{anyway} What it is, says: kit weights check {shlex.quote(str(path))} (or go without: "
+        "--set encoder_weights=none)"
+    )
 
 
 def _say(line: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from kit.core.storage import writing
 from kit.errors import KitError, TrainingError, UsageError
 from kit.pretrained.weights.encoders import layout_of, model_name, origin_of
-from kit.pretrained.weights.finding import Found, Say, fetch_from_hub, misfit, places_of, take
+from kit.pretrained.weights.finding import Found, Say, fetch_from_hub, misfit, places_of, take, whole
 from kit.pretrained.weights.fitting import Fit, fit
 from kit.pretrained.weights.places import PACKAGES, Place, cache_folder, in_cache, note_used, package_of, used_digest
 from kit.pretrained.weights.reading import Tensors, WeightsFile, open_weights, tensors_digest
@@ -96,7 +96,7 @@ def get_weights(name: str, out: Path | None = None, *, say: Say) -> Got:
     model = model_name(name)
     origin = origin_of(model)
     place = next(places_of(origin), None) or fetch_from_hub(origin, say=say)
-    found = take(place, layout_of(model))
+    found = whole(take(place, layout_of(model)))
     path = out or in_cache(model)
     fresh = place.path.absolute() != path.absolute()
     if fresh:
@@ -147,11 +147,14 @@ def check_file(path: Path, encoder: str | None = None) -> Checked:
         UnknownName: timm has no such model.
     """
     file = open_weights(path)
-    names = [model_name(encoder)] if encoder else list(dict.fromkeys(_suggested(path, file.tensors)))
-    tried = [fit(layout_of(name), file.tensors) for name in names]
+    suggested = list(dict.fromkeys(_suggested(path, file.tensors)))
+    tried = [fit(layout_of(name), file.tensors) for name in ([model_name(encoder)] if encoder else suggested)]
     fits = tuple(one for one in tried if one.whole)
     if encoder and not fits:
-        raise TrainingError(misfit(path, tried[0]))
+        others = [name for name in suggested if fit(layout_of(name), file.tensors).whole]
+        partly = _taking_what_fits(path, tried[0])
+        further = f" It fits {', '.join(others)}." if others else f" You can {partly}" if partly else ""
+        raise TrainingError(f"{misfit(path, tried[0])}{further}")
     if not fits:
         raise TrainingError(_fits_nothing(path, file, tried))
     dtypes = sorted({str(one.dtype).removeprefix("torch.") for one in file.tensors.values()})
@@ -163,10 +166,23 @@ def _fits_nothing(path: Path, file: WeightsFile, tried: list[Fit]) -> str:
     near = f"; nearest is {nearest.model}: {nearest.problem}" if nearest is not None and nearest.found else ""
     first = ", ".join(list(file.tensors)[:2])
     count = f"none of {len(tried)} models that its names suggest" if tried else "no model whose names kit knows"
+    partly = "" if nearest is None else _taking_what_fits(path, nearest)
     return (
         f"{path} ({file.text}; {len(file.tensors)} tensors: {first}, ...) fits {count}{near}. "
-        f"Say which model it is: kit weights check {shlex.quote(str(path))} --encoder NAME"
+        f"Say which model it is: kit weights check {shlex.quote(str(path))} --encoder NAME{partly and f'; or {partly}'}"
     )
+
+
+def training_command(path: Path, model: str, *more: str) -> str:
+    """Return the command that trains an encoder from a weights file."""
+    chosen = (f"encoder=tu-{model}", f"encoder_weights={path}", *more)
+    return f"kit train regress --fold 0 {' '.join(f'--set {shlex.quote(one)}' for one in chosen)} --as NAME"
+
+
+def _taking_what_fits(path: Path, nearest: Fit) -> str:
+    """Say how a training takes what fits of a file; nothing where that is not worth while."""
+    command = training_command(path, nearest.model, "partial_weights=true")
+    return f"take what fits: {command}" if nearest.mostly else ""
 
 
 _LITES = " ".join(f"tf_efficientnet_lite{number}" for number in range(5))

@@ -1,4 +1,7 @@
-"""Read a file's tensors: safetensors or PyTorch's, bare or in a checkpoint. Runs no code in it, knows no network."""
+"""Read a file's tensors: safetensors or PyTorch's, bare or in a checkpoint. Runs no code in it, knows no network.
+
+Errors say what is wrong with the file; what to type instead, says who knows which command was typed.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,6 @@ from kit.errors import TrainingError
 Tensors = dict[str, torch.Tensor]
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
-WAY_OUT = "Give a file with --set encoder_weights=PATH, or train from random weights with --set encoder_weights=none."
 
 _CONTAINERS = (
     *("state_dict_ema", "model_ema", "ema_state_dict", "ema", "module_ema"),  # the average is what predicts better
@@ -73,14 +75,12 @@ def open_weights(path: Path) -> WeightsFile:
     Raises:
         TrainingError: no such file, not such a file, or one that holds code.
     """
-    if path == Path():
-        raise TrainingError("encoder_weights is empty. Use none, imagenet, or a file's path.")
     with contextlib.suppress(RuntimeError):  # a home folder that cannot be told
         path = path.expanduser()
     if path.is_dir():
-        raise TrainingError(f"{path} is a folder; a .safetensors or .pth file is needed. {_inside(path)}{WAY_OUT}")
+        raise TrainingError(f"{path} is a folder; a .safetensors or .pth file is needed.{_inside(path)}")
     if not path.is_file():
-        raise TrainingError(f"{path}: there is no such file. Use none, imagenet, or a file's path as encoder_weights.")
+        raise TrainingError(f"{path}: there is no such file.")
     if _is_safetensors(path):
         return WeightsFile(path, "safetensors", _as_tensors(path, _from_safetensors(path)))
     stored = _from_torch(path)
@@ -104,7 +104,7 @@ def tensors_digest(tensors: Mapping[str, torch.Tensor]) -> str:
 
 def _inside(folder: Path) -> str:
     files = sorted(one.name for one in folder.iterdir() if one.suffix in SUFFIXES)
-    return f"In it: {', '.join(files[:3])}. " if files else ""
+    return f" In it: {', '.join(files[:3])}." if files else ""
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -147,7 +147,7 @@ def _from_torch(path: Path) -> Any:
 def _not_weights(path: Path, error: Exception | None) -> TrainingError:
     text = "" if error is None else (str(error).splitlines() or [type(error).__name__])[0][:120].rstrip(". ")
     reason = f" ({text})" if text and "weights_only" not in text else ""
-    return TrainingError(f"{path} is not a .safetensors or .pth weights file, or not a whole one{reason}. {WAY_OUT}")
+    return TrainingError(f"{path} is not a .safetensors or .pth weights file, or not a whole one{reason}.")
 
 
 def _state_dict(stored: Any, *, depth: int = 0) -> tuple[str, Any, tuple[str, ...]]:
@@ -169,10 +169,10 @@ def _all_tensors(value: Any) -> bool:
 def _as_tensors(path: Path, found: Any) -> Tensors:
     if not _all_tensors(found):
         keys = ", ".join(map(str, list(found)[:4])) if isinstance(found, dict) else type(found).__name__
-        raise TrainingError(f"{path} does not hold a dictionary of tensors (but {keys or 'nothing'}). {WAY_OUT}")
+        raise TrainingError(f"{path} does not hold a dictionary of tensors (but {keys or 'nothing'}).")
     broken = [
         str(key) for key, value in found.items() if value.is_floating_point() and bool(value.float().isnan().any())
     ]
     if broken:
-        raise TrainingError(f"{path}: {broken[0]} holds NaN: its training went wrong. {WAY_OUT}")
+        raise TrainingError(f"{path}: {broken[0]} holds NaN: its training went wrong.")
     return {str(key): value for key, value in found.items()}
