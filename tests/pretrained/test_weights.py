@@ -342,17 +342,36 @@ def test_a_file_that_fits_nothing_is_one_line(tmp_path: Path) -> None:
         check_file(tmp_path / "odd.pth")
 
 
-def test_a_damaged_file_of_the_cache_is_passed_over_where_another_place_has_the_weights(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("KIT_CACHE", str(tmp_path / "a cache"))
-    broken = places.in_cache(LITE)
-    broken.parent.mkdir(parents=True)
-    broken.write_bytes(b"torn")
+@pytest.fixture(params=["torn", "of another model"])
+def broken(request: pytest.FixtureRequest, cache: Path) -> Path:
+    """What lies in kit's cache in place of a model's weights."""
+    path = places.in_cache(LITE)
+    path.parent.mkdir(parents=True)
+    if request.param == "torn":
+        path.write_bytes(b"torn")
+    else:
+        save_file(state_of(MODEL), path)
+    return path
+
+
+def test_a_damaged_file_of_the_cache_is_passed_over_by_training_and_get_alike(broken: Path, tmp_path: Path) -> None:
     said: list[str] = []
-    found = find_weights(f"tu-{LITE}", say=said.append)
-    assert found.place.kind == "package"
-    assert len(said) == 1 and str(broken) in said[0] and f"rm '{broken}'" in said[0]
+    assert find_weights(f"tu-{LITE}", say=said.append).place.kind == "package"
+    assert get_weights(LITE, tmp_path / "out.safetensors", say=said.append).found.place.kind == "package"
+    assert len(said) == 2 and said[0] == said[1] and str(broken) in said[0]
+    assert f"kit weights get {LITE} replaces it" in said[0]
+    got = get_weights(LITE, say=said.append)
+    assert got.fresh and got.path == broken
+    assert find_weights(f"tu-{LITE}", say=pytest.fail).place.kind == "cache"
+
+
+def test_without_another_place_the_hub_is_asked_for_what_is_damaged_in_the_cache(cache: Path) -> None:
+    places.in_cache(MODEL).parent.mkdir(parents=True)
+    places.in_cache(MODEL).write_bytes(b"torn")
+    said: list[str] = []
+    with pytest.raises(TrainingError, match=f"weights of {MODEL} cannot be downloaded: .*HF_HUB_OFFLINE"):
+        get_weights(MODEL, say=said.append)
+    assert len(said) == 1 and "not a whole one" in said[0]
 
 
 def test_a_source_that_began_from_imagenet_goes_on_from_it_or_says_where_it_was(

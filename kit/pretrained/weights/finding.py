@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,20 +76,28 @@ def find_weights(encoder: str, layout: Layout | None = None, *, say: Say = lambd
         TrainingError: no place has them; or the first that has, holds others.
     """
     origin = origin_of(encoder)
-    places = places_of(origin)
-    place = next(places, None) or fetch_from_hub(origin, say=say)
-    try:
-        file = open_weights(place.path)
-    except TrainingError as error:
-        other = next(places, None) if place.kind == "cache" else None
-        if other is None:
-            raise
-        why = str(error).partition(". ")[0].rstrip(".")
-        say(f"Warning: {why}. It is passed over. Delete it: rm {shlex.quote(str(place.path))}")
-        place, file = other, open_weights(other.path)
-    found = whole(_fitted(place, file, layout or layout_of(encoder)))
-    note_used(origin.model, place, found.digest)
+    found = first_found(origin, layout or layout_of(encoder), say=say)
+    note_used(origin.model, found.place, found.digest)
     return found
+
+
+def first_found(origin: Origin, layout: Layout, *, say: Say) -> Found:
+    """Read and fit the weights of the first place that has a model's; the hub is the last. A file of kit's own cache
+    that is damaged, or another model's, is passed over.
+
+    Raises:
+        TrainingError: see `find_weights`.
+    """
+    places = places_of(origin)
+    place = next(places, None)
+    if place is not None and place.kind == "cache":
+        try:
+            return _whole(take(place, layout))
+        except TrainingError as error:
+            why = str(error).partition(". ")[0].rstrip(".")
+            say(f"Warning: {why}. It is passed over; kit weights get {origin.model} replaces it.")
+            place = next(places, None)
+    return _whole(take(place or fetch_from_hub(origin, say=say), layout))
 
 
 def why_not_from_hub(encoder: str) -> str:
@@ -116,17 +123,13 @@ def take(place: Place, layout: Layout) -> Found:
     Raises:
         TrainingError: it is no weights file.
     """
-    return _fitted(place, open_weights(place.path), layout)
-
-
-def _fitted(place: Place, file: WeightsFile, layout: Layout) -> Found:
+    file = open_weights(place.path)
     fitted = fit(layout, file.tensors)
     known = used_digest(layout.model, place.path) if fitted.whole else None
     return Found(place, file, fitted, known or tensors_digest(fitted.tensors))
 
 
-def whole(found: Found) -> Found:
-    """Return what was found where it is the model's. Raises `TrainingError` where it is not."""
+def _whole(found: Found) -> Found:
     if not found.fit.whole:
         raise TrainingError(misfit(found.place.path, found.fit))
     return found

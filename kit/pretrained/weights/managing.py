@@ -11,7 +11,7 @@ from pathlib import Path
 from kit.core.storage import writing
 from kit.errors import KitError, TrainingError, UsageError
 from kit.pretrained.weights.encoders import layout_of, model_name, origin_of
-from kit.pretrained.weights.finding import Found, Say, fetch_from_hub, misfit, places_of, take, whole
+from kit.pretrained.weights.finding import Found, Say, first_found, misfit, places_of
 from kit.pretrained.weights.fitting import Fit, fit
 from kit.pretrained.weights.places import PACKAGES, Place, cache_folder, in_cache, note_used, package_of, used_digest
 from kit.pretrained.weights.reading import Tensors, WeightsFile, open_weights, tensors_digest
@@ -95,9 +95,8 @@ def get_weights(name: str, out: Path | None = None, *, say: Say) -> Got:
     _check_out(out)
     model = model_name(name)
     origin = origin_of(model)
-    place = next(places_of(origin), None) or fetch_from_hub(origin, say=say)
-    found = whole(take(place, layout_of(model)))
-    path = out or in_cache(model)
+    found = first_found(origin, layout_of(model), say=say)
+    place, path = found.place, out or in_cache(model)
     fresh = place.path.absolute() != path.absolute()
     if fresh:
         _write(path, found)
