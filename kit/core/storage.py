@@ -82,7 +82,7 @@ def disk_errors(path: Path) -> Iterator[None]:
                 "damaged: raise the limit and run the same command again."
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise KitError(f"No permission to write {path}. Choose a folder with --workspace DIR.") from error
+            raise KitError(f"No permission to write {path}. Choose a place that you may write to.") from error
         if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
             raise KitError(f"Cannot write {path}: {error.strerror}. Move what is in the way, run again.") from error
         raise

@@ -336,6 +336,15 @@ def test_the_commands_list_get_and_check(tmp_path: Path) -> None:
     assert refused.is_one_error_line and "are not those of resnet18: 0 of 100 tensors fit" in refused.err
 
 
+def test_a_folder_that_may_not_be_written_to_is_told_before_anything_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, _: path != tmp_path)  # root may write everywhere
+    refused = kit(f"weights get {MODEL} --out {tmp_path / 'new' / 'a.safetensors'}")
+    assert refused.is_one_error_line and f"nothing may be written in {tmp_path}. Give a file in another" in refused.err
+    assert "--workspace" not in refused.err
+
+
 def test_a_file_that_fits_nothing_is_one_line(tmp_path: Path) -> None:
     torch.save({"a": torch.ones(2)}, tmp_path / "odd.pth")
     with pytest.raises(KitError, match=r"1 tensors: a.*fits no model.*--encoder NAME"):

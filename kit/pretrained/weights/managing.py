@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Iterable, Iterator
@@ -106,10 +107,16 @@ def get_weights(name: str, out: Path | None = None, *, say: Say) -> Got:
 
 
 def _check_out(out: Path | None) -> None:
-    if out is not None and out.suffix != ".safetensors":
+    """Raise `UsageError` for a file that cannot be written, before anything is downloaded for it."""
+    if out is None:
+        return
+    if out.suffix != ".safetensors":
         raise UsageError(f"--out {out} does not end in .safetensors, which is what is written.")
-    if out is not None and out.is_dir():
+    if out.is_dir():
         raise UsageError(f"--out {out} is a folder; a file's name is needed, such as --out {out}/weights.safetensors")
+    folder = next(parent for parent in out.absolute().parents if parent.exists())
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"--out {out}: nothing may be written in {folder}. Give a file in another folder.")
 
 
 def _write(path: Path, found: Found) -> None:
