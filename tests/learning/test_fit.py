@@ -223,7 +223,7 @@ def test_settings_that_cannot_work_are_refused_before_anything_is_lost_or_claime
 
 
 CANNOT_BE = {
-    "unet": ("regress", ["encoder=tu-nope"], "Unknown model"),
+    "unet": ("regress", ["encoder=tu-resnet81"], r"no encoder 'tu-resnet81'\. Did you mean tu-resnet18\?"),
     "unetplusplus": ("regress", ["decoder_channels=16"], "cannot be trained with architecture=unetplusplus"),
     "fpn": ("regress", ["decoder_channels=16,16,16"], "must be divisible"),
     "manet": ("pix2pix", ["discriminator_layers=5"], "discriminator_layers=5 discriminator_norm=batch"),

@@ -250,6 +250,14 @@ TRAIN = [
     Mistake("train regress --fold 0 --set base=telea", "one of fractional"),
     Mistake("train regress --fold 0 --set encoder=tu-nonsense", "nonsense"),
     Mistake("train regress --fold 0 --set encoder_weights=nowhere.pth", "there is no such file"),
+    Mistake("train regress --fold 0 --set encoder_weights=imagnet", "Did you mean encoder_weights=imagenet?"),
+    Mistake(
+        "train regress --fold 0 --set encoder_weights=", "encoder_weights= is empty. Give none, imagenet, or a path"
+    ),
+    Mistake(
+        "train regress --fold 0 --set encoder=convnext_atto --set encoder_weights=none",
+        "Did you mean tu-convnext_atto?",
+    ),
     Mistake(
         "train regress --fold 0 --set encoder_weights={w}/boxes.pth", "boxes.pth", a_file("boxes.pth", b"no weights")
     ),

@@ -204,11 +204,8 @@ def read_value(field: str, text: str, *, option: str = "") -> Any:
         value = _READERS[kind](text)
     except (KeyError, ValueError):
         raise UsageError(f"{given}: {wanted_kind(declared)} is needed.") from None
-    if (field == "encoder_weights" and value not in ("none", "imagenet")) or (field == "extra" and value != "none"):
-        path = Path(value)
-        with contextlib.suppress(RuntimeError):  # a home folder that cannot be told
-            path = path.expanduser()
-        return str(path.absolute())  # another folder may be the current one when it goes on
+    if field in _PATHS and value not in _PATHS[field]:
+        return _path(field, value, given)
     if field == "clip_model" and value != "none":
         from kit.pretrained.clip.model import pinned  # a clip is asked for by few
 
@@ -219,6 +216,22 @@ def read_value(field: str, text: str, *, option: str = "") -> Any:
     if kind is float and not abs(value) < float("inf"):
         raise UsageError(f"{given}: a finite number is needed.")
     return value
+
+
+_PATHS = {"encoder_weights": ("none", "imagenet"), "extra": ("none",)}
+"""Settings that are a path or one of a few words."""
+
+
+def _path(field: str, text: str, given: str) -> str:
+    """Return a path as it is stored. Raises `UsageError` for what is no path and resembles a word."""
+    path = Path(text)
+    with contextlib.suppress(RuntimeError):  # a home folder that cannot be told
+        path = path.expanduser()
+    if not text:
+        raise UsageError(f"{given} is empty. Give {', '.join(_PATHS[field])}, or a path.")
+    if (meant := closest_name(text, _PATHS[field])) and not path.exists():
+        raise UsageError(f"{given}: there is no such file. Did you mean {field}={meant}?")
+    return str(path.absolute())  # another folder may be the current one when it goes on
 
 
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}

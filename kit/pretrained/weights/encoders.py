@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 
-from kit.errors import UnknownName, UsageError
+from kit.errors import UnknownName, UsageError, closest_name
 
 _SURE = "Try --set encoder=tu-resnet18."
+_LISTED_BY = "python -c 'import timm; print(timm.list_models())'"
 _FOR_ANY_SIZE: tuple[dict[str, Any], ...] = ({"strict_img_size": False}, {"dynamic_img_size": True})
 _FILTERS = ("checkpoint_filter_fn", "_filter_fn", "_filter_torchvision_pretrained")
 """What timm's modules call the function that turns other projects' names into their own."""
@@ -57,10 +58,22 @@ def model_name(encoder: str) -> str:
     if tag and timm.is_model(plain) and not timm.is_model_pretrained(name):
         raise UnknownName("weights of timm", name, timm.list_pretrained(f"{plain}.*"))
     if not timm.is_model(plain):
-        raise UnknownName(
-            "model of timm", name, timm.list_models(), listed_by="python -c 'import timm; print(timm.list_models())'"
-        )
+        raise UnknownName("model of timm", name, timm.list_models(), listed_by=_LISTED_BY)
     return name
+
+
+def check_encoder(encoder: str) -> None:
+    """Raise `UnknownName` for an encoder that neither timm (`tu-...`) nor segmentation-models-pytorch has."""
+    import segmentation_models_pytorch as smp
+    import timm
+
+    name = encoder.removeprefix("tu-")
+    is_timms = name != encoder and timm.is_model(name.partition(".")[0])
+    if is_timms or ":" in name or encoder in smp.encoders.get_encoder_names():  # `hf-hub:...` timm looks for itself
+        return
+    meant = closest_name(name, timm.list_models())
+    suggestion = f"tu-{meant}" if meant else None
+    raise UnknownName("encoder", encoder, (), suggestion=suggestion, listed_by=f"tu- and one of: {_LISTED_BY}")
 
 
 def origin_of(encoder: str) -> Origin:
@@ -93,6 +106,7 @@ def timm_encoder(name: str, size: int = 64) -> Any:
     """
     import segmentation_models_pytorch as smp
 
+    check_encoder(name)
     if not name.startswith("tu-"):
         raise UsageError(
             f"encoder={name} cannot be built: timm's models have names that begin with tu-, such as tu-{name}. {_SURE}"
@@ -136,10 +150,11 @@ def options_for(encoder: str, size: int) -> dict[str, Any]:
     """Return what timm must be told so that an encoder sees photos of this size.
 
     Raises:
-        UsageError: it cannot, or a decoder cannot use its levels.
+        UsageError: there is no such encoder, it cannot, or a decoder cannot use its levels.
     """
     import timm
 
+    check_encoder(encoder)
     model = encoder.removeprefix("tu-")
     if not encoder.startswith("tu-") or not timm.is_model(model.partition(".")[0]):
         return {}  # what is wrong with it, whoever builds it will say
