@@ -210,9 +210,9 @@ def test_a_trial_that_is_worse_than_the_others_were_is_stopped(fresh: Project, m
 
 
 def test_settings_that_cannot_train_fail_and_the_study_goes_on(fresh: Project) -> None:
-    tuned = tune(fresh, plan("encoder=tu-nope,tu-nothing"), trials=3, device="cpu")
+    tuned = tune(fresh, plan("encoder=tu-vit_tiny_patch16_224,tu-mixer_s32_224"), trials=3, device="cpu")
     assert [row.state for row in tuned.trials] == ["done", "failed", "failed"]
-    assert "Unknown model" in tuned.trials[1].note
+    assert "cannot serve" in tuned.trials[1].note
     assert tuned.best == tuned.default
 
 
@@ -228,11 +228,29 @@ def test_an_experiment_that_cannot_train_is_refused_and_can_be_mended(fresh: Pro
 def test_another_study_of_this_name_is_refused(copied: Project) -> None:
     for other, said in [
         (plan(one=base("epochs=3")), "other epochs"),
-        (plan("crop=0.5:1"), "other space"),
+        (plan("crop=0.5:1", "ema=0.0,0.9"), "crop is tuned here alone; learning_rate is tuned there alone"),
+        (
+            plan("learning_rate=1e-4:1e-3", "ema=0.9,0.99"),
+            "ema is 0.0, 0.9 there and 0.9, 0.99 here; learning_rate is .*",
+        ),
+        (plan(SPACE[0], one=base("epochs=3")), "other epochs and other values to try: ema is tuned there alone"),
         (dataclasses.replace(plan(), fold=1), "other fold"),
     ]:
         with pytest.raises(Mismatch, match=rf"{said}\..*--as NAME.*--force"):
             tune(copied, other, trials=3, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        ("encoder=tu-resnet18,tu-resnet81", r"no encoder 'tu-resnet81'\. Did you mean tu-resnet18\?"),
+        ("encoder_weights=none,/nowhere/a.pth", r"/nowhere/a\.pth: there is no such file"),
+    ],
+)
+def test_what_is_not_there_is_refused_before_the_first_trial(space: str, said: str, fresh: Project) -> None:
+    with pytest.raises(UsageError, match=said):
+        tune(fresh, plan(space), trials=2, device="cpu")
+    assert not fresh.workspace.study("regress-tuned").exists()
 
 
 def test_two_processes_do_not_share_a_study(copied: Project) -> None:

@@ -128,6 +128,30 @@ def space_of(one: Experiment, typed: Sequence[str] = (), fixed: Collection[str] 
     return tuple(space[field] for field in sorted(space))
 
 
+def space_differences(stored: Sequence[dict[str, Any]], space: Sequence[Dimension]) -> list[str]:
+    """Say of each setting that a stored study tries otherwise than this space, what it tries there and here.
+
+    Args:
+        stored: the study's settings as dictionaries.
+    """
+    before = {one.field: one for one in map(_from_stored, stored)}
+    now = {one.field: one for one in space}
+    lines = []
+    for field in sorted({*before, *now}):
+        if before.get(field) == now.get(field):
+            continue
+        there, here = (str(some[field]).removeprefix(f"{field} ") if field in some else None for some in (before, now))
+        if there is None or here is None:
+            lines.append(f"{field} is tuned {'there' if here is None else 'here'} alone")
+        else:
+            lines.append(f"{field} is {there} there and {here} here")
+    return lines
+
+
+def _from_stored(one: dict[str, Any]) -> Dimension:
+    return Choice(one["field"], tuple(one["texts"])) if "texts" in one else Range(**one)
+
+
 def _usual(one: Experiment, useless: Collection[str]) -> Iterator[Dimension]:
     for dimension in _USUAL:
         of_pretrained = dimension.field != "encoder_rate" or one.encoder_weights != "none"

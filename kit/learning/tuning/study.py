@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,8 @@ from kit.errors import DamagedStore, Mismatch, TrainingError, UsageError
 from kit.learning.experiments import EXPERIMENTS, Experiment, different_settings, run_stamp, toml_of, with_settings
 from kit.learning.training import DistributedContext, Options, Run, check_buildable, processes_on, train_fold
 from kit.learning.training.fit import base_fills
-from kit.learning.tuning.space import Dimension
+from kit.learning.tuning.space import Choice, Dimension, space_differences
+from kit.pretrained.weights.encoders import check_encoder
 
 FIRST = 4  # trials that come to their end before any is pruned
 WARM = 4  # and none is in the first 1/WARM of its epochs
@@ -138,6 +139,7 @@ def tune(
     if processes.count > 1:
         raise UsageError("kit tune runs in one process. Start it without torchrun.")
     check_name(project, plan)
+    check_values(plan.space)
     folder = project.workspace.study(plan.name)
     with only_one(folder, f"kit tune {plan.base.name}"):
         if force:
@@ -153,6 +155,16 @@ def check_name(project: Project, plan: Plan) -> None:
     project.predictions.claim_name(plan.name, SourceKind.EXPERIMENT, hint=hint)
 
 
+def check_values(space: Sequence[Dimension]) -> None:
+    """Raise `UsageError` for encoders and weights files that are not there: each trial with one would fail."""
+    for one in space:
+        for text in one.texts if isinstance(one, Choice) else ():
+            if one.field == "encoder":
+                check_encoder(text)
+            if one.field == "encoder_weights" and text not in ("none", "imagenet") and not Path(text).is_file():
+                raise UsageError(f"--space encoder_weights: {text}: there is no such file.")
+
+
 def _reserve(project: Project, plan: Plan, folder: Path) -> None:
     """Reserve the folder for this study. Raises `Mismatch` when it is another's."""
     space = [dataclasses.asdict(one) for one in plan.space]
@@ -165,14 +177,21 @@ def _reserve(project: Project, plan: Plan, folder: Path) -> None:
     found = read_json(path, made_by=f"kit tune {plan.base.name} --force")
     if digest_of(found) == digest_of(stamp):
         return
-    names = [name for name in stamp if digest_of(found.get(name)) != digest_of(stamp[name])]
-    if "experiment" in names:
-        own = different_settings(found.get("experiment"), plan.base)
-        names = [*own, *(name for name in names if name != "experiment")]
     raise Mismatch(
-        f"{folder} holds a study with other {', '.join(names).replace('_', ' ')}. Go on with the command that began it,"
+        f"{folder} holds a study with {_what_differs(found, stamp, plan)}. Go on with the command that began it,"
         f" store this one under another name with --as NAME, or begin anew: the same command with --force"
     )
+
+
+def _what_differs(found: dict[str, Any], stamp: dict[str, Any], plan: Plan) -> str:
+    """Say what of a stored study's stamp is not as in this one."""
+    names = [name for name in stamp if digest_of(found.get(name)) != digest_of(stamp[name])]
+    settings = different_settings(found.get("experiment"), plan.base) if "experiment" in names else []
+    others = [*settings, *(name.replace("_", " ") for name in names if name not in ("experiment", "space"))]
+    said = [f"other {', '.join(others)}"] if others else []
+    if "space" in names:
+        said.append(f"other values to try: {'; '.join(space_differences(found.get('space', []), plan.space))}")
+    return " and ".join(said)
 
 
 def _open(folder: Path, plan: Plan) -> optuna.Study:
