@@ -53,8 +53,13 @@ def choose(
 ) -> list[Experiment]:
     """Return what the experiments are with the settings of the file and, over them, those of the command line."""
     from kit.errors import UsageError
-    from kit.learning.experiments import check_config_effect, check_effect, chosen_experiment
+    from kit.learning.experiments import EXPERIMENTS, check_config_effect, check_effect, chosen_experiment
 
+    for name in names:
+        if name not in EXPERIMENTS and (workspace.predictions / name).is_dir():
+            from kit.data.mean_source import check_not_a_mean  # most names are the catalog's
+
+            check_not_a_mean(workspace, name)
     called = f"--as {rename}"
     if rename is None and document is not None and document.name is not None:
         rename, called = document.name, f'{document.path}: name = "{document.name}"'

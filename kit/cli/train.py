@@ -163,7 +163,7 @@ def _train_all(
     chosen = [member for family in families for member in family]
     replacing = folds if force else []
     for family in families if mean else []:
-        _claim_mean(project, family)
+        _claim_mean(project, family, force)
     for fold in folds:  # all of them before torch is imported: a conflict is told at once, not after hours
         for one in chosen:
             check_conflicts(project, one, fold, replacing=replacing)
@@ -173,20 +173,20 @@ def _train_all(
         for one in chosen:
             _train(project, one, fold, device, replacing, options)
     for family in families if mean and is_main_process() else []:
-        _average(project, family)
+        _average(project, family, force)
 
 
 def _mean_of(family: Sequence[Experiment]) -> str:
     return f"{family[0].name}-mean"
 
 
-def _claim_mean(project: Project, family: Sequence[Experiment]) -> None:
+def _claim_mean(project: Project, family: Sequence[Experiment], force: bool) -> None:
     from kit.data.mean_source import claim_mean_name
 
-    claim_mean_name(project, _mean_of(family))
+    claim_mean_name(project, _mean_of(family), [member.name for member in family], replace=force)
 
 
-def _average(project: Project, family: Sequence[Experiment]) -> None:
+def _average(project: Project, family: Sequence[Experiment], force: bool) -> None:
     from kit.data.mean_source import make_mean_source
 
     name = _mean_of(family)
@@ -194,8 +194,9 @@ def _average(project: Project, family: Sequence[Experiment]) -> None:
     if any(project.predictions.missing_folds(member.name, "oof") for member in family):
         print(f"{name} is made when all folds are there: {command}")
         return
-    made = make_mean_source(project, name, [member.name for member in family], made_by=command)
-    print(f"{'Averaged' if made else 'There already'}: {name}, the mean of {', '.join(one.name for one in family)}")
+    members = [member.name for member in family]
+    made = make_mean_source(project, name, members, made_by=command, replace=force)
+    print(f"{'Averaged' if made else 'There already'}: {name}, the mean of {', '.join(members)}")
 
 
 def _as_settings(settings: list[str], **flags: int | str | None) -> list[str]:

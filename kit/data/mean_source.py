@@ -7,6 +7,7 @@ member of a blend, and equal weights need no fitting.
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -15,32 +16,71 @@ from typing import Any
 import numpy as np
 
 from kit.core.progress import track
-from kit.core.workspace import FULL, Fold, PredictionSplit
+from kit.core.storage import read_json
+from kit.core.workspace import FULL, Fold, PredictionSplit, Workspace
 from kit.data.prediction_store import SPLITS, SourceKind, splits_of
 from kit.data.predictions import Part
 from kit.data.project import Project
-from kit.errors import MissingStep
+from kit.errors import MissingStep, UsageError
 
 HINT = "Train under another name: --as NAME"
 
 
-def claim_mean_name(project: Project, name: str) -> None:
-    """Raise `UsageError` unless a mean may be stored under this name."""
+def claim_mean_name(project: Project, name: str, members: Sequence[str], *, replace: bool = False) -> None:
+    """Raise `UsageError` unless a mean of these members may be stored under this name.
+
+    Args:
+        replace: the mean that is there, also when more sources are in it.
+    """
     project.predictions.claim_name(name, SourceKind.MEAN, hint=HINT)
+    stored = _mean_there(project.workspace, name)
+    before = [] if stored is None else stored["recipe"]["members"]
+    if not replace and set(before) > set(members):
+        folder = shlex.quote(str(project.workspace.predictions / name))
+        raise UsageError(
+            f"{name} is the mean of {len(before)} sources ({', '.join(before)}), and would be that of {len(members)}. "
+            f"Keep it with --seeds {len(before)}, or delete it, then type the same command: rm -r {folder}"
+        )
 
 
-def make_mean_source(project: Project, name: str, members: Sequence[str], *, made_by: str) -> bool:
+def check_not_a_mean(workspace: Workspace, name: str, *, predict: bool = False) -> None:
+    """Raise `UsageError` for the name of a mean, which has no training of its own; says what to type instead."""
+    stored = _mean_there(workspace, name)
+    if stored is None:
+        return
+    members = stored["recipe"]["members"]
+    begin = f"Predict those again (kit predict {members[0]} ...), then average them" if predict else "Train those"
+    raise UsageError(
+        f"{name} is the mean of {', '.join(members)}, and has no training of its own. {begin}: {stored['made_by']}"
+    )
+
+
+def _mean_there(workspace: Workspace, name: str) -> dict[str, Any] | None:
+    """Return the manifest of a mean's first part, or None where nothing or something else has this name."""
+    for split in SPLITS:
+        for path in sorted(workspace.source(name, split).glob("*.json")):
+            manifest = read_json(path, made_by="kit sources")
+            recipe = manifest.get("recipe")
+            is_mean = isinstance(recipe, dict) and recipe.get("kind") == SourceKind.MEAN and "members" in recipe
+            return manifest if is_mean and "made_by" in manifest else None
+    return None
+
+
+def make_mean_source(
+    project: Project, name: str, members: Sequence[str], *, made_by: str, replace: bool = False
+) -> bool:
     """Store the mean of sources that were trained fold by fold; return False when it was there already.
 
     Args:
         made_by: the command that makes it again.
+        replace: a mean of more sources than these.
 
     Raises:
-        UsageError: the name belongs to something else.
+        UsageError: the name belongs to something else, or to a mean of more sources.
         MissingStep: a member lacks a fold, or a full model that another one has; says how to train it.
         Mismatch: a member was made for another index or other folds.
     """
-    claim_mean_name(project, name)
+    claim_mean_name(project, name, members, replace=replace)
     sources = {split: [project.predictions.read(member, split) for member in members] for split in SPLITS}
     digests = {split: [source.digest for source in sources[split]] for split in SPLITS}
     recipe = {"kind": SourceKind.MEAN.value, "members": list(members), "digests": digests}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,6 +96,33 @@ def test_it_is_made_anew_when_a_member_is_another_and_finished_where_it_was_kill
     with pytest.raises(MissingStep, match=r"Run: kit train$"):
         copied.predictions.read("regress-mean", "oof")
     assert make_mean_source(*make, made_by="kit train") is True  # type: ignore[arg-type]
+
+
+def test_a_mean_of_fewer_seeds_replaces_it_on_purpose_alone(
+    copied: Project, digests: Callable[[Path], dict[str, str]]
+) -> None:
+    root = copied.workspace.root
+    ok(f"-w {root} train regress --fold all --seeds 3 --mean")
+    before = digests(root)
+    done = kit(f"-w {root} train regress --fold all --seeds 2 --mean")
+    assert done.code == 2 and "Error: regress-mean is the mean of 3 sources" in done.err and "--seeds 3" in done.err
+    assert digests(root) == before
+    with pytest.raises(UsageError, match="would be that of 2"):
+        make_mean_source(copied, "regress-mean", MEMBERS, made_by="kit train")
+    assert make_mean_source(copied, "regress-mean", MEMBERS, made_by="kit train", replace=True)
+    ok(f"-w {root} train regress --fold all --seeds 3 --mean")
+    subprocess.run(shlex.split(done.err.partition("same command: ")[2]), check=True)
+    assert "Averaged: regress-mean" in ok(f"-w {root} train regress --fold all --seeds 2 --mean")
+
+
+@pytest.mark.parametrize("command", ["train regress-mean --fold 0", "predict regress-mean", "tune regress-mean"])
+def test_what_trains_says_of_a_mean_what_it_is_and_how_it_is_made(command: str, copied: Project) -> None:
+    root = copied.workspace.root
+    done = kit(f"-w {root} {command}")
+    assert done.is_one_error_line and "regress-mean is the mean of regress, regress-s1, and has no training" in done.err
+    typed = done.err.rpartition(": kit ")[2]
+    assert typed == "train regress --fold all --seeds 2 --mean\n"
+    assert "There already: regress-mean" in ok(f"-w {root} {typed}")
 
 
 def test_names_that_are_taken_are_refused_before_anything_is_trained(copied: Project) -> None:

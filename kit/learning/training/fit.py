@@ -17,6 +17,7 @@ from kit.core.storage import read_json, write_json
 from kit.core.workspace import Fold, PredictionSplit, checked_name
 from kit.data.extra_photos import extra_photos
 from kit.data.fill_sources import make_fill_source
+from kit.data.mean_source import check_not_a_mean
 from kit.data.prediction_store import SPLITS, photo_split, splits_of
 from kit.data.predictions import Predictions
 from kit.data.project import Project
@@ -195,6 +196,7 @@ def _check_trained(project: Project, name: str) -> None:
     checked_name("The source", name)
     if name in FILLS:
         raise UsageError(f"{name} is a fill, and is not trained. Run: kit fill {name} --force")
+    check_not_a_mean(project.workspace, name, predict=True)
     known = sorted(path.parent.parent.name for path in project.workspace.runs.glob("*/fold_*/experiment.json"))
     if name not in known:
         raise UnknownName("trained source", name, set(known))
