@@ -17,14 +17,15 @@ from support.trainings import CPU, FOLDS, log_of, short, trained_on_all_folds, w
 import kit.data.prediction_store
 from kit.blending import make_blend
 from kit.competitions import to_score_space
-from kit.core.storage import digest_file, digest_of
+from kit.core.storage import digest_file, digest_of, write_json
 from kit.core.workspace import Workspace
 from kit.data.fill_sources import make_fill_source
 from kit.data.pack import build_pack
 from kit.data.project import Project
 from kit.errors import KitError, Mismatch, TrainingError, UnknownName, UsageError
 from kit.imaging.holes import scored_pixels
-from kit.learning.experiments import ARCHITECTURES, EXPERIMENTS, Experiment, recipe_of
+from kit.learning.experiments import ARCHITECTURES, EXPERIMENTS, Experiment, check_conflicts, recipe_of
+from kit.learning.experiments.conflicts import check_source
 from kit.learning.inference import predict, prepare_inputs
 from kit.learning.training import load_generator
 from kit.learning.training.fit import base_fills, fit_fold, predict_fold
@@ -220,6 +221,18 @@ def test_settings_that_cannot_work_are_refused_before_anything_is_lost_or_claime
         fit_fold(copied, one, 0, device="cpu", force=force, replacing=range(FOLDS))
     assert digests(copied.workspace.root) == before
     assert fit_fold(copied, short(rename=name), 0, device="cpu").skipped is (name == "regress")
+
+
+def test_a_mean_of_the_last_steps_is_refused_where_patience_may_stop_before_them(copied: Project) -> None:
+    one = short("regress", "average=swa", "patience=2", rename="early")
+    with pytest.raises(UsageError, match=r"patience=2 may stop before them\. .*--set average=ema"):
+        fit_fold(copied, one, 0, device="cpu")
+    assert not copied.workspace.run("early", 0).exists()
+    with pytest.raises(UsageError, match="may stop before"):
+        check_conflicts(copied, one, 0)
+    path = copied.workspace.run("early", 0) / "run.json"
+    write_json(path, {})  # what was trained so before is left as it is
+    check_source(copied, one, 0)
 
 
 CANNOT_BE = {

@@ -7,7 +7,7 @@ text and JSON to an experiment, `config.py` from TOML and back, `listing.py` pri
 
 from kit.learning.experiments.catalog import DEFAULT, EXPERIMENTS, demo_settings
 from kit.learning.experiments.config import Config, check_config_effect, problem_of, read_config, toml_of
-from kit.learning.experiments.conflicts import check_conflicts
+from kit.learning.experiments.conflicts import check_conflicts, check_patience
 from kit.learning.experiments.groups import (
     ARCHITECTURES,
     BASES,
@@ -69,6 +69,7 @@ __all__ = [
     "check_config_effect",
     "check_conflicts",
     "check_effect",
+    "check_patience",
     "chosen_experiment",
     "demo_settings",
     "describe_experiments",

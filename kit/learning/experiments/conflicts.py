@@ -30,7 +30,8 @@ def check_conflicts(project: Project, experiment: Experiment, fold: Fold, replac
         replacing: folds that are about to be trained alike, one after the other: what is there of them may differ.
 
     Raises:
-        UsageError: the name is that of a fill, an import or a blend; a full model is to stop early.
+        UsageError: the name is that of a fill, an import or a blend; a full model, or one of averaged steps, is to stop
+            early.
         Mismatch: this fold or another one was trained in another way.
     """
     check_source(project, experiment, fold, replacing)
@@ -52,6 +53,8 @@ def check_source(project: Project, experiment: Experiment, fold: Fold, replacing
             f"{experiment.name}: patience={experiment.patience} stops a training by its fold's RMSE, and a full model "
             f"has none. Train the source without it, under another name: --fold all,{FULL} --set patience=0 --as NAME"
         )
+    if fold in replacing or not (project.workspace.run(experiment.name, fold) / "run.json").is_file():
+        check_patience(experiment)
     hint = "Store this one under another name: --as NAME"
     store = project.predictions
     store.claim_name(experiment.name, SourceKind.EXPERIMENT, hint=hint)
@@ -72,6 +75,18 @@ def check_source(project: Project, experiment: Experiment, fold: Fold, replacing
                 f"on with its own: kit train {experiment.name} --fold K; or store this one under another name with "
                 f"--as NAME, or train all alike: the same command with --fold {every} --force"
             )
+
+
+def check_patience(experiment: Experiment) -> None:
+    """Raise `UsageError` for a training that may stop before the steps over which its weights are averaged.
+
+    What was trained so before can still be read, so it is no rule of `Experiment` itself.
+    """
+    if experiment.patience and experiment.average == "swa":
+        raise UsageError(
+            f"{experiment.name}: average=swa is the mean of the last quarter of the planned steps, and "
+            f"patience={experiment.patience} may stop before them. Give --set patience=0 or --set average=ema"
+        )
 
 
 def check_folder(folder: Path, stamp: dict[str, Any], experiment: Experiment, fold: Fold) -> bool:

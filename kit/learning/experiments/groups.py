@@ -161,7 +161,7 @@ class OptimizerSettings:
     """Decay of the weights' moving average, with which is predicted; 0 predicts with the last weights."""
     average: _Later[Literal["ema", "swa"]] = "ema"
     """Weights with which is predicted: ema (their moving average, see there) or swa (their plain mean over the last
-    quarter of the steps: Izmailov et al. 2018)."""
+    quarter of the steps: Izmailov et al. 2018; not with patience)."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """auto (float32 on a CPU, bfloat16 or else float16 on a GPU), float32, bfloat16 or float16."""
 

@@ -30,7 +30,15 @@ from kit.core.storage import digest_of, only_one, read_json, write_json, write_t
 from kit.data.prediction_store import SourceKind
 from kit.data.project import Project
 from kit.errors import DamagedStore, Mismatch, TrainingError, UsageError
-from kit.learning.experiments import EXPERIMENTS, Experiment, different_settings, run_stamp, toml_of, with_settings
+from kit.learning.experiments import (
+    EXPERIMENTS,
+    Experiment,
+    check_patience,
+    different_settings,
+    run_stamp,
+    toml_of,
+    with_settings,
+)
 from kit.learning.training import DistributedContext, Options, Run, check_buildable, processes_on, train_fold
 from kit.learning.training.fit import base_fills
 from kit.learning.tuning.space import Choice, Dimension, space_differences
@@ -292,6 +300,7 @@ class _Work:
         """Train it in a folder of its own."""
         folder = self.trial_folder(trial.number)
         one = with_settings(dataclasses.replace(self.plan.base, name=f"{self.plan.name}-{trial.number}"), settings)
+        check_patience(one)
         if not folder.is_dir():
             check_buildable(one, len(self.project.folds.train_positions(self.plan.fold)), self.processes.device)
         reported = self.study.get_trials(deepcopy=False)[trial.number].intermediate_values
