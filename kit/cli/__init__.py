@@ -14,6 +14,7 @@ import typer.core
 from kit import __version__
 from kit.cli.options import COMMANDS, hoist_global_options, remember_workspace, with_workspace_flags
 from kit.cli.verbs import CONTEXT
+from kit.core.progress import begin_command
 from kit.errors import KitError
 
 # from 0.26 on Typer carries its own copy of click: either one's exceptions are reached through one that Typer names
@@ -104,6 +105,7 @@ def main(
 def run() -> None:
     """Run the command line; any mendable failure is one line on standard error and exit code 2."""
     os.environ["MPLBACKEND"] = "agg"  # a notebook's own, which it leaves here, need not be installed beside kit
+    begin_command()
     for module in MODULES:  # importing it registers its commands; none imports torch, pandas or kaggle at its top
         importlib.import_module(f"kit.cli.{module}")
     try:

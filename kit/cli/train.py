@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +17,7 @@ from kit.cli import app
 from kit.cli.chosen import choose, names_of, read_document, with_weights_at_hand
 from kit.cli.options import ConfigOption, DeviceOption, FoldOption, ForceOption, project_of, split_commas, workspace_of
 from kit.core.parallel import is_main_process
+from kit.core.progress import say_once
 
 if TYPE_CHECKING:
     from kit.core.workspace import Fold
@@ -257,7 +259,7 @@ def _train(
     from kit.learning.training.fit import fit_fold
 
     if one.test_photos and speaks:
-        print("Training also on the known parts of the test photos (test_photos=true).", file=sys.stderr)
+        say_once("Training also on the known parts of the test photos (test_photos=true).")
     run = fit_fold(project, one, fold, device=device, options=Options(**options), force=force, replacing=replacing)
     if run.is_main_process:
         state = "There already" if run.skipped else "Trained"
@@ -272,8 +274,8 @@ def _say(state: str, one: Experiment, fold: Fold, run: dict[str, Any], folder: P
     measured = f"fold RMSE {rmse:.4f}{beside} " if rmse == rmse else ""  # of a full model there is none
     print(f"{state}: {one.name}, fold {fold}: {measured}after {count}, {run['seconds']:.0f} s, in {folder}")
     if state == "Trained" and rmse > alone and not one.adversarial_weight:
-        print(
+        say_once(
             f"Warning: {one.name} is worse than {one.base} alone, over which it learns: train longer, or with a lower "
             f"--set learning_rate (now {one.learning_rate:g}), under another name: --as NAME",
-            file=sys.stderr,
+            about=f"worse: {replace(one, name='any', seed=0).digest}",  # of all folds and seeds
         )

@@ -112,6 +112,25 @@ def _rich_bar(description: str, total: int):  # type: ignore[no-untyped-def]  # 
     return bar, bar.add_task(description, total=total, note="")
 
 
+_said: set[str] = set()
+
+
+def say_once(line: str, *, about: str = "") -> None:
+    """Say a line, unless it was said before: a command trains many folds and seeds, and builds each network twice.
+
+    Args:
+        about: what it says; a line that says the same of something like it is not said either.
+    """
+    if (about or line) not in _said:
+        _said.add(about or line)
+        print(line, file=sys.stderr, flush=True)
+
+
+def begin_command() -> None:
+    """Forget what was said: another command begins."""
+    _said.clear()
+
+
 @contextlib.contextmanager
 def progress(description: str, total: int, unit: str = "") -> Iterator[Progress]:
     """Give a `Progress` that is closed when the block ends."""

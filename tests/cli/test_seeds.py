@@ -115,6 +115,15 @@ def test_a_mean_of_fewer_seeds_replaces_it_on_purpose_alone(
     assert "Averaged: regress-mean" in ok(f"-w {root} train regress --fold all --seeds 2 --mean")
 
 
+def test_what_holds_for_every_seed_and_fold_is_said_once(copied: Project) -> None:
+    odd = "--set learning_rate=0.5 --set test_photos=true --as odd"
+    done = kit(f"-w {copied.workspace.root} train regress --fold 0,1 {FLAGS} {odd} --seeds 2")
+    assert done.code == 0 and done.out.count("Trained: odd") == 4
+    assert done.err.count("worse than mean alone") == done.err.count("Training also on the known parts") == 1
+    other = kit(f"-w {copied.workspace.root} train odd --fold 2")  # of another command it is said again
+    assert other.err.count("Training also on the known parts") == 1
+
+
 @pytest.mark.parametrize("command", ["train regress-mean --fold 0", "predict regress-mean", "tune regress-mean"])
 def test_what_trains_says_of_a_mean_what_it_is_and_how_it_is_made(command: str, copied: Project) -> None:
     root = copied.workspace.root

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import shlex
-import sys
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +10,7 @@ import torch
 from torch import nn
 
 from kit.core.parallel import is_main_process
+from kit.core.progress import say_once
 from kit.errors import TrainingError
 from kit.pretrained.weights.encoders import flat, layout_of
 from kit.pretrained.weights.finding import Found, find_weights, misfit, of_file, take
@@ -53,7 +52,7 @@ def load_encoder_weights(
     state = {key: by_name[flat(key)].to(value.dtype) for key, value in own.items() if flat(key) in by_name}
     encoder.model.load_state_dict(state, strict=False)
     needless = "; partial_weights=true changes nothing, all tensors fit" if partly and found.fit.whole else ""
-    _say_once(f"{found.line}{needless}")
+    _say(f"{found.line}{needless}")
     return found
 
 
@@ -71,13 +70,7 @@ def _check_fit(found: Found, partly: bool) -> None:
 
 def _say(line: str) -> None:
     if is_main_process():
-        print(line, file=sys.stderr, flush=True)
-
-
-@functools.lru_cache(maxsize=64)
-def _say_once(line: str) -> None:
-    """Say it, but not again in this process: a training builds its networks twice, and may be one of five folds."""
-    _say(line)
+        say_once(line)
 
 
 def widen_first_convolution(encoder: nn.Module, in_channels: int) -> None:
