@@ -1,4 +1,4 @@
-"""Every failure that a user can mend, as one tree. Knows nothing of how it will be shown.
+"""Every failure that a user can mend, as one tree, and exit codes. Knows nothing of how it will be shown.
 
     KitError
       UsageError               a flag, a name or a config value that cannot be
@@ -12,6 +12,7 @@
         Mismatch               two artefacts that were not made from each other
         DamagedStore           a file that is not what its manifest says
         PredictionsError       values that are not finite or not of the right number
+        Busy                   another process is at it
       TrainingError            a training that cannot go on (divergence, missing weights)
       SubmissionError          a file that the competition would refuse
       RemoteError              the service said no, or nothing
@@ -20,19 +21,29 @@
         NotFound               404
         QuotaReached           no submission left today
         RemoteUnavailable      timeouts, 5xx, no network
+    NotFinished                the time that was given is over. No failure: what mends or reports failures lets it pass
 
 A message is one line that names the file, the value, and the command to type next. The command line turns any of these
-into that line on standard error and exit code 2.
+into that line on standard error and the error's exit code.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import ClassVar
+
+FAILED = 1
+WRONG_USAGE = 2
+TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: the same command later may do it
+INTERRUPTED = 130  # 128 + SIGINT: Ctrl-C, as shells say it
+TERMINATED = 143  # 128 + SIGTERM
 
 
 class KitError(Exception):
     """Base of the tree. `str(error)` is one line for a person."""
+
+    exit_code: ClassVar[int] = FAILED
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
@@ -40,6 +51,8 @@ class KitError(Exception):
 
 class UsageError(KitError):
     """A flag, a name or a config value that cannot be."""
+
+    exit_code = WRONG_USAGE
 
 
 class UnknownName(UsageError):
@@ -110,6 +123,12 @@ class PredictionsError(StoreError):
     """Values that are not finite or not of the right number."""
 
 
+class Busy(StoreError):
+    """Another process is at it."""
+
+    exit_code = TRY_AGAIN
+
+
 class TrainingError(KitError):
     """A training that cannot go on."""
 
@@ -137,6 +156,24 @@ class NotFound(RemoteError):
 class QuotaReached(RemoteError):
     """No submission left today."""
 
+    exit_code = TRY_AGAIN
+
 
 class RemoteUnavailable(RemoteError):
     """Timeouts, server errors, no network."""
+
+    exit_code = TRY_AGAIN
+
+
+class NotFinished(Exception):
+    """The time that was given is over. The message says what is left; all that is needed to go on is on the disk."""
+
+    exit_code: ClassVar[int] = TRY_AGAIN
+
+    def __init__(self, left: str, *, again: str | None = None) -> None:
+        """
+        Args:
+            again: the command that goes on, where it is not the same one once more.
+        """
+        super().__init__(" ".join(left.split()))
+        self.again = again

@@ -15,6 +15,7 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 import tokenize
 import uuid
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from typing import IO, Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from kit.errors import DamagedStore, KitError, MissingStep, StoreError
+from kit.errors import Busy, DamagedStore, KitError, MissingStep
 
 _TEMPORARY = ".partial-"
 
@@ -95,12 +96,46 @@ def only_one(folder: Path, what: str) -> Iterator[None]:
     The lock file lies with the system's temporary files: a refused or interrupted command leaves nothing in `folder`.
 
     Raises:
-        StoreError: another process is at it.
+        Busy: another process is at it.
     """
     with locked(folder) as is_ours:
         if not is_ours:
-            raise StoreError(f"Another `{what}` is running in {folder}. Wait for it, then run: {what}")
+            raise Busy(f"Another `{what}` is running in {folder}. Wait for it, then run: {what}")
         yield
+
+
+@contextlib.contextmanager
+def held(path: Path, what: str) -> Iterator[None]:
+    """Hold the lock that belongs to `path`, and note who does, for the others. Both end with the process.
+
+    Args:
+        what: begins the message to the others: "Fold 0 of regress is being trained".
+
+    Raises:
+        Busy: another process of this machine holds it; says which one and since when.
+    """
+    note = _lock_file(path).with_suffix(".by")
+    with locked(path) as is_ours:
+        if not is_ours:
+            raise Busy(f"{what} by another process{_holder(note)}.")
+        with contextlib.suppress(OSError):  # as the lock itself: better unguarded than unusable
+            note.write_text(f"{os.getpid()}, since {time.strftime('%H:%M')}", encoding="utf-8")
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                note.unlink()
+
+
+def _holder(note: Path) -> str:
+    try:
+        return f" ({note.read_text(encoding='utf-8')[:100]})"
+    except (OSError, UnicodeDecodeError):  # it has locked, and not written yet
+        return ""
+
+
+def _lock_file(path: Path) -> Path:
+    return Path(tempfile.gettempdir()) / f"kit-{digest_bytes(str(path.resolve()).encode())}.lock"
 
 
 @contextlib.contextmanager
@@ -112,7 +147,7 @@ def locked(path: Path, *, wait: float = 0.2) -> Iterator[bool]:
     Args:
         wait: seconds to wait for the other one.
     """
-    file = Path(tempfile.gettempdir()) / f"kit-{digest_bytes(str(path.resolve()).encode())}.lock"
+    file = _lock_file(path)
     lock = FileLock(file, timeout=wait, fallback_to_soft=False)
     try:
         lock.acquire()

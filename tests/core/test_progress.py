@@ -63,7 +63,7 @@ def test_a_resumed_job_counts_only_what_is_left(clock: list[float], capsys: pyte
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (3599, "59:59"), (3661, "1:01:01")])
 def test_times_are_short(seconds: float, text: str) -> None:
-    assert module._seconds(seconds) == text
+    assert module.time_text(seconds) == text
 
 
 def test_an_error_in_the_work_comes_out_and_closes_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,3 +100,30 @@ def test_on_a_terminal_there_is_a_bar_with_notes_and_a_total_that_may_shrink(
         bar.start_at(30)
         assert task.completed == 30
     assert capsys.readouterr().out == ""
+
+
+def test_a_limit_holds_from_the_first_second(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("Training", 1000, "steps") as bar:
+        bar.limit(60.0)
+        clock[0] = 10.0
+        bar.update(0)
+        clock[0] = 20.0
+        bar.update(1)  # by the count alone it would be hours
+        bar.limit(None)
+        clock[0] = 30.0
+        bar.update(999)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == ["Training: 0/1000 steps, 0:50 left", "Training: 1/1000 steps, 0:40 left"]
+    assert lines[2] == "Training: 1000/1000 steps"
+
+
+def test_a_process_reports_what_another_one_shows(
+    clock: list[float], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(module.REPORTS, "reports")
+    with progress("Training", 100, "steps") as bar:
+        clock[0] = 10.0
+        bar.update(50, "loss 0.5")
+    (line, *_) = capsys.readouterr().err.splitlines()
+    assert module.read_report(line) == ("Training", 50, 100, 10.0, "loss 0.5")
+    assert module.read_report("Training: 50/100 steps") is None and module.read_report(line[:20]) is None
