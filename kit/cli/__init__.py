@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from types import FrameType
+from typing import Annotated, NoReturn
 
 import typer
 import typer.core
 
 from kit import __version__
-from kit.cli.options import COMMANDS, hoist_global_options, remember_workspace, with_workspace_flags
+from kit.cli.options import (
+    COMMANDS,
+    hoist_global_options,
+    remember_typed,
+    remember_workspace,
+    split_global_options,
+    typed_again,
+    with_workspace_flags,
+)
 from kit.cli.verbs import CONTEXT
+from kit.core import deadline
+from kit.core.jobs import follow_parent
+from kit.core.parallel import is_alone, is_main_process
 from kit.core.progress import begin_command
-from kit.errors import KitError
+from kit.errors import FAILED, INTERRUPTED, TERMINATED, WRONG_USAGE, KitError, NotFinished, UsageError
 
 # from 0.26 on Typer carries its own copy of click: either one's exceptions are reached through one that Typer names
 _ClickException: type[Exception] = typer.BadParameter.__mro__[2]
-
-INTERRUPTED = 130  # what shells give for Ctrl-C
 
 MODULES = (
     "blend",
@@ -76,6 +89,14 @@ def main(
             help="Name in its address, kaggle.com/c/NAME. Default: the one fetched here.",
         ),
     ] = None,
+    stop_after: Annotated[
+        str | None,
+        typer.Option(
+            "--stop-after",
+            metavar="TIME",
+            help=f"Stop by then, to go on later: 11h30m, 90m, 45s, 1d, 90 (minutes), 17:30. Or {deadline.VARIABLE}.",
+        ),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -95,35 +116,84 @@ def main(
       kit blend
       kit upload --dry-run
       kit upload
+    In a session that ends after twelve hours:
+      kit train --fold all --stop-after 11h30m    # type it again to go on
+
+    \b
+    Exit codes:
+      0    done
+      1    failed: one line says why
+      2    wrong usage: an option, a name or a setting that cannot be
+      75   not finished, or try again later: the time is over, no network, no quota left, another process is at it
+      130  stopped by Ctrl-C (143: by SIGTERM)
     """
     context.obj = (workspace, competition)
+    _set_stop(stop_after)
     remember_workspace(workspace, competition, by_environment="KIT_WORKSPACE" in os.environ)
     if context.invoked_subcommand is None:
         print(context.get_help())
 
 
 def run() -> None:
-    """Run the command line; any mendable failure is one line on standard error and exit code 2."""
+    """Run the command line; any mendable failure is one line on standard error and an exit code of `kit.errors`."""
     os.environ["MPLBACKEND"] = "agg"  # a notebook's own, which it leaves here, need not be installed beside kit
     begin_command()
     for module in MODULES:  # importing it registers its commands; none imports torch, pandas or kaggle at its top
         importlib.import_module(f"kit.cli.{module}")
+    deadline.set_stop(None)
+    follow_parent()
+    with _termination() as was_terminated:
+        try:
+            code = app(hoist_global_options(sys.argv[1:]), standalone_mode=False)
+        except NotFinished as error:
+            _leave(error)
+        except KitError as error:
+            _fail(str(error), error.exit_code)
+        except _ClickException as error:
+            _fail(_usage(error), WRONG_USAGE)
+        except (KeyboardInterrupt, typer.Abort):
+            _stop(TERMINATED if was_terminated else INTERRUPTED)
+        except BrokenPipeError:
+            sys.exit(0)
+        except OSError as error:
+            _fail(_of_the_system(error), FAILED)
+        else:
+            if code == INTERRUPTED:  # newer versions of Typer return it instead of raising Abort
+                _stop(TERMINATED if was_terminated else INTERRUPTED)
+            sys.exit(code if isinstance(code, int) else 0)
+
+
+@contextlib.contextmanager
+def _termination() -> Iterator[list[int]]:
+    """Let SIGTERM end the block as Ctrl-C does; the list that is given is no longer empty then."""
+    received: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        received.append(number)
+        raise KeyboardInterrupt
+
     try:
-        code = app(hoist_global_options(sys.argv[1:]), standalone_mode=False)
-    except KitError as error:
-        _fail(str(error))
-    except _ClickException as error:
-        _fail(_usage(error))
-    except (KeyboardInterrupt, typer.Abort):
-        _stop()
-    except BrokenPipeError:
-        sys.exit(0)
-    except OSError as error:
-        _fail(_of_the_system(error))
+        # torchrun ends the other processes so, when one has failed
+        before = signal.signal(signal.SIGTERM, interrupt) if is_alone() else None
+    except ValueError:  # not in the main thread
+        before = None
+    try:
+        yield received
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _set_stop(stop_after: str | None) -> None:
+    remember_typed(split_global_options(sys.argv[1:])[1], stop_after)
+    if stop_after is not None:
+        named, text = "--stop-after", stop_after
     else:
-        if code == INTERRUPTED:  # newer versions of Typer return it instead of raising Abort
-            _stop()
-        sys.exit(code if isinstance(code, int) else 0)
+        named, text = deadline.VARIABLE, os.environ.get(deadline.VARIABLE, "")
+    try:
+        deadline.set_stop(text if text or stop_after is not None else None)
+    except UsageError as error:
+        raise UsageError(f"{named}: {error}") from None
 
 
 def _usage(error: Exception) -> str:
@@ -141,11 +211,18 @@ def _of_the_system(error: OSError) -> str:
     )
 
 
-def _stop() -> None:
+def _leave(error: NotFinished) -> NoReturn:
+    if is_main_process():
+        again = error.again or typed_again()
+        print(with_workspace_flags(f"Not finished in time: {error}. Go on: {again}"), file=sys.stderr)
+    sys.exit(error.exit_code)
+
+
+def _stop(code: int) -> NoReturn:
     print("Stopped. Run the same command again to go on where it was.", file=sys.stderr)
-    sys.exit(INTERRUPTED)
+    sys.exit(code)
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, code: int) -> NoReturn:
     print(f"Error: {with_workspace_flags(message)}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(code)

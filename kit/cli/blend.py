@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kit.cli import app
-from kit.cli.options import JsonOption, SeedOption, project_of, split_commas, with_workspace_flags
+from kit.cli.options import (
+    JsonOption,
+    SeedOption,
+    going_on_without_force,
+    project_of,
+    split_commas,
+    with_workspace_flags,
+)
 
 if TYPE_CHECKING:
     from kit.blending import Blend
@@ -104,7 +111,9 @@ def _train_stack(project: Project, members: list[str], seed: int, force: bool) -
     from kit.blending import nested_weights
     from kit.learning.stacking import train_stack
 
-    train_stack(project, members, nested_weights(project, members), seed=seed, force=force)
+    weights = nested_weights(project, members)
+    with going_on_without_force():  # what there was is gone by then
+        train_stack(project, members, weights, seed=seed, force=force)
 
 
 def _plots(workspace: Workspace, made: Blend, kind: str) -> list[Path]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from kit.errors import NotFinished
 
 COMMANDS = (
     # the chain, in its order
@@ -19,7 +23,7 @@ COMMANDS = (
 _TYPED = re.compile(rf"\bkit ({'|'.join(name for name in COMMANDS if name != 'demo')})\b")
 _FETCH = re.compile(r"\bkit fetch(?: --force)?(?! --|` is)")
 """A suggested `kit fetch` that does not say where from."""
-_GLOBAL = ("-w", "--workspace", "--competition")  # global options, each with a value
+_GLOBAL = ("-w", "--workspace", "--competition", "--stop-after")  # global options, each with a value
 
 if TYPE_CHECKING:
     from kit.core.workspace import Workspace
@@ -35,6 +39,12 @@ DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cu
 
 def hoist_global_options(words: list[str]) -> list[str]:
     """Return the command line with the global options first, wherever they were typed: `kit fetch -w DIR` works too."""
+    first, rest = split_global_options(words)
+    return [*first, *rest]
+
+
+def split_global_options(words: list[str]) -> tuple[list[str], list[str]]:
+    """Return the global options with their values, and all other words."""
     first, rest = [], []
     end = words.index("--") if "--" in words else len(words)
     position = 0
@@ -43,17 +53,55 @@ def hoist_global_options(words: list[str]) -> list[str]:
         if word in _GLOBAL and position + 1 < end:
             first += [word, words[position + 1]]
             position += 1
-        elif word.startswith(("--workspace=", "--competition=")):
+        elif word.startswith(tuple(f"{name}=" for name in _GLOBAL[1:])):
             first.append(word)
         else:
             rest.append(word)
         position += 1
-    return [*first, *rest, *words[end:]]
+    return first, [*rest, *words[end:]]
 
 
 def split_commas(names: list[str]) -> list[str]:
     """Return names that were typed apart or with commas between them: `a,b c` gives a, b, c."""
     return [name.strip() for typed_together in names for name in typed_together.split(",") if name.strip()]
+
+
+_typed: list[str] = []  # the command of this process, without its global options
+_stop_after: str | None = None
+
+
+def remember_typed(words: list[str], stop_after: str | None) -> None:
+    """Note what was typed after the global options, so that it can be said once more."""
+    global _typed, _stop_after
+    _typed, _stop_after = list(words), stop_after
+
+
+def typed_again(*, without: Sequence[str] = (), without_values: Sequence[str] = (), stop: bool = True) -> str:
+    """Return the command that was typed, with its --stop-after where that is a duration.
+
+    Args:
+        without: flags to leave out.
+        without_values: options to leave out with their values.
+        stop: say --stop-after too.
+    """
+    words, rest = [], list(_typed)
+    while rest:
+        word = rest.pop(0)
+        if word in without_values:
+            rest = rest[1:]
+        elif word not in without and word.partition("=")[0] not in without_values:
+            words.append(word)
+    is_duration = stop and _stop_after is not None and not set(_stop_after) & set(":-")
+    return shlex.join(["kit", *words, *(["--stop-after", str(_stop_after)] if is_duration else [])])
+
+
+@contextlib.contextmanager
+def going_on_without_force() -> Iterator[None]:
+    """Say, where the time is over, that the command goes on without --force: with it, it would begin anew."""
+    try:
+        yield
+    except NotFinished as error:
+        raise NotFinished(str(error), again=typed_again(without=("--force",))) from None
 
 
 _prefix = ""  # what a suggested command needs to reach the same workspace: set once, by the global options

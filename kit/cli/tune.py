@@ -15,6 +15,7 @@ from kit.cli.options import (
     DeviceOption,
     ForceOption,
     JsonOption,
+    going_on_without_force,
     project_of,
     with_workspace_flags,
     workspace_of,
@@ -78,15 +79,16 @@ def tune(
     number = project.folds.checked(fold)
     study = _study()
     print(f"Tuning {base.name} on fold {number}: {'; '.join(map(str, dimensions))}", file=sys.stderr)
-    tuned = study.tune(
-        project,
-        study.Plan(called, base, number, dimensions),
-        trials=trials,
-        max_minutes=max_minutes,
-        device=device,
-        force=force,
-        say=lambda line: print(line, file=sys.stderr, flush=True),
-    )
+    with going_on_without_force():  # what there was is gone by then
+        tuned = study.tune(
+            project,
+            study.Plan(called, base, number, dimensions),
+            trials=trials,
+            max_minutes=max_minutes,
+            device=device,
+            force=force,
+            say=lambda line: print(line, file=sys.stderr, flush=True),
+        )
     if json:
         from kit.cli.results import print_json
 

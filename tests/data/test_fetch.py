@@ -190,7 +190,7 @@ def test_a_sample_workspace_never_goes_to_kaggle_unless_it_is_named(
         done = kit(f"-w {workspace.root} {line}")
         assert done.is_one_error_line and "kit fetch --sample --force" in done.err, done
     assert "Fetched" in ok(f"-w {workspace.root} fetch --force") and not asked
-    assert kit(f"-w {workspace.root} fetch photo-reconstruction --force").code == 2 and len(asked) == 1
+    assert kit(f"-w {workspace.root} fetch photo-reconstruction --force").code == 1 and len(asked) == 1
     assert len(read_index(workspace).train) == 6
 
 

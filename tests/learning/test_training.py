@@ -431,6 +431,17 @@ def test_max_minutes_are_used_although_the_first_epoch_is_slow(
     assert run.seconds <= 300
 
 
+def test_the_plan_is_said_at_once_and_that_an_epoch_is_longer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = tiny("regress", "epochs=100")
+    assert train(project_at(tmp_path), one, max_minutes=1e-4, place="2 of 5").epochs == 1
+    begins, longer = capsys.readouterr().err.splitlines()
+    assert begins.startswith("regress, fold 0 (2 of 5) on cpu in float32: ") and "million parameters" in begins
+    assert begins.endswith("100 epochs of 4 steps, as many as 0.0001 min of training allow")
+    assert "longer than --max-minutes 0.0001: it is trained to its end, and is the only one." in longer
+
+
 @pytest.mark.parametrize("minutes", [0.01, 0.7])
 def test_max_minutes_shorter_than_an_epoch_is_one_measured_epoch(
     minutes: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -23,8 +23,13 @@ class Done:
 
     @property
     def is_one_error_line(self) -> bool:
-        """Exit code 2 and exactly one line on standard error that begins with `Error:`, as every failure should be."""
-        return self.code == 2 and self.err.startswith("Error: ") and self.err.count("\n") == 1 and self.err[-1] == "\n"
+        """The exit code of a failure and exactly one line on standard error that begins with `Error:`, as it should."""
+        return (
+            self.code in (1, 2, 75)
+            and self.err.startswith("Error: ")
+            and self.err.count("\n") == 1
+            and self.err[-1] == "\n"
+        )
 
 
 def kit(line: str, *more: object) -> Done:

@@ -75,9 +75,9 @@ def train_stack(
     with only_one(stack.folder, MADE_BY):
         todo = [fold for fold in range(project.folds.k) if force or not stack.is_done(fold)]
         if todo:
-            inputs = open_inputs(project, names, stack.folder / "inputs", settings.size)
             if force:
                 stack.forget()
+            inputs = open_inputs(project, names, stack.folder / "inputs", settings.size)
             try:
                 for fold in todo:
                     stack.make(fold, inputs, weights[fold])
@@ -108,8 +108,9 @@ class _Stack:
         return all(store.is_done(self.name, split, self.recipe, fold=fold) for split in SPLITS)
 
     def forget(self) -> None:
-        """Delete what was trained under this name."""
+        """Delete what was trained under this name, and what that predicted: it must not pass for the new one's."""
         for fold in range(self.project.folds.k):
+            self.project.predictions.delete(self.name, fold)
             shutil.rmtree(self.project.workspace.run(self.name, fold), ignore_errors=True)
 
     def make(self, fold: int, inputs: dict[PredictionSplit, StackInputs], base: np.ndarray) -> None:

@@ -1,7 +1,8 @@
 """Train one experiment on a fold or on all photos: epochs, checkpoints, validation. Knows no competition and no blend.
 
 A run killed at any moment and started again ends with the same bytes (on the CPU with the same number of threads): all
-randomness is a function of (seed, epoch, step), and the checkpoint holds everything else. Nothing in a step waits for
+randomness is a function of (seed, epoch, step), and the checkpoint holds everything else. A kill costs the epoch, a run
+that stops by itself (`--stop-after`) nothing: it writes a checkpoint between two steps. Nothing in a step waits for
 the device; losses are read once an epoch.
 """
 
@@ -14,16 +15,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import torch
 
+from kit.core import deadline
 from kit.core.progress import progress
 from kit.core.workspace import FULL, Fold
 from kit.data.extra_photos import extra_photos
 from kit.data.predictions import Predictions
 from kit.data.project import Project
-from kit.errors import KitError, TrainingError, UsageError
+from kit.errors import KitError, NotFinished, TrainingError, UsageError
 from kit.learning.conditions import Conditions, conditions_of
 from kit.learning.datasets import MaskedPhotos, TrainingPhotos
 from kit.learning.experiments import Experiment, run_stamp, settings_of
@@ -33,12 +35,14 @@ from kit.learning.training.distributed import DistributedContext
 from kit.learning.training.guards import check_device, check_diversity, check_finite
 from kit.learning.training.methods import METHODS
 from kit.learning.training.run_folder import Run, load_result, release_folder, reserve_folder, save_result, write_log
-from kit.learning.training.state import State, new_state
+from kit.learning.training.state import CutEpoch, State, new_state, precision_on
 from kit.learning.training.tensorboard import Board
 from kit.learning.training.trainer import SECOND_STREAM, Trainer
 
 PLANNING = 0.1  # of the time that --max-minutes allows, and no less than so many epochs:
 PLANNING_EPOCHS = 3  # the first ones on a GPU are the slowest by far
+FIRST_STEPS = 4  # of the first epoch tell how long it takes
+AGREEMENT_STEPS = 8  # after so many steps several processes ask whether the time is over: asking waits for the device
 CHECKPOINT_SECONDS = 20.0  # a kill costs at most one epoch or this much, whichever is longer
 
 
@@ -51,6 +55,8 @@ class Options:
     board: bool = False
     on_validation: Callable[[int, float], None] | None = None
     """Called with the epoch and the fold's RMSE whenever it was measured; what it raises ends the training there."""
+    place: str | None = None
+    """Which of several trainings this is, such as "2 of 5"; None: say nothing of what begins."""
 
 
 def check_buildable(experiment: Experiment, photos: int, device: torch.device = torch.device("cpu")) -> None:
@@ -195,9 +201,15 @@ def _does_not_fit_into(device: torch.device, experiment: Experiment) -> Training
 
 
 class _Bar(Protocol):
-    """Count steps and show a note."""
+    """Count steps, show a note, and print lines."""
 
     total: int
+
+    def limit(self, seconds: float | None) -> None:
+        """Say within which time the work ends."""
+
+    def say(self, text: str) -> None:
+        """Print a line."""
 
     def update(self, advance: int = 1, note: str = "") -> None:
         """Count `advance` more."""
@@ -221,6 +233,8 @@ class _Fold:
     """Of this process's epochs in seconds, their validations not counted."""
     validation_seconds: float = 0.0
     """Of the faster one of the validations after the first two epochs, where the time is limited."""
+    is_too_long: bool = False
+    """Whether one epoch takes longer than --max-minutes allows, which has been said."""
 
     @property
     def state(self) -> State:
@@ -239,17 +253,37 @@ class _Fold:
             if not main:
                 self._epochs(board, _Silent())
                 return
-            with progress(title, state.planned * self.steps, "steps") as bar:
+            with progress(title, state.planned * self.steps, "steps", stops=False) as bar:
                 bar.start_at(state.step)
+                if self.options.max_minutes is not None:
+                    bar.limit(60 * self.options.max_minutes - state.seconds)
+                if self.options.place is not None:
+                    bar.say(self._announcement(self.options.place))
                 self._epochs(board, bar)
+
+    def _announcement(self, place: str) -> str:
+        """Return one line of what is trained on what, and how long."""
+        experiment, state, device = self.trainer.experiment, self.state, self.trainer.processes.device
+        millions = sum(parameter.numel() for parameter in state.model.parameters()) / 1e6
+        precision = str(precision_on(experiment, device)).removeprefix("torch.")
+        done = f", {state.step / self.steps:.3g} of them done" if state.step else ""
+        minutes = self.options.max_minutes
+        planned = "" if minutes is None else f", as many as {minutes:g} min of training allow"
+        which = f"fold {self.fold} ({place})" if place else f"fold {self.fold}"
+        return (
+            f"{experiment.name}, {which} on {device} in {precision}: {millions:.2f} million parameters, "
+            f"{state.planned} epochs of {self.steps} steps{done}{planned}"
+        )
 
     def _epochs(self, board: Board, bar: _Bar) -> None:
         state, processes = self.state, self.trainer.processes
         while state.epoch < state.planned:
-            started = time.monotonic()
-            row = self._epoch(bar)
+            before = 0.0 if state.cut is None else state.cut.seconds
+            started = time.monotonic() - before
+            row = self._epoch(bar, started)
             seconds = time.monotonic() - started
             state.epoch += 1
+            state.cut = None
             if self.validate is not None and self._should_validate():
                 self._validate(self.validate, row, bar)
                 validation = time.monotonic() - started - seconds
@@ -261,19 +295,31 @@ class _Fold:
             self._save()
             if self.options.on_validation is not None and "fold_rmse" in row:
                 self.options.on_validation(state.epoch, row["fold_rmse"])
+            if state.epoch < state.planned and self._time_is_over():
+                self._leave()
 
-    def _epoch(self, bar: _Bar) -> dict[str, float]:
+    def _epoch(self, bar: _Bar, began: float) -> dict[str, float]:
+        """Train one epoch, or what is left of it, and return its row of the log.
+
+        Args:
+            began: when it did, or would have if it had not been cut.
+        """
         trainer, state = self.trainer, self.state
         experiment, steps = trainer.experiment, state.planned * self.steps
         photos = self.photos[experiment.size_at(state.epoch, state.planned)]
         draws = [photos.begin_epoch(state.epoch + SECOND_STREAM * stream) for stream in range(trainer.method.streams)]
-        sums: dict[str, torch.Tensor] = {}
+        sums: dict[str, torch.Tensor] = {} if state.cut is None else dict(state.cut.sums)
         started, first = time.monotonic(), state.step
-        for _ in range(len(photos)):
+        for left in reversed(range(len(photos) - state.step % len(photos))):
             for name, loss in trainer.step(photos, draws, steps).items():
                 sums[name] = sums.get(name, 0.0) + loss
             speed = (state.step - first) * photos.photos_a_step / max(1e-9, time.monotonic() - started)
             bar.update(1, f"{speed:.0f} photos/s{self._last_rmse()}")
+            self._tell_long_epoch(bar, time.monotonic() - began, left)
+            if left and self._time_is_over():
+                shared = {name: trainer.processes.mean(total) for name, total in sums.items()}
+                state.cut = CutEpoch(shared, time.monotonic() - began)
+                self._leave()
         names = sorted(sums)
         means = trainer.processes.mean(torch.stack([sums[name].float() for name in names]).cpu() / len(photos))
         losses = dict(zip(names, means.tolist(), strict=True))
@@ -282,6 +328,46 @@ class _Fold:
         check_diversity(experiment, state.epoch + 1, state.step, losses)
         rate = next(iter(state.optimizers.values())).param_groups[-1]["lr"]
         return {"epoch": state.epoch + 1, "learning_rate": rate, **losses}
+
+    def _tell_long_epoch(self, bar: _Bar, seconds: float, left: int) -> None:
+        """Say once that the first epoch takes longer than --max-minutes allows.
+
+        Args:
+            seconds: of its steps so far.
+            left: steps that it still has.
+        """
+        minutes, done = self.options.max_minutes, self.steps - left
+        if minutes is None or self.is_too_long or self.state.epoch > 0 or done < min(FIRST_STEPS, self.steps):
+            return
+        epoch = seconds / done * self.steps
+        if epoch > 60 * minutes:
+            self.is_too_long = True
+            bar.total = self.steps
+            bar.limit(None)
+            bar.say(
+                f"One epoch takes about {max(1, round(epoch))} s, longer than --max-minutes {minutes:g}: it is trained "
+                "to its end, and is the only one."
+            )
+
+    def _time_is_over(self) -> bool:
+        """Return whether to stop here: the same in all processes."""
+        processes = self.trainer.processes
+        if processes.count == 1:
+            return deadline.is_over()
+        if not deadline.is_set() or self.state.step % AGREEMENT_STEPS:
+            return False
+        return processes.from_main(float(deadline.is_over())) > 0
+
+    def _leave(self) -> NoReturn:
+        """Write a checkpoint from which exactly this goes on, and raise `NotFinished`."""
+        state, processes = self.state, self.trainer.processes
+        if processes.is_main_process:
+            save_checkpoint(self.folder, state.epoch, state.state_dict())
+            if state.log:
+                write_log(self.folder, state.log)
+        processes.wait()  # torchrun ends the others as soon as one has left
+        name, steps = self.trainer.experiment.name, state.planned * self.steps
+        raise NotFinished(f"training {name}, fold {self.fold}: {state.step} of {steps} steps")
 
     def _last_rmse(self) -> str:
         measured = [row["fold_rmse"] for row in self.state.log if "fold_rmse" in row]
@@ -345,6 +431,12 @@ class _Silent:
     """Stand in for the bar in processes that say nothing."""
 
     total: int = 0
+
+    def limit(self, seconds: float | None) -> None:
+        """Do nothing."""
+
+    def say(self, text: str) -> None:
+        """Do nothing."""
 
     def update(self, advance: int = 1, note: str = "") -> None:
         """Do nothing."""

@@ -17,6 +17,15 @@ _PLAIN = {name: name for name in ("epoch", "step", "planned", "log", "seconds", 
 _PLAIN["validations_without_improvement"] = "stale"  # as checkpoints call it
 
 
+@dataclass(frozen=True)
+class CutEpoch:
+    """What an epoch has reached besides the weights when it is cut between two steps."""
+
+    sums: dict[str, torch.Tensor]
+    """Of the losses of its steps so far."""
+    seconds: float
+
+
 @dataclass
 class State:
     """Networks, optimizers, and where the training is."""
@@ -42,6 +51,8 @@ class State:
     """With patience: rmse, epoch and weights of the best measurement."""
     validations_without_improvement: int = 0
     """So many validations since then."""
+    cut: CutEpoch | None = None
+    """What has been reached of an epoch that `--stop-after` has cut; None between two epochs."""
 
     def parts(self) -> dict[str, Any]:
         """Return all that has a state_dict, by name."""
@@ -53,6 +64,7 @@ class State:
         return {
             **{name: part.state_dict() for name, part in self.parts().items()},
             **{key: getattr(self, name) for name, key in _PLAIN.items()},
+            "cut": None if self.cut is None else vars(self.cut),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -62,6 +74,8 @@ class State:
                 part.load_state_dict(state[name])
         for name, key in _PLAIN.items():
             setattr(self, name, state[key])
+        cut = state.get("cut")  # earlier versions knew none
+        self.cut = None if cut is None else CutEpoch(**cut)
 
 
 def new_state(experiment: Experiment, device: torch.device, *, pretrained: bool = True) -> State:
