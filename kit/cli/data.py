@@ -18,6 +18,7 @@ from kit.cli.options import (
     workspace_of,
 )
 from kit.core.workspace import DEFAULT_SLUG
+from kit.errors import NotFinished
 
 _SAMPLE_HERE = (
     "holds the sample competition. Make it again: kit fetch --sample --force; for Kaggle's, take another folder: "
@@ -111,6 +112,9 @@ def folds(
 def fill(
     context: typer.Context,
     names: Annotated[list[str], typer.Argument(help="Fills by name, or all.")],
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", min=1, max=256, help="Processes. Default: one a core, where that pays.")
+    ] = None,
     force: ForceOption = False,
 ) -> None:
     """Fill every hole by a classical method and store the result as a source: no training, no GPU.
@@ -125,10 +129,18 @@ def fill(
     Examples:
       kit fill all
       kit fill harmonic fractional
+      kit fill all --jobs 8
     """
-    from kit.data.fill_sources import fills_named, make_fill_source
+    from kit.data.fill_sources import fill_processes, fills_named, make_fill_source
 
-    project = project_of(context)
-    for name in fills_named(split_commas(names)):
-        made = make_fill_source(project, name, force=force)
-        print(f"{'Filled' if made else 'There already'}: {name}")
+    project, left = project_of(context), fills_named(split_commas(names))
+    processes = fill_processes(project) if jobs is None else jobs
+    while left:
+        try:
+            made = make_fill_source(project, left[0], force=force, processes=processes)
+        except NotFinished as error:
+            after = f"; not begun: {', '.join(left[1:])}" if left[1:] else ""
+            raise NotFinished(
+                f"{error}{after}", again=f"kit fill {' '.join(left)} --force" if force else None
+            ) from None
+        print(f"{'Filled' if made else 'There already'}: {left.pop(0)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kit.cli import app
-from kit.cli.options import DeviceOption, JsonOption, SeedOption, project_of
+from kit.cli.options import DeviceOption, JsonOption, SeedOption, project_of, typed_again
+from kit.cli.queue import GpusOption, JobsOption, global_words, run_queue, say_idle_gpus, slots_for
 from kit.cli.verbs import CONTEXT, VerbGroup
+from kit.core.jobs import Job, Slot
 from kit.core.parallel import is_main_process
 
 if TYPE_CHECKING:
@@ -90,6 +93,8 @@ def run(
     split: SplitOption = "both",
     limit: LimitOption = None,
     device: DeviceOption = "auto",
+    gpus: GpusOption = None,
+    jobs: JobsOption = None,
     dtype: Annotated[str, typer.Option("--dtype", help="auto, float32, float16 or bfloat16.")] = "auto",
     batch: Annotated[int | None, typer.Option("--batch-size", min=1, max=1024, help="Pictures at once.")] = None,
     low_memory: Annotated[bool, typer.Option("--low-memory", help="Slower, for GPUs of 4 GB.")] = False,
@@ -114,11 +119,12 @@ def run(
       kit sd run --download                                              # says licence and size first, without it
       kit sd run --samples 4                                             # three more of each prompt
       kit sd run --prompt "A photo of a {animal} in nature" --guidance 3 --scheduler dpm++ --steps 20
+      kit sd run --samples 4 --gpus all                                  # a process a GPU; they share the photos
       kit sd run --shard 1/4 --device cuda:0
       torchrun --nproc-per-node 4 -m kit sd run --samples 4              # a share of the photos for each GPU
     """
     from kit.pretrained.diffusion.plan import shard_of
-    from kit.pretrained.diffusion.session import SamplingRequest, open_session
+    from kit.pretrained.diffusion.session import SamplingRequest, missing_samples, open_session
     from kit.pretrained.diffusion.session import run as run_session
     from kit.pretrained.diffusion.settings import NEGATIVE, SamplingSettings
     from kit.pretrained.prompts import templates_of
@@ -129,8 +135,30 @@ def run(
         templates_of(prompts), model, variant, download, samples, drawn, splits, limit, shard_of(shard, os.environ),
         device, batch, low_memory, name, not unmatched, force, clip,
     )  # fmt: skip
+    slots = slots_for(gpus, jobs, device)
     session = open_session(project_of(context), request, _note)
+    if slots:
+        _run_side_by_side(session, slots)
+    elif missing_samples(session):
+        say_idle_gpus(device)
     _print_result(run_session(session), request, as_json)
+
+
+def _run_side_by_side(session: SamplingSession, slots: Sequence[Slot]) -> None:
+    """Draw what is missing in child processes, which share it by locks; what they leave is made here."""
+    from kit.core import deadline
+    from kit.errors import NotFinished
+    from kit.pretrained.diffusion.session import missing_samples
+
+    if not (missing := missing_samples(session)):
+        return
+    words = typed_again(without=("--force", "--json"), without_values=("--gpus", "--jobs", "--device"), stop=False)
+    command = (*global_words(session.project.workspace), *shlex.split(words)[1:])
+    run_queue([Job(slot.name, command) for slot in slots], slots, results=False)
+    session.cache.refresh()
+    left = missing_samples(session)
+    if left and deadline.is_over():
+        raise NotFinished(f"sampling: {missing - left} of {missing} missing samples made")
 
 
 @verbs.command(short_help="List what has been sampled, and what is missing.")

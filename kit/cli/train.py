@@ -16,10 +16,14 @@ from typer.core import TyperCommand
 from kit.cli import app
 from kit.cli.chosen import choose, names_of, read_document, with_weights_at_hand
 from kit.cli.options import ConfigOption, DeviceOption, FoldOption, ForceOption, project_of, split_commas, workspace_of
+from kit.cli.queue import GpusOption, JobsOption, say_idle_gpus, slots_for
+from kit.cli.trainings import Training, Trainings
 from kit.core.parallel import is_main_process
 from kit.core.progress import say_once
+from kit.errors import NotFinished
 
 if TYPE_CHECKING:
+    from kit.core.jobs import Slot
     from kit.core.workspace import Fold
     from kit.data.project import Project
     from kit.learning.experiments import Experiment
@@ -30,7 +34,7 @@ _SeedsOption = Annotated[
 ]
 _MinutesOption = Annotated[
     float | None,
-    typer.Option("--max-minutes", min=0.01, max=1e6, help="Plan for this long a fold; an epoch at least."),
+    typer.Option("--max-minutes", min=0.01, max=1e6, help="Plan each fold for this long; an epoch at least."),
 ]
 
 
@@ -71,6 +75,8 @@ def train(
     seeds: _SeedsOption = 1,
     mean: Annotated[bool, typer.Option("--mean", help="With --seeds: store their mean too, as NAME-mean.")] = False,
     device: DeviceOption = "auto",
+    gpus: GpusOption = None,
+    jobs: JobsOption = None,
     max_minutes: _MinutesOption = None,
     extra: Annotated[str | None, typer.Option("--extra", help="A folder of more photos to train on.")] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", help="As --set epochs=N.")] = None,
@@ -82,6 +88,11 @@ def train(
         bool, typer.Option("--print-config", help="Print the settings as TOML, for --config, and train nothing.")
     ] = False,
     force: ForceOption = False,
+    begun: Annotated[
+        str | None,
+        typer.Option("--begun", help="With --force: NAME:FOLD,... that a stopped command began: they go on."),
+    ] = None,
+    replacing: Annotated[str | None, typer.Option("--replacing", hidden=True)] = None,
 ) -> None:
     """Train on all folds but one, and predict that one and the test photos. --fold full trains on all photos, predicts
     the test photos alone, and is one model more in the mean over the folds' models.
@@ -103,6 +114,9 @@ def train(
       kit train --config mine.toml --fold all --as mine   # --set on the command line wins over the file
       kit train regress --fold all --seeds 3 --mean       # regress, regress-s1, regress-s2; regress-mean is their mean
       kit train pix2pix --fold 0 --set encoder=tu-resnet34 --set encoder_weights=resnet34.safetensors --as p2p34
+      kit train regress --fold all --gpus all             # one training at a time on each GPU
+      kit train regress bilstm --fold all --jobs 4        # four at a time, which share the cores
+      kit train --fold all --stop-after 11h30m            # stop by then; type it again to go on
       torchrun --nproc-per-node 2 -m kit train pix2pix --fold 0   # two processes share each step
       for k in 0 1 2 3 4; do kit train regress pix2pix --fold $k; done
     """
@@ -130,7 +144,12 @@ def train(
     given = [*settings, *(document.settings if document else ())]
     chosen = with_weights_at_hand(project.workspace, chosen, given, force=force)
     options = {"max_minutes": max_minutes, "compiled": compiled, "board": board}
-    _train_all(project, [with_seeds(one, seeds) for one in chosen], numbers, device, options, mean=mean, force=force)
+    replaced = project.folds.chosen([replacing]) if replacing else numbers if force else []
+    families = [with_seeds(one, seeds) for one in chosen]
+    trained = [Training(one, number) for number in numbers for family in families for one in family]
+    work = Trainings(project, trained, force, begun=split_commas([begun or ""]))
+    slots = slots_for(gpus, jobs, device)
+    _train_all(work, families, device, options, replaced, slots, mean=mean)
 
 
 def _check_seeds(seeds: int, mean: bool) -> None:
@@ -150,32 +169,52 @@ def _print_config(chosen: Sequence[Experiment]) -> None:
 
 
 def _train_all(
-    project: Project,
+    work: Trainings,
     families: Sequence[Sequence[Experiment]],
-    folds: list[Fold],
     device: str,
     options: dict[str, Any],
+    replacing: list[Fold],
+    slots: Sequence[Slot],
     *,
     mean: bool,
-    force: bool,
 ) -> None:
-    """Train every fold of every experiment, then average those that differ in their seed alone."""
+    """Train every fold of every experiment, then average those that differ in their seed alone.
+
+    Args:
+        replacing: folds that are trained anew, one after the other: what is there of them may differ.
+        slots: where trainings run side by side; none: in this process.
+    """
     from kit.learning.experiments import check_conflicts
 
-    chosen = [member for family in families for member in family]
-    replacing = folds if force else []
+    project = work.project
     for family in families if mean else []:
-        _claim_mean(project, family, force)
-    for fold in folds:  # all of them before torch is imported: a conflict is told at once, not after hours
-        for one in chosen:
-            check_conflicts(project, one, fold, replacing=replacing)
+        _claim_mean(project, family, bool(replacing))
+    for one in work.all:  # all of them before torch is imported: a conflict is told at once, not after hours
+        check_conflicts(project, one.experiment, one.fold, replacing=replacing)
     if is_main_process():
-        _say_extra(project, chosen, folds, force)
-    for fold in folds:
-        for one in chosen:
-            _train(project, one, fold, device, replacing, options)
+        _say_extra(work)
+    if slots:
+        _train_side_by_side(work, slots, options)
+    else:
+        count = len(work.all)
+        numbers = {one.key: f"{number} of {count}" if count > 1 else "" for number, one in enumerate(work.all, 1)}
+        work.run(lambda one: _train(work, one, device, replacing, {**options, "place": numbers[one.key]}))
     for family in families if mean and is_main_process() else []:
-        _average(project, family, force)
+        _average(project, family, bool(replacing))
+
+
+def _train_side_by_side(work: Trainings, slots: Sequence[Slot], options: dict[str, Any]) -> None:
+    from kit.data.fill_sources import fill_processes, make_fill_source
+
+    for base in dict.fromkeys(one.experiment.base for one in work.left()):  # once, and not by each of them
+        try:
+            make_fill_source(work.project, base, processes=fill_processes(work.project))
+        except NotFinished as error:
+            raise work.not_finished(str(error), work.left()) from None
+    words = [] if options["max_minutes"] is None else ["--max-minutes", str(options["max_minutes"])]
+    words += ["--compile"] if options["compiled"] else []
+    words += ["--tensorboard"] if options["board"] else []
+    work.run_side_by_side(slots, words, there=lambda one, done: _say_there(work, one, done))
 
 
 def _mean_of(family: Sequence[Experiment]) -> str:
@@ -233,38 +272,44 @@ def _say_its_own(one: Experiment) -> None:
         print(f"{one.name} goes on with the settings it has: {' '.join(own)}", file=sys.stderr)
 
 
-def _say_extra(project: Project, chosen: list[Experiment], folds: list[Fold], force: bool) -> None:
+def _say_extra(work: Trainings) -> None:
     """Say how many extra photos are taken where something is left to train; what is wrong with them is told at once."""
     from kit.learning.experiments import finished_fold
 
-    with_extra = [one for one in chosen if one.extra != "none"]
-    left = [one for one in with_extra if force or any(finished_fold(project, one, fold) is None for fold in folds)]
-    for folder in dict.fromkeys(one.extra for one in left):
+    with_extra = [one for one in work.all if one.experiment.extra != "none"]
+    left = [one for one in with_extra if work.forced or finished_fold(work.project, one.experiment, one.fold) is None]
+    for folder in dict.fromkeys(one.experiment.extra for one in left):
         from kit.data.extra_photos import extra_photos  # of no use to other trainings
 
-        print(extra_photos(project, folder).describe(folder), file=sys.stderr)
+        print(extra_photos(work.project, folder).describe(folder), file=sys.stderr)
 
 
-def _train(
-    project: Project, one: Experiment, fold: Fold, device: str, replacing: list[Fold], options: dict[str, Any]
-) -> None:
+def _train(work: Trainings, training: Training, device: str, replacing: list[Fold], options: dict[str, Any]) -> None:
     from kit.learning.experiments import finished_fold
 
-    speaks, force = is_main_process(), bool(replacing)
+    project, one, fold = work.project, training.experiment, training.fold
+    speaks, force = is_main_process(), work.replaces(training)
     if not force and (done := finished_fold(project, one, fold)) is not None:
         if speaks:
-            _say("There already", one, fold, done, project.workspace.run(one.name, fold))
+            _say_there(work, training, done)
         return
     from kit.learning.training import Options
     from kit.learning.training.fit import fit_fold
 
     if one.test_photos and speaks:
         say_once("Training also on the known parts of the test photos (test_photos=true).")
+    if training == work.all[0]:
+        say_idle_gpus(device)
     run = fit_fold(project, one, fold, device=device, options=Options(**options), force=force, replacing=replacing)
     if run.is_main_process:
         state = "There already" if run.skipped else "Trained"
         numbers = {"fold_rmse": run.rmse, "fill_rmse": run.fill_rmse, "epochs": run.epochs, "seconds": run.seconds}
         _say(state, one, fold, numbers, run.folder)
+
+
+def _say_there(work: Trainings, training: Training, done: dict[str, Any]) -> None:
+    one, fold = training.experiment, training.fold
+    _say("There already", one, fold, done, work.project.workspace.run(one.name, fold))
 
 
 def _say(state: str, one: Experiment, fold: Fold, run: dict[str, Any], folder: Path) -> None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from kit.core.parallel import cores, map_in_order, map_in_processes
 from kit.core.progress import track
 from kit.data.index import PhotoRow
 from kit.data.prediction_store import SPLITS, photo_split
 from kit.data.project import Project
 from kit.errors import UnknownName
-from kit.imaging.fills import FILLS, fill_photos
+from kit.imaging.fills import FILLS, fill_photo
 from kit.imaging.holes import scored_pixels
 
+ENOUGH_CORES, ENOUGH_PHOTOS = 4, 256  # from which on processes fill faster than threads, their start included
 FILL_VERSION = 1  # raise it when a fill's values change: stored ones are then made again
 
 
@@ -24,8 +27,19 @@ def fill_recipe(name: str) -> dict[str, Any]:
     return {"kind": "fill", "fill": name, "version": FILL_VERSION}
 
 
-def make_fill_source(project: Project, name: str, *, force: bool = False, workers: int | None = None) -> bool:
+def fill_processes(project: Project) -> int:
+    """Return how many processes fill all photos soonest; 0: threads do. Two threads hold the interpreter's lock so much
+    that further ones gain little."""
+    photos = len(project.index.train) + len(project.index.test)
+    return cores() if cores() >= ENOUGH_CORES and photos >= ENOUGH_PHOTOS else 0
+
+
+def make_fill_source(project: Project, name: str, *, force: bool = False, processes: int = 0) -> bool:
     """Fill every training and test photo and store the hidden pixels; False when they were there already.
+
+    Args:
+        processes: so many fill, each a photo at a time; 0: threads do. The values do not depend on it. A script that
+            gives it must be guarded by `if __name__ == "__main__"`, as for all of `multiprocessing`.
 
     Raises:
         UnknownName: there is no such fill.
@@ -40,7 +54,7 @@ def make_fill_source(project: Project, name: str, *, force: bool = False, worker
         project.predictions.write(
             name,
             split,
-            _values(name, photos, project.pack.image(photo_split(split)), split, workers),
+            _values(name, photos, project.pack.image(photo_split(split)), split, processes),
             made_by=f"kit fill {name}",
             recipe=recipe,
             seconds=lambda started=started: time.perf_counter() - started,  # type: ignore[misc]
@@ -50,12 +64,21 @@ def make_fill_source(project: Project, name: str, *, force: bool = False, worker
 
 
 def _values(
-    name: str, photo_rows: tuple[PhotoRow, ...], images: np.ndarray, split: str, workers: int | None
+    name: str, photo_rows: tuple[PhotoRow, ...], images: np.ndarray, split: str, processes: int
 ) -> Iterator[np.ndarray]:
-    filled = fill_photos(name, images, lambda position: photo_rows[position].hole, workers=workers)
-    bar = track(filled, f"Filling {name} ({split})", len(photo_rows), "photos")
-    for photo_row, photo in zip(photo_rows, bar, strict=True):
-        yield photo[scored_pixels(photo_row.boxes)]
+    photos = ((name, np.array(images[number]), photo_row) for number, photo_row in enumerate(photo_rows))
+    if processes:
+        filled = map_in_processes(_hidden_values, photos, workers=processes)
+    else:
+        filled = map_in_order(_hidden_values, photos)
+    with contextlib.closing(filled):
+        yield from track(filled, f"Filling {name} ({split})", len(photo_rows), "photos")
+
+
+def _hidden_values(photo: tuple[str, np.ndarray, PhotoRow]) -> np.ndarray:
+    name, image, photo_row = photo
+    values: np.ndarray = fill_photo(name, image, photo_row.hole)[scored_pixels(photo_row.boxes)]
+    return values
 
 
 def fills_named(names: Sequence[str]) -> list[str]:

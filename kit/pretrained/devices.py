@@ -21,7 +21,28 @@ def device_named(name: str) -> torch.device:
         raise TrainingError(
             f"--device {name} cannot be used here ({reason}). Use --device cpu or --device auto."
         ) from None
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)  # graphs and streams are the current device's
     return device
+
+
+def gpu_count() -> int:
+    """Return the number of CUDA devices that this process may use."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def idle_gpus(name: str, way_out: str) -> str:
+    """Return a line that says which GPUs a command with `--device NAME` leaves idle; "" where none.
+
+    Args:
+        way_out: what would use them all.
+    """
+    count = gpu_count()
+    if name == "cpu" and count:
+        return f"Note: {'a GPU stands' if count == 1 else f'{count} GPUs stand'} idle, for --device cpu."
+    if count > 1:
+        return f"Note: one of {count} GPUs works, and the others stand idle. All of them: {way_out}"
+    return ""
 
 
 def device_of(name: str) -> torch.device:

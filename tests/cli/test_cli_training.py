@@ -134,7 +134,7 @@ def test_a_training_that_makes_it_worse_is_said(copied: Project) -> None:
     line = f"-w {copied.workspace.root} train regress --fold 0 {REGRESS} --epochs 1 --set learning_rate=0.5 --as hot"
     done = kit(line)
     assert done.code == 0 and "(mean alone 0." in done.out
-    assert done.err.startswith("Warning: hot is worse than mean alone, over which it learns") and "now 0.5" in done.err
+    assert "\nWarning: hot is worse than mean alone, over which it learns" in done.err and "now 0.5" in done.err
     assert kit(line).err == ""
 
 

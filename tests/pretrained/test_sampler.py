@@ -401,3 +401,27 @@ def test_a_full_disk_keeps_what_was_made(
         with pytest.raises(KitError, match="No room left on the disk"):
             sample(toy, models / "inpaint", batch=limit)
     assert sample(toy, models / "inpaint")[0].hits == 4
+
+
+def run_kit(root: Path, line: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`kit -w ROOT LINE` as a process."""
+    command = [sys.executable, "-m", "kit", "-w", str(root), *line.split()]
+    environment = {**os.environ, **environment}
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+
+
+@pytest.mark.slow
+def test_two_processes_of_a_queue_share_the_samples_and_one_that_stops_goes_on(
+    fetched: Toy, models: Path, tmp_path: Path
+) -> None:
+    together, alone = fetched.copy(tmp_path / "together"), fetched.copy(tmp_path / "alone")
+    line = f"sd run --model {models / 'plain'} {LINE} --prompt seamless --samples 2 --batch-size 1"
+    stopped = run_kit(alone.workspace.root, line, KIT_STOP_AT="2020-01-01T00:00")
+    assert stopped.returncode == 75 and "Not finished in time: Sampling: 1 of 24 samples. Go on: kit" in stopped.stderr
+    done = [run_kit(toy.workspace.root, f"{line}{more}") for toy, more in ((alone, ""), (together, " --jobs 2"))]
+    assert [one.returncode for one in done] == [0, 0], done
+    assert "Made: 23 samples" in done[0].stdout and "There already: 24 samples" in done[1].stdout
+    assert len(list(together.workspace.root.glob("sd/*/samples/*.bin"))) == 2
+    for split in ("oof", "test"):
+        parts = [toy.workspace.source("sd-mean", split) / "all.npy" for toy in (alone, together)]
+        assert parts[0].read_bytes() == parts[1].read_bytes()

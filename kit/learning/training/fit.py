@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
 import time
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 
 from kit.core.progress import track
-from kit.core.storage import read_json, write_json
+from kit.core.storage import held, read_json, write_json
 from kit.core.workspace import Fold, PredictionSplit, checked_name
 from kit.data.extra_photos import extra_photos
 from kit.data.fill_sources import make_fill_source
@@ -21,7 +22,7 @@ from kit.data.mean_source import check_not_a_mean
 from kit.data.prediction_store import SPLITS, photo_split, splits_of
 from kit.data.predictions import Predictions
 from kit.data.project import Project
-from kit.errors import KitError, Mismatch, UnknownName, UsageError
+from kit.errors import Busy, KitError, Mismatch, UnknownName, UsageError
 from kit.imaging.fills import FILLS
 from kit.learning.conditions import conditions_of
 from kit.learning.experiments import Experiment, changed_fields, recipe_of, set_aside
@@ -61,9 +62,39 @@ def fit_fold(
     Raises:
         UsageError: the name is that of a fill; a full model is to stop early.
         Mismatch: the store holds another training under this name.
+        Busy: another process trains this fold.
         TrainingError: see `kit.learning.training.train_fold`.
     """
     processes = processes_on(device)
+    with _reserved(project, experiment, fold, processes):
+        return _fit(project, experiment, fold, processes, options, force, replacing)
+
+
+@contextlib.contextmanager
+def _reserved(project: Project, experiment: Experiment, fold: Fold, processes: DistributedContext) -> Iterator[None]:
+    """Keep other trainings from this fold, in the main process for all. Raises `Busy` when another one has it."""
+    what = f"Fold {fold} of {experiment.name} is being trained"
+    with contextlib.ExitStack() as stack:
+        busy: Busy | None = None
+        if processes.is_main_process:
+            try:
+                stack.enter_context(held(project.workspace.run(experiment.name, fold), what))
+            except Busy as error:
+                busy = error
+        if processes.from_main(float(busy is not None)):
+            raise busy or Busy(f"{what} by others.")
+        yield
+
+
+def _fit(
+    project: Project,
+    experiment: Experiment,
+    fold: Fold,
+    processes: DistributedContext,
+    options: Options,
+    force: bool,
+    replacing: Collection[Fold],
+) -> Run:
     check_source(project, experiment, fold, replacing)
     folder = project.workspace.run(experiment.name, fold)
     is_trained = (folder / "run.json").is_file() and not force

@@ -297,6 +297,12 @@ def run(session: SamplingSession) -> SamplingResult:
     return found
 
 
+def missing_samples(session: SamplingSession) -> int:
+    """Return how many of the samples that were asked for are not there."""
+    jobs = session.photos.jobs(session.specs, session.request.shard)
+    return sum(job.key not in session.cache for job in jobs)
+
+
 def _make(session: SamplingSession) -> Outcome:
     request = session.request
     if session.model is None:
