@@ -301,7 +301,7 @@ WEIGHTS = [
     Mistake("weights check {w}/empty.bin", "is not a .safetensors or .pth", a_file("empty.bin", b"")),
 ]
 PREDICT = [
-    Mistake("predict", "Missing argument"),
+    Mistake("predict", "Which source? Name one: kit predict SOURCE"),
     Mistake("predict nonsense", "There is no trained source 'nonsense'. Known: none yet"),
     Mistake("predict regress --fold x", "--fold x"),
     Mistake("predict regress --fold 99", "There is no fold 99"),
