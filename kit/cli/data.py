@@ -104,7 +104,7 @@ def folds(
 
     project = project_of(context)
     made, found = ensure_folds(project, k=k, seed=seed, force=force)
-    print(f"{'Made' if made else 'There already'}: {project.workspace.folds}")
+    print(f"{'Made' if made else 'There already'}: {project.workspace.folds} (by {found.method})")
     print(describe_folds(found, project.index))
 
 

@@ -13,7 +13,11 @@ import numpy as np
 from kit.core.storage import digest_bytes, read_json
 from kit.core.workspace import FULL, Fold, Workspace
 from kit.data.index import Index
+from kit.data.stratified_groups import METHOD
 from kit.errors import Mismatch, MissingStep, TableError, UsageError
+
+BEFORE_METHODS = "scikit-learn's StratifiedGroupKFold"
+"""What split the folds whose recipe names no method."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,8 @@ class Folds:
     """`(N,)` int; near duplicates share a number."""
     k: int
     digest: str
+    method: str = METHOD
+    """The rule that split them; folds of earlier versions keep theirs."""
 
     def train_positions(self, fold: Fold) -> np.ndarray:
         """Return photos that the model of `fold` may see: the full one every photo."""
@@ -104,7 +110,7 @@ def read_folds(workspace: Workspace, index: Index) -> Folds:
     if set(fold.tolist()) != set(range(recipe["k"] if isinstance(recipe.get("k"), int) else 0)):
         again = f"kit folds --k {len(set(fold.tolist()))} --seed {recipe.get('seed', 0)} --force"
         raise Mismatch(f"{path} does not hold the folds that its recipe says. Make it again: {again}")
-    return Folds(fold, group, recipe["k"], digest)
+    return Folds(fold, group, recipe["k"], digest, str(recipe.get("method", BEFORE_METHODS)))
 
 
 def describe_folds(folds: Folds, index: Index) -> str:

@@ -1,12 +1,10 @@
 """Splitting the training photos into folds. Knows the project and its photos; no model.
 
-Near duplicates (`kit.data.duplicates`: mirrored or not) form a group and stay in one fold;
-classes are spread evenly by scikit-learn's StratifiedGroupKFold.
+Near duplicates (`kit.data.duplicates`: mirrored or not) form a group and stay in one fold; classes are spread evenly
+(`kit.data.stratified_groups`).
 """
 
 from __future__ import annotations
-
-import warnings
 
 import numpy as np
 
@@ -15,6 +13,7 @@ from kit.data.duplicates import duplicate_groups
 from kit.data.folds import Folds, remake_command
 from kit.data.pack import thumbnail
 from kit.data.project import Project
+from kit.data.stratified_groups import METHOD, stratified_groups
 from kit.errors import Mismatch, UsageError
 
 
@@ -24,8 +23,6 @@ def make_folds(project: Project, *, k: int = 5, seed: int = 0) -> Folds:
     Raises:
         UsageError: fewer groups than folds, or `k` below 2.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
     if k < 2:
         raise UsageError(f"--k {k}: at least 2 folds are needed.")
     train, targets = project.index.train, project.pack.train_target
@@ -39,15 +36,8 @@ def make_folds(project: Project, *, k: int = 5, seed: int = 0) -> Folds:
                 "Give the competition more photos: kit fetch --force"
             )
         raise UsageError(f"--k {k}: there are only {groups} groups of photos. Use fewer folds: kit folds --k {groups}")
-    fold = np.zeros(len(train), np.int64)
-    splitter = StratifiedGroupKFold(k, shuffle=True, random_state=seed)
-    classes = np.array([photo_row.klass for photo_row in train])
-    if np.unique(classes, return_counts=True)[1].max() < k:  # the splitter refuses when no class can be in every fold
-        classes = np.full(len(classes), "")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a class with fewer photos than folds is said by its own count below
-        for number, (_, valid) in enumerate(splitter.split(hashes, classes, group)):
-            fold[valid] = number
+    names, classes = [photo_row.id for photo_row in train], [photo_row.klass for photo_row in train]
+    fold = stratified_groups(names, classes, group, k=k, seed=seed)
     return _write_folds(project, fold, group, k, seed)
 
 
@@ -58,8 +48,9 @@ def _write_folds(project: Project, fold: np.ndarray, group: np.ndarray, k: int, 
     table = pd.DataFrame({"id": [photo_row.id for photo_row in index.train], "fold": fold, "group": group})
     text = table.to_csv(index=False, lineterminator="\n")
     digest = digest_bytes(text.encode())
+    recipe = {"k": k, "seed": seed, "method": METHOD, "index": index.digest, "digest": digest}
     write_text(workspace.folds, text)
-    write_json(workspace.folds.with_suffix(".json"), {"k": k, "seed": seed, "index": index.digest, "digest": digest})
+    write_json(workspace.folds.with_suffix(".json"), recipe)
     return Folds(fold, group, k, digest)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.command import ok
 from support.small import Small
 from support.toy import TOY, Toy, make_toy_files, toy_photo
 
@@ -178,6 +179,16 @@ def test_folds_that_are_there_are_kept(toy: Toy) -> None:
     made, folds = ensure_folds(toy.project, k=3, seed=0)
     assert not made and folds.digest == toy.folds.digest
     assert toy.workspace.folds.stat().st_mtime_ns == before
+
+
+def test_folds_of_earlier_versions_stay_and_say_what_split_them(toy: Toy) -> None:
+    recipe = toy.workspace.folds.with_suffix(".json")
+    write_json(recipe, {key: value for key, value in read_json(recipe, made_by="").items() if key != "method"})
+    before = toy.workspace.folds.read_bytes()
+    said = ok(f"-w {toy.workspace.root} folds --k 3")
+    assert said.startswith(f"There already: {toy.workspace.folds} (by scikit-learn's StratifiedGroupKFold)")
+    assert toy.workspace.folds.read_bytes() == before and "method" not in read_json(recipe, made_by="")
+    assert "(by stratified-groups-1)" in ok(f"-w {toy.workspace.root} folds --k 3 --force")
 
 
 @pytest.mark.parametrize(("k", "seed"), [(4, 0), (3, 1)])
