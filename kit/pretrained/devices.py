@@ -53,3 +53,13 @@ def device_of(name: str) -> torch.device:
     if device.type == "cuda" and device.index is None and rank.isdecimal():
         return torch.device("cuda", int(rank) % torch.cuda.device_count())
     return device
+
+
+def half_precision_on(device: torch.device) -> torch.dtype:
+    """Return the 16-bit precision that a GPU computes in itself: bfloat16 from Ampere on, else float16.
+
+    Older cards such as the T4 emulate bfloat16, several times slower; torch says that they support it unless asked so.
+    """
+    with torch.cuda.device(device):
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if native else torch.float16

@@ -12,6 +12,7 @@ from torch import nn
 from kit.learning.experiments import Experiment
 from kit.learning.training.methods import METHODS
 from kit.learning.training.optim import make_optimizer
+from kit.pretrained.devices import half_precision_on
 
 _PLAIN = {name: name for name in ("epoch", "step", "planned", "log", "seconds", "best")}
 _PLAIN["validations_without_improvement"] = "stale"  # as checkpoints call it
@@ -108,4 +109,4 @@ def precision_on(experiment: Experiment, device: torch.device) -> torch.dtype:
         return chosen
     if device.type != "cuda":
         return torch.float32
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return half_precision_on(device)
