@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import inspect
 import json
 import math
 import os
@@ -89,6 +90,10 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise
 
 
+# newer versions of filelock would write another kind of lock where the system has none: a file that outlives a kill
+_HARD = {"fallback_to_soft": False} if "fallback_to_soft" in inspect.signature(FileLock.__init__).parameters else {}
+
+
 @contextlib.contextmanager
 def only_one(folder: Path, what: str) -> Iterator[None]:
     """Keep a second process on this machine from doing `what` in the same folder. The lock dies with the process.
@@ -148,13 +153,13 @@ def locked(path: Path, *, wait: float = 0.2) -> Iterator[bool]:
         wait: seconds to wait for the other one.
     """
     file = _lock_file(path)
-    lock = FileLock(file, timeout=wait, fallback_to_soft=False)
+    lock = FileLock(file, timeout=wait, **_HARD)
     try:
         lock.acquire()
     except Timeout:
         yield False
         return
-    except OSError:  # no room for temporary files, another user's lock, no locks: better unguarded than unusable
+    except (OSError, NotImplementedError):  # no room, another user's lock, no locks: better unguarded than unusable
         yield True
         return
     try:

@@ -71,11 +71,13 @@ def test_vectors_depend_on_known_pixels_and_have_length_one(toy: Toy, clip: Path
 
 
 def test_a_photo_is_shown_as_the_models_own_processor_shows_it(clip: Path) -> None:
+    import transformers
     from PIL import Image
-    from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
+    from transformers import CLIPVisionModelWithProjection
 
     photo = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8).repeat(6, 0).repeat(6, 1)
-    processor = CLIPImageProcessorPil.from_pretrained(clip, crop_size={"height": SIZE, "width": SIZE})
+    on_pil = "CLIPImageProcessorPil" if hasattr(transformers, "CLIPImageProcessorPil") else "CLIPImageProcessor"
+    processor = getattr(transformers, on_pil).from_pretrained(clip, crop_size={"height": SIZE, "width": SIZE})
     seen = processor(Image.fromarray(photo), return_tensors="pt")["pixel_values"]
     network = CLIPVisionModelWithProjection.from_pretrained(clip)
     with torch.no_grad():

@@ -263,6 +263,7 @@ def test_any_single_changed_line_is_refused_by_its_number(
         ("photo.csv.gz", b"not gzip", "damaged"),
         ("cut.csv.gz", gzip.compress(os.urandom(9000).hex().encode())[:-900], "damaged"),
     ],
+    ids=["gone", "bytes", "zip", "gz", "cut"],  # random bytes in a name are another test in each process
 )
 def test_a_file_that_is_no_csv_is_refused(toy: Toy, tmp_path: Path, name: str, data: bytes | None, said: str) -> None:
     path = tmp_path / name

@@ -6,9 +6,10 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic import ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
+from pydantic.functional_validators import ModelWrapValidatorHandler  # its public name is of a later version
 from pydantic_core import ArgsKwargs
 
 from kit.core.storage import digest_of

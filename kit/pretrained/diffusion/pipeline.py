@@ -8,6 +8,7 @@ nothing else in it.
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -186,7 +187,12 @@ def load_pipeline(
     dtype = getattr(torch, dtype_on(settings.dtype, device))
     try:
         wrapped: DiffusersPipeline = AutoPipelineForInpainting.from_pretrained(  # type: ignore[no-untyped-call]
-            model.folder, dtype=dtype, variant=model.variant, use_safetensors=True, local_files_only=True, **nothing
+            model.folder,
+            variant=model.variant,
+            use_safetensors=True,
+            local_files_only=True,
+            **{_dtype_word(): dtype},
+            **nothing,
         )
     except ValueError as error:
         if "AutoPipeline can't find" not in str(error):
@@ -200,12 +206,35 @@ def load_pipeline(
             raise TrainingError(f"{model.label} does not fit into memory. Try: kit sd run --dtype float16") from None
         raise _unfit(model, error) from error
     _check_weights(wrapped, model)
+    _check_dtype(wrapped, dtype)
     wrapped.set_progress_bar_config(disable=True)
     _set_scheduler(wrapped, settings.scheduler)
     pipeline = InpaintingPipeline(wrapped, settings, device)
     _check(pipeline, model)
     _place(wrapped, device, low_memory)
     return pipeline
+
+
+def _dtype_word() -> str:
+    """Return what the installed diffusers calls the precision; another word it passes over, and loads float32."""
+    import diffusers
+
+    version = tuple(int(number) for number in re.findall(r"\d+", diffusers.__version__)[:2])
+    return "dtype" if version >= (0, 40) else "torch_dtype"
+
+
+def _check_dtype(pipeline: DiffusersPipeline, dtype: torch.dtype) -> None:
+    """Refuse a pipeline of which no part has the precision that was asked for; some keep a few weights in float32."""
+    import diffusers
+
+    modules = [module for module in pipeline.components.values() if isinstance(module, torch.nn.Module)]
+    found = {parameter.dtype for module in modules for parameter in module.parameters()}
+    if found and dtype not in found:
+        names = ", ".join(sorted(str(one).removeprefix("torch.") for one in found))
+        raise TrainingError(
+            f"--dtype {str(dtype).removeprefix('torch.')}: diffusers {diffusers.__version__} loads this model in "
+            f"{names}. Try: kit sd run --dtype {names.split(', ')[0]}, or pip install -U diffusers"
+        )
 
 
 def _check_weights(pipeline: DiffusersPipeline, model: DiffusionModel) -> None:
@@ -264,6 +293,8 @@ def _place(pipeline: DiffusersPipeline, device: torch.device, low_memory: bool) 
             getattr(vae, switch)()
     try:
         if low_memory and device.type != "cpu":
+            import accelerate  # noqa: F401  # which diffusers then needs, and misses in its own words
+
             # attention needs no slicing: torch's own never holds the whole matrix
             pipeline.enable_model_cpu_offload(device=device)
             return
