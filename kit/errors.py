@@ -3,6 +3,7 @@
     KitError
       UsageError               a flag, a name or a config value that cannot be
         UnknownName            a name that is not registered; the message lists those that are, the nearest first
+      MissingPackage           a package that only some commands need
       DataError                the competition's own files
         ArchiveError           not a zip, a damaged member, an unsafe path, no room
         ImageError             a picture that is missing, truncated or of the wrong size
@@ -85,6 +86,10 @@ def closest_name(name: str, known: Iterable[str]) -> str | None:
     by_lower = {one.lower(): one for one in known}
     nearest = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.7)
     return by_lower[nearest[0]] if nearest else None
+
+
+class MissingPackage(KitError):
+    """A package that only some commands need is not installed; the message says which command brings it."""
 
 
 class DataError(KitError):

@@ -27,6 +27,7 @@ from kit.cli.options import (
 )
 from kit.cli.verbs import CONTEXT
 from kit.core import deadline
+from kit.core.extras import explain_missing_module
 from kit.core.jobs import follow_parent
 from kit.core.parallel import is_alone, is_main_process
 from kit.core.progress import begin_command
@@ -145,6 +146,11 @@ def run() -> None:
     with _termination() as was_terminated:
         try:
             code = app(hoist_global_options(sys.argv[1:]), standalone_mode=False)
+        except ModuleNotFoundError as error:
+            missing = explain_missing_module(error, next((word for word in sys.argv[1:] if word in COMMANDS), None))
+            if missing is None:
+                raise
+            _fail(str(missing), missing.exit_code)
         except NotFinished as error:
             _leave(error)
         except KitError as error:

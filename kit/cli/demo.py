@@ -34,6 +34,7 @@ def run_demo(folder: Path, *, seed: int = 0, force: bool = False) -> str:
     from kit.data.fill_sources import fills_named, make_fill_source
     from kit.data.sample_competition import make_demo_archive
     from kit.data.splitting import ensure_folds
+    from kit.learning.training.fit import fit_fold  # noqa: F401  # what it needs is missed at once, not after the fills
 
     started = time.monotonic()
     _check_own(folder)

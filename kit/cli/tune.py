@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -77,7 +76,8 @@ def tune(
         raise UsageError(f"--as {called} is the name of what is tuned. Take another name.")
     project = project_of(context)
     number = project.folds.checked(fold)
-    study = _study()
+    from kit.learning.tuning import study
+
     print(f"Tuning {base.name} on fold {number}: {'; '.join(map(str, dimensions))}", file=sys.stderr)
     with going_on_without_force():  # what there was is gone by then
         tuned = study.tune(
@@ -95,19 +95,6 @@ def tune(
         print_json(tuned)
     else:
         print(_report(tuned, base))
-
-
-def _study() -> ModuleType:
-    """Return what needs Optuna. Raises `UsageError` without it."""
-    from kit.errors import UsageError
-
-    try:
-        import optuna  # noqa: F401
-    except ImportError:
-        raise UsageError("kit tune needs Optuna, which is not installed. Run: pip install 'hole-kit[tune]'") from None
-    from kit.learning.tuning import study
-
-    return study
 
 
 def _report(tuned: Tuned, base: Experiment) -> str:

@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 
 from kit.competitions.photo_reconstruction import BOX_COLUMNS, BOX_SIZE, SAMPLE, encode
+from kit.core.extras import is_installed, missing_package
 from kit.core.progress import track
 from kit.core.storage import writing, writing_folder
 from kit.data.origin import TRUTH
@@ -101,7 +102,8 @@ def make_demo_archive(folder: Path, *, seed: int = 0, train: int = TRAIN, test: 
 
     Raises:
         UsageError: fewer than one photo of either kind.
-        DataError: scikit-image or scikit-learn is installed without its photos.
+        MissingPackage: scikit-image or scikit-learn is not installed.
+        DataError: one of them is installed without its photos.
     """
     if train < 1 or test < 1:
         raise UsageError(f"A competition of {train} training and {test} test photos cannot be: at least 1 of each.")
@@ -121,11 +123,11 @@ def make_demo_archive(folder: Path, *, seed: int = 0, train: int = TRAIN, test: 
 
 
 def source_path(source: _Source) -> Path:
-    """Return where the photo lies on this machine. Raises `DataError`."""
+    """Return where the photo lies on this machine. Raises `MissingPackage`, `DataError`."""
     package, _, below = source.package.partition("/")
-    spec = importlib.util.find_spec(package)  # finds it without the second that importing scikit-learn takes
+    spec = importlib.util.find_spec(package) if is_installed(package) else None  # importing it would take a second
     if spec is None or not spec.submodule_search_locations:
-        raise DataError(f"The demo needs the photos of {package}, which is not installed. Run: pip install -e .")
+        raise missing_package(package)
     path = Path(spec.submodule_search_locations[0]) / below / source.file
     if not path.is_file():
         raise DataError(f"{path} is missing: this {package} came without its photos. Install the one from PyPI.")

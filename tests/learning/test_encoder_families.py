@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 
@@ -10,6 +12,7 @@ from kit.learning.datasets import network_input
 from kit.learning.experiments import experiment
 from kit.learning.models import build_generator
 from kit.learning.training import check_buildable
+from kit.pretrained.weights.encoders import timm_encoder
 
 SMALLEST = {
     "resnet": "resnet10t",
@@ -149,6 +152,26 @@ def test_a_model_that_runs_as_a_whole_serves_a_unet_alone(model: str) -> None:
     with pytest.raises(UsageError, match=r"architecture=light .*--set architecture=unet"):
         build_generator(experiment("regress", settings(model, "light")))
     build_generator(experiment("regress", settings(model, "unet")))
+
+
+@pytest.mark.parametrize(
+    "model", ["tf_efficientnet_lite0", "convnext_atto", "vgg11", "dla34", "tresnet_m", "hgnetv2_b0", "regnetx_002"]
+)
+def test_an_encoder_is_that_of_segmentation_models(model: str) -> None:
+    smp = pytest.importorskip("segmentation_models_pytorch")
+    torch.manual_seed(0)
+    theirs = smp.encoders.get_encoder(f"tu-{model}", in_channels=3, depth=5, weights=None).model
+    torch.manual_seed(0)
+    ours = timm_encoder(f"tu-{model}").model
+    assert ours.feature_info.channels() == theirs.feature_info.channels()
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    for name, value in ours.state_dict().items():
+        assert torch.equal(value, theirs.state_dict()[name]), name
+
+
+def test_the_light_network_needs_no_segmentation_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "segmentation_models_pytorch", None)  # importing it fails
+    one_step("tf_efficientnet_lite0", "light")
 
 
 def test_mit_is_segmentation_models_own_and_serves_a_unet_alone() -> None:

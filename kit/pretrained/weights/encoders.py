@@ -95,8 +95,16 @@ def pretrained_mean_std(name: str) -> tuple[tuple[float, ...], tuple[float, ...]
     return (tuple(cfg.mean), tuple(cfg.std)) if cfg is not None else ((0.5,) * 3, (0.5,) * 3)
 
 
-def timm_encoder(name: str, size: int = 64) -> Any:
-    """Build an encoder of segmentation-models-pytorch on timm: all its levels, three channels, random weights.
+class TimmEncoder(nn.Module):
+    """A timm model that gives all its levels: what segmentation-models-pytorch makes of it, without that package."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+
+def timm_encoder(name: str, size: int = 64) -> TimmEncoder:
+    """Build an encoder on timm: all its levels, three channels, random weights.
 
     Args:
         size: side in pixels of what it will see.
@@ -104,20 +112,30 @@ def timm_encoder(name: str, size: int = 64) -> Any:
     Raises:
         UsageError: there is no such timm model, or a decoder cannot use its levels.
     """
-    import segmentation_models_pytorch as smp
+    import timm
 
     check_encoder(name)
     if not name.startswith("tu-"):
         raise UsageError(
             f"encoder={name} cannot be built: timm's models have names that begin with tu-, such as tu-{name}. {_SURE}"
         )
+    model = name.removeprefix("tu-")
+    options = options_for(name, size)
     try:
-        return smp.encoders.get_encoder(name, in_channels=3, depth=5, weights=None, **options_for(name, size))
-    except UsageError:
-        raise
-    except Exception as error:  # each encoder of smp and timm raises what it likes
+        return TimmEncoder(timm.create_model(model, features_only=True, out_indices=tuple(_levels(model)), **options))
+    except Exception as error:  # each encoder of timm raises what it likes
         reason = " ".join(str(error).split())[:200].rstrip(".")
         raise UsageError(f"encoder={name} cannot be built: {reason}. {_SURE}") from None
+
+
+def _levels(model: str) -> range:
+    """Return which of a timm model's levels an encoder of depth 5 has: those that segmentation-models-pytorch takes."""
+    finest = _reductions(model)[0]
+    if finest == 1:
+        return range(6)
+    if finest == 4:
+        return range(1, 5) if "tresnet" in model else range(4)
+    return range(1, 6) if "dla" in model else range(5)
 
 
 @functools.lru_cache(maxsize=64)

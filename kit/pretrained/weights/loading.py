@@ -18,17 +18,17 @@ from kit.pretrained.weights.finding import Found, find_weights, misfit, of_file,
 _OTHERWISE = "Give a file with --set encoder_weights=PATH, or train from random weights: --set encoder_weights=none"
 
 
-class SmpEncoder(Protocol):
-    """An encoder of segmentation-models-pytorch on timm."""
+class HasTimmModel(Protocol):
+    """An encoder on timm: kit's, or that of segmentation-models-pytorch."""
 
     model: nn.Module
     """timm's own."""
 
 
 def load_encoder_weights(
-    encoder: SmpEncoder, name: str, weights: str, *, partly: bool = False, options: dict[str, Any] | None = None
+    encoder: HasTimmModel, name: str, weights: str, *, partly: bool = False, options: dict[str, Any] | None = None
 ) -> Found:
-    """Load weights into a 3-channel smp encoder, and return which they were.
+    """Load weights into a 3-channel encoder, and return which they were.
 
     Args:
         name: the encoder's name, `tu-<timm model>`.
