@@ -91,7 +91,9 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 # newer versions of filelock would write another kind of lock where the system has none: a file that outlives a kill
-_HARD = {"fallback_to_soft": False} if "fallback_to_soft" in inspect.signature(FileLock.__init__).parameters else {}
+_HARD: dict[str, Any] = (
+    {"fallback_to_soft": False} if "fallback_to_soft" in inspect.signature(FileLock.__init__).parameters else {}
+)
 
 
 @contextlib.contextmanager
