@@ -35,7 +35,7 @@ from kit.data.sample_competition import make_demo_archive
 COMMANDS = [
     "fetch", "folds", "fill", "train", "tune",
     "weights", "predict", "sources", "blend", "upload", "submissions", "check", "grade",
-    "figure", "demo", "import", "export", "clip", "sd",
+    "figure", "demo", "import", "export", "clip", "sd", "bundle", "verify", "push",
 ]  # fmt: skip
 HEAVY = ("torch", "pandas", "kaggle", "kagglesdk", "cv2", "scipy", "sklearn", "matplotlib", "pyarrow", "optuna")
 
