@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 PAUSES = (1.0, 3.0, 9.0, 20.0)  # seconds before the second, third, ... attempt of a read
 LONGEST_PAUSE = 60.0  # a Retry-After beyond this is not believed
+_KEY = ("KAGGLE_USERNAME", "KAGGLE_KEY")
 _HOW = (
     "Create a token at https://www.kaggle.com/settings, then set KAGGLE_API_TOKEN to it or save it as "
     "~/.kaggle/access_token (an older kaggle.json in ~/.kaggle works too)."
@@ -116,6 +117,10 @@ class Session:
                 api.authenticate()
             except SystemExit:  # the client's way to say that nothing was found
                 raise CredentialsError(_nothing_works(api)) from None
+            except ValueError as error:
+                if str(error).startswith("Error: Missing"):  # what older ones say of a kaggle.json without a key
+                    raise CredentialsError(_nothing_works(api)) from None
+                raise
         token, source = _token()
         if token and not api.config_values.get("token"):
             raise CredentialsError(
@@ -277,19 +282,30 @@ def _import_api(timeout: float) -> KaggleApi:
 
 @contextlib.contextmanager
 def _harmless_import() -> Iterator[None]:
-    """Let `import kaggle` neither call the service (without a timeout), nor log, nor need a writable HOME."""
+    """Let `import kaggle` neither call the service (without a timeout), nor log, nor need a writable HOME, nor leave.
+
+    The client authenticates while it is imported, and up to 2.0 lets out what goes wrong, or exits. So it is told that
+    a token is not valid, and given a key, which it does not try. It authenticates again, with what there is, when used.
+    """
+    import requests
     from kagglesdk.kaggle_http_client import KaggleHttpClient
 
-    def no_call(*_: object, **__: object) -> None:
-        raise ConnectionError("not while importing")  # `kaggle/__init__.py` swallows it
+    def refuse(*_: object, **__: object) -> None:
+        response = requests.Response()
+        response.status_code = 400
+        raise requests.HTTPError("not while importing", response=response)
 
-    kept = {name: os.environ.pop(name) for name in ("VERBOSE", "VERBOSE_OUTPUT") if name in os.environ}
-    call, KaggleHttpClient.call = KaggleHttpClient.call, no_call
+    names = ("VERBOSE", "VERBOSE_OUTPUT", "KAGGLE_ENABLE_OAUTH", *_KEY)
+    kept = {name: os.environ.pop(name) for name in names if name in os.environ}
+    call, KaggleHttpClient.call = KaggleHttpClient.call, refuse
+    os.environ.update(dict.fromkeys(_KEY, "importing"))
     try:
         with _config_folder():
             yield
     finally:
         KaggleHttpClient.call = call
+        for name in _KEY:
+            del os.environ[name]
         os.environ.update(kept)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+import timm
 import torch
 
 from kit.errors import UsageError
@@ -105,6 +106,7 @@ FAMILIES = [
         marks=[
             *([pytest.mark.slow] if family in HEAVY else []),
             *([pytest.mark.skip(reason="torch 2.15 crashes on a CPU")] if family in CRASHING else []),
+            *([] if timm.is_model(SMALLEST[family]) else [pytest.mark.skip(reason="this timm has no such family")]),
         ],
     )
     for family in SMALLEST
