@@ -79,6 +79,7 @@ GOOD = {
     "ema": ("0", 0.0),
     "average": ("swa", "swa"),
     "first_size": ("32", 32),
+    "predict_size": ("96", 96),
     "first_share": ("0.5", 0.5),
     "gradient_clip": ("0.1", 0.1),
     "precision": ("bfloat16", "bfloat16"),
@@ -126,6 +127,8 @@ BAD = [
     "base=telea",
     "average=mean",
     "first_size=48",
+    "predict_size=50",
+    "predict_size=-16",
     "first_share=0",
     "first_share=1",
     "encoder_rate=1.1",
@@ -397,6 +400,7 @@ FORMER = {
     "pix2pix": _FROM_NOTHING,
     "regress": _FROM_NOTHING,
     "regress-imagenet": ["box_copies=1", "epochs=12", "validations=4"],
+    "regress-long": ["predict_size=0"],
 }
 """What these experiments set when their digests were taken."""
 
