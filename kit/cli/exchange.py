@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kit.cli import app
-from kit.cli.options import ForceOption, project_of, with_workspace_flags
+from kit.cli.options import ForceOption, finite, project_of, with_workspace_flags
 
 if TYPE_CHECKING:
     from kit.core.workspace import PredictionSplit
@@ -46,7 +46,9 @@ def import_(
     ] = None,
     scale: Annotated[
         float | None,
-        typer.Option("--scale", min=1e-3, max=1e6, help="What stands for white. Default: 1; whole numbers: 255."),
+        typer.Option(
+            "--scale", min=1e-3, max=1e6, callback=finite, help="What stands for white. Default: 1; whole numbers: 255."
+        ),
     ] = None,
     their_folds: Annotated[
         Path | None, typer.Option("--folds", help="CSV of id,fold by which the OOF were made: compared with ours.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import shlex
 from collections.abc import Iterator, Sequence
@@ -35,6 +36,13 @@ SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="S
 FoldOption = Annotated[list[str], typer.Option("--fold", help="A fold's number, several as 0,1, all, or full.")]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="Take settings from this TOML file.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")]
+
+
+def finite(value: float | None) -> float | None:
+    """Refuse `nan` as a callback of an option: it passes every limit where Typer is older than 0.26."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a number.")
+    return value
 
 
 def hoist_global_options(words: list[str]) -> list[str]:

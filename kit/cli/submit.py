@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kit.cli import app
-from kit.cli.options import JsonOption, project_of, with_workspace_flags
+from kit.cli.options import JsonOption, finite, project_of, with_workspace_flags
 
 if TYPE_CHECKING:
     from kit.submission.write import Check
@@ -23,7 +23,9 @@ def upload(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write and check it; send nothing.")] = False,
     zipped: Annotated[bool, typer.Option("--zip", help="Send it zipped: for competitions that cap the size.")] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Copy it to this .csv or .zip too.")] = None,
-    wait: Annotated[float, typer.Option("--wait", min=0, max=1e6, help="Minutes to wait for the score.")] = 10,
+    wait: Annotated[
+        float, typer.Option("--wait", min=0, max=1e6, callback=finite, help="Minutes to wait for the score.")
+    ] = 10,
 ) -> None:
     """Write the submission, check it against the sample, ask, send it, and note its score.
 

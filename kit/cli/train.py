@@ -15,7 +15,16 @@ from typer.core import TyperCommand
 
 from kit.cli import app
 from kit.cli.chosen import choose, names_of, read_document, with_weights_at_hand
-from kit.cli.options import ConfigOption, DeviceOption, FoldOption, ForceOption, project_of, split_commas, workspace_of
+from kit.cli.options import (
+    ConfigOption,
+    DeviceOption,
+    FoldOption,
+    ForceOption,
+    finite,
+    project_of,
+    split_commas,
+    workspace_of,
+)
 from kit.cli.queue import GpusOption, JobsOption, say_idle_gpus, slots_for
 from kit.cli.trainings import Training, Trainings
 from kit.core.parallel import is_main_process
@@ -34,7 +43,9 @@ _SeedsOption = Annotated[
 ]
 _MinutesOption = Annotated[
     float | None,
-    typer.Option("--max-minutes", min=0.01, max=1e6, help="Plan each fold for this long; an epoch at least."),
+    typer.Option(
+        "--max-minutes", min=0.01, max=1e6, callback=finite, help="Plan each fold for this long; an epoch at least."
+    ),
 ]
 
 

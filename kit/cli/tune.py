@@ -14,6 +14,7 @@ from kit.cli.options import (
     DeviceOption,
     ForceOption,
     JsonOption,
+    finite,
     going_on_without_force,
     project_of,
     with_workspace_flags,
@@ -34,7 +35,8 @@ def tune(
         int, typer.Option("--trials", min=1, max=100_000, help="Trials in all, the first included.")
     ] = 20,
     max_minutes: Annotated[
-        float | None, typer.Option("--max-minutes", min=0.01, max=1e6, help="Stop then; type it again to go on.")
+        float | None,
+        typer.Option("--max-minutes", min=0.01, max=1e6, callback=finite, help="Stop then; type it again to go on."),
     ] = None,
     fold: Annotated[int, typer.Option("--fold", help="The fold that measures.")] = 0,
     settings: Annotated[list[str], typer.Option("--set", help="field=value: fixed, and not tuned.")] = [],  # noqa: B006

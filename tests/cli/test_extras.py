@@ -32,6 +32,8 @@ WORKS = [
     "import again --oof {folder}/fractional.npz --test {folder}/fractional.npz",
     "upload --dry-run",
     "upload fractional --dry-run",
+    "bundle fractional --out {folder}/bundle",
+    "verify {folder}/bundle",
     "check submissions/fractional.csv",
     "grade submissions/fractional.csv --truth {truth}",
 ]
@@ -104,7 +106,7 @@ def test_the_chain_needs_no_extra_and_the_rest_names_its_own(folder: Path, archi
         assert error.endswith(f"is not installed, which this command needs. Run: pip install 'hole-kit[{extra}]'"), line
         assert "Traceback" not in str(done["err"])
     asked = {line.split()[0] for line in lines}
-    assert set(COMMANDS) - asked == {"sd", "submissions"}, "sd: below; submissions asks Kaggle"
+    assert set(COMMANDS) - asked == {"sd", "submissions", "push"}, "sd: below; the others ask Kaggle"
 
 
 @pytest.mark.parametrize("module", ["torch", "diffusers", "transformers", "safetensors"])
