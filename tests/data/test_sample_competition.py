@@ -194,6 +194,7 @@ def test_an_installation_without_its_photos_is_said(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_demo_s_experiment_can_be_trained_as_it_is() -> None:
+    pytest.importorskip("torch")
     from kit.learning.experiments import DEFAULT, demo_settings, experiment
     from kit.learning.training import check_buildable
     from kit.pretrained.weights.places import at_hand
