@@ -476,6 +476,7 @@ def test_a_trial_of_the_compiler_leaves_no_trace_and_a_broken_one_is_gone_on_wit
     one = tiny("regress", "epochs=1")  # with batch norm
     train(plain, one)
     monkeypatch.setattr(torch, "compile", failing(when) if when != "works" else lambda network: network)
+    kit.core.progress.begin_command()  # what an earlier training of this process said is said again
     train(compiled, one, compiled=True)
     assert weights_of(plain) == weights_of(compiled)
     warnings = [line for line in capfd.readouterr().err.splitlines() if "Warning" in line]

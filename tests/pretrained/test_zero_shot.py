@@ -28,7 +28,7 @@ def knowing(toy: Toy, clip: Path) -> tuple[Project, ClipModel]:
     vectors = dict(zip(CLASSES, text_embeddings(toy.workspace, model, texts), strict=True))
     rng, store = np.random.default_rng(0), image_store(toy.workspace, model.digest, model.text)
     photo_rows = [*toy.index.train, *toy.index.test]
-    made = np.stack([vectors[photo_row.klass] for photo_row in photo_rows]) + rng.normal(0, 0.01, (len(photo_rows), 16))
+    made = np.stack([vectors[photo_row.klass] for photo_row in photo_rows]) + rng.normal(0, 1e-4, (len(photo_rows), 16))
     made /= np.linalg.norm(made, axis=1, keepdims=True)
     store.add([photo_key(photo_row) for photo_row in photo_rows], made.astype(np.float32), {})
     return Project(toy.workspace), model

@@ -65,16 +65,24 @@ def model_name(encoder: str) -> str:
 
 def check_encoder(encoder: str) -> None:
     """Raise `UnknownName` for an encoder that neither timm (`tu-...`) nor segmentation-models-pytorch has."""
-    import segmentation_models_pytorch as smp
     import timm
 
     name = encoder.removeprefix("tu-")
     is_timms = name != encoder and timm.is_model(name.partition(".")[0])
-    if is_timms or ":" in name or encoder in smp.encoders.get_encoder_names():  # `hf-hub:...` timm looks for itself
+    if is_timms or ":" in name or encoder in _names_of_smp():  # `hf-hub:...` timm looks for itself
         return
     meant = closest_name(name, timm.list_models())
     suggestion = f"tu-{meant}" if meant else None
     raise UnknownName("encoder", encoder, (), suggestion=suggestion, listed_by=f"tu- and one of: {_LISTED_BY}")
+
+
+def _names_of_smp() -> list[str]:
+    """Return the encoders of segmentation-models-pytorch's own; none where it is missing, as `light` allows."""
+    try:
+        import segmentation_models_pytorch as smp
+    except ModuleNotFoundError:
+        return []
+    return list(smp.encoders.get_encoder_names())
 
 
 def origin_of(encoder: str) -> Origin:
@@ -144,7 +152,10 @@ def _options_for(model: str, size: int) -> dict[str, Any]:
     import timm
 
     with torch.random.fork_rng(devices=[]):
-        reductions = _reductions(model)
+        try:
+            reductions = _reductions(model)
+        except RuntimeError as error:  # older versions of timm give no levels of some models
+            raise UsageError(f"encoder=tu-{model} cannot serve: {str(error).rstrip('.')}. {_SURE}") from None
         halving = all(after == 2 * before for before, after in itertools.pairwise(reductions))
         if len(reductions) < 2 or not halving or reductions[0] not in (1, 2, 4):
             levels = ", ".join(f"1/{one}" for one in reductions)
