@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import inspect
 import json
@@ -167,9 +168,26 @@ def locked(path: Path, *, wait: float = 0.2) -> Iterator[bool]:
     try:
         yield True
     finally:
-        with contextlib.suppress(OSError):
-            file.unlink()  # while it is held: whoever has opened it sees that it is gone, and opens the next one
+        if not _release_removes():
+            with contextlib.suppress(OSError):
+                file.unlink()  # while it is held: whoever has opened it sees that it is gone, and opens the next one
         lock.release()
+
+
+@functools.cache
+def _release_removes() -> bool:
+    """Return whether the installed filelock removes a lock's file as it releases it, as it does from 3.24 to 3.29.
+
+    Removed twice, the second time takes the file of whoever has locked the next one, and a third process locks too.
+    """
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "probe.lock"
+            with FileLock(file, timeout=0.2, **_HARD):
+                pass
+            return not file.exists()
+    except (OSError, NotImplementedError):
+        return False
 
 
 @contextlib.contextmanager
