@@ -87,6 +87,8 @@ def _lacking(workspace: Workspace, trained: tuple[Path, ...]) -> list[str]:
 
 
 def _add_weights(folder: Path, models: list[str]) -> None:
+    if not models:  # what brings weights needs torch
+        return
     from kit.pretrained.weights.managing import get_weights
 
     for model in models:

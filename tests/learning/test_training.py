@@ -95,12 +95,12 @@ def test_a_training_killed_from_outside_at_arbitrary_times_ends_with_the_same_by
 
 
 @pytest.mark.slow
-def test_two_processes_on_one_fold_waste_time_but_damage_nothing(
+def test_of_two_processes_on_one_fold_one_trains_and_the_other_says_so(
     tmp_path: Path, forks: Any, uninterrupted: dict[str, dict[str, bytes]]
 ) -> None:
     project_at(tmp_path)
     both = [start(forks, tmp_path, tiny(), pause=pause) for pause in (0.02, 0.03)]
-    assert [finish(process) for process in both] == [0, 0]
+    assert sorted(finish(process) for process in both) == [0, 1]
     assert results(tmp_path, "regress") == uninterrupted["regress"]
     assert fit_fold(Project(Workspace(tmp_path, SLUG)), tiny(), 0, device="cpu").skipped
 

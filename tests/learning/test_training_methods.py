@@ -369,7 +369,7 @@ def test_the_folds_rmse_is_measured_as_often_as_asked_and_at_the_end(project: Pr
 def test_the_progress_tells_photos_a_second_and_the_last_measurement(
     project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(kit.core.progress, "PLAIN_INTERVAL", 0.0)
+    monkeypatch.setattr(kit.core.progress, "PLAIN_LONGEST", 0.0)
     run = train(project, tiny("regress", *QUICK, "epochs=2"))
     out, err = capsys.readouterr()
     lines = [line for line in err.splitlines() if line.startswith("Training regress, fold 0: ")]
