@@ -48,6 +48,12 @@ def sweep(folder: Path) -> None:
             shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
 
 
+@functools.lru_cache(maxsize=1024)
+def _sweep_once(folder: str) -> None:
+    """Sweep a folder before this process first writes there."""
+    sweep(Path(folder))
+
+
 def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -202,6 +208,7 @@ def writing(
     temporary = temporary_sibling(path)
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep_once(str(path.parent))
         try:
             with temporary.open(mode, encoding=encoding, newline=newline) as file:
                 yield file

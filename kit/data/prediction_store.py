@@ -148,7 +148,9 @@ class PredictionStore:
         runs = self.workspace.runs / name  # there before its predictions are
         if any(runs.glob("*/stack.json")):
             return SourceKind.STACK
-        return SourceKind.EXPERIMENT if runs.is_dir() else None
+        # a stack that was killed before it wrote anything of its own leaves folders that hold nothing of a training
+        of_training = ("experiment.json", "run.json", "model.safetensors", "checkpoint_*.pt")
+        return SourceKind.EXPERIMENT if any(any(runs.glob(f"*/{name}")) for name in of_training) else None
 
     def claim_name(self, name: str, kind: SourceKind, *, hint: str) -> None:
         """Check that a source (or a blend) of this kind may be stored under this name.

@@ -77,6 +77,9 @@ def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     if image.shape[:2] == (height, width):
         return image
     shrinks = height <= image.shape[0] and width <= image.shape[1]
+    if shrinks and image.ndim == 3 and image.shape[2] > 4:  # OpenCV takes more only where the factor is whole
+        groups = [image[:, :, first : first + 4] for first in range(0, image.shape[2], 4)]
+        return np.dstack([resize(group, height, width) for group in groups])
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
 

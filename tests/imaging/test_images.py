@@ -85,6 +85,9 @@ def test_resizing_keeps_the_mean_and_equal_sizes_are_untouched() -> None:
     small = resize(floats, 10, 25)
     assert small.shape == (10, 25, 3) and np.allclose(small.mean((0, 1)), floats.mean((0, 1)), atol=1e-2)
     assert resize(floats[..., 0], 80, 100).shape == (80, 100)
+    many = np.dstack([floats, floats[..., ::-1]])
+    for size in ((10, 25), (27, 31), (80, 100)):  # also by a factor that is not whole
+        np.testing.assert_allclose(resize(many, *size)[..., :3], resize(floats, *size), atol=1e-4)
 
 
 def test_floats_become_bytes_by_rounding_and_clipping() -> None:

@@ -154,11 +154,20 @@ def train_until(project: Project, one: Experiment, step: int, fold: Fold = 0, **
 
 # --- children: started by a fork server that has imported torch once, and killed without a chance to clean up
 
+COMMANDS = (
+    "kit.blending",
+    "kit.cli.train",
+    "kit.learning.stacking.stack",
+    "kit.report.figure",
+    "kit.submission.upload",
+)
+"""Imported once, for all children."""
+
 
 def fork_server() -> Any:
     """A context whose processes begin with the kit imported."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["kit.learning.training.fit", "trainings"])
+    context.set_forkserver_preload(["kit.learning.training.fit", "support.trainings", *COMMANDS])
     with pytest.MonkeyPatch.context() as patch:  # the server's own path begins without this folder
         folders = [str(Path(__file__).parents[1]), str(Path(kit.__file__).parents[1])]
         patch.setenv("PYTHONPATH", os.pathsep.join([*folders, os.environ.get("PYTHONPATH", "")]))

@@ -23,7 +23,7 @@ from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
 from kit.core.storage import digest_of, only_one, read_json, write_json, write_text
@@ -202,11 +202,21 @@ def _what_differs(found: dict[str, Any], stamp: dict[str, Any], plan: Plan) -> s
     return " and ".join(said)
 
 
+class _NoLock(JournalFileOpenLock):
+    """No lock of Optuna's own: kit holds the folder's, which dies with the process and never fails to go away."""
+
+    def acquire(self) -> bool:
+        """Do nothing."""
+        return True
+
+    def release(self) -> None:
+        """Do nothing."""
+
+
 def _open(folder: Path, plan: Plan) -> optuna.Study:
     """Open the journal, or make it. Nobody else has it open: the caller holds the lock of the folder."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = folder / "journal.log"
-    Path(f"{path}.lock").unlink(missing_ok=True)  # Optuna's own, of a process that was killed
     if path.is_file():
         whole = path.read_bytes()
         if not whole.endswith(b"\n"):  # killed while it appended: Optuna would write on in the middle of the line
@@ -214,7 +224,7 @@ def _open(folder: Path, plan: Plan) -> optuna.Study:
     epochs = plan.base.epochs
     pruner = optuna.pruners.MedianPruner(n_startup_trials=FIRST, n_warmup_steps=epochs // WARM)
     try:
-        storage = JournalStorage(JournalFileBackend(str(path)))
+        storage = JournalStorage(JournalFileBackend(str(path), _NoLock(str(path))))
         return optuna.create_study(storage=storage, study_name=plan.name, pruner=pruner, load_if_exists=True)
     except OSError:
         raise
