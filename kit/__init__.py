@@ -18,6 +18,7 @@ pyproject.toml), and the two middle branches never meet:
     exchange       predictions from and for others
     report         pictures
     bundling       what a machine without a network needs, in one folder
+    upkeep         what is there, stale, damaged or running; is the machine fit
 
     cli            one file a verb or family: parse, call one function, print one result
 """

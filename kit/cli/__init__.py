@@ -48,6 +48,7 @@ MODULES = (
     "submit",
     "train",
     "tune",
+    "upkeep",
     "weights",
 )
 

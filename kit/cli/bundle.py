@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kit.cli import app
-from kit.cli.options import ForceOption, project_of, split_commas, workspace_of
+from kit.cli.options import ForceOption, YesOption, project_of, split_commas, workspace_of
 
 if TYPE_CHECKING:
     from kit.bundling import Bundle
     from kit.core.workspace import Workspace
     from kit.remote.session import Session
-
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Send without asking.")]
 
 
 @app.command(short_help="Pack what a machine without a network needs.")
@@ -169,38 +167,3 @@ def push(
         (sent / "kernel-metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
         pushed = push_notebook(_session(document["competition"]), sent)
     print(f"{'Saved' if pushed.is_new else 'Saved anew'}: {pushed.address}")
-
-
-@app.command(short_help="Check a bundle, and a submission against it.")
-def verify(
-    folder: Annotated[Path, typer.Argument(help="A folder that kit bundle made.")],
-    submission: Annotated[
-        Path | None, typer.Option("--submission", help="Compare this CSV with the one that was noted.")
-    ] = None,
-) -> None:
-    """Read every file of a bundle and compare it with its digest; compare a submission with the one that was noted when
-    the bundle was made.
-
-    \b
-    Examples:
-      kit verify bundles/blend-1a2b3c4d
-      kit verify /kaggle/input/photo-bundle --submission /kaggle/working/submission.csv
-    """
-    from kit.bundling import compare_submission, verify_bundle
-
-    whole = verify_bundle(folder)
-    document = whole.document
-    what = f"{document['what']} {document['name']} by kit {document['kit']}"
-    print(f"{folder}: {what}, {whole.files} files, {whole.bytes / 1e6:.0f} MB, all as written")
-    if submission is None:
-        return
-    found = compare_submission(document, submission)
-    if found.same_bytes:
-        print(f"{submission}: the very bytes that were noted ({document['submission']['digest']})")
-    elif found.compared:
-        print(
-            f"{submission}: other bytes than noted; of {found.compared} values compared, the difference is "
-            f"{found.difference:.2g} (RMS), at most {found.largest:.2g}"
-        )
-    else:
-        print(f"{submission}: of other photos than those noted (a hidden test set?), so there is nothing to compare")

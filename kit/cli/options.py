@@ -17,7 +17,8 @@ from kit.errors import NotFinished
 COMMANDS = (
     # the chain, in its order
     *("fetch", "folds", "fill", "train", "tune", "predict", "weights", "sd", "clip", "sources", "blend"),
-    *("upload", "submissions", "check", "grade", "figure", "export", "import", "bundle", "verify", "push", "demo"),
+    *("upload", "submissions", "status", "blends", "check", "grade", "figure", "export", "import", "bundle", "push"),
+    *("verify", "rm", "doctor", "demo"),
 )
 """Every command, as `kit --help` lists them."""
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from kit.data.project import Project
 
 ForceOption = Annotated[bool, typer.Option("--force", help="Do it again although it is there.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of everything random.")]
 FoldOption = Annotated[list[str], typer.Option("--fold", help="A fold's number, several as 0,1, all, or full.")]

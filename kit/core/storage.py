@@ -141,6 +141,15 @@ def held(path: Path, what: str) -> Iterator[None]:
                 note.unlink()
 
 
+def holder(path: Path) -> str | None:
+    """Return who holds the lock that belongs to `path`, as `1234, since 14:02`, or None if nobody does."""
+    file = _lock_file(path)
+    if not file.exists():
+        return None
+    with locked(path, wait=0) as is_ours:
+        return None if is_ours else _holder(file.with_suffix(".by")).strip(" ()") or "another process"
+
+
 def _holder(note: Path) -> str:
     try:
         return f" ({note.read_text(encoding='utf-8')[:100]})"

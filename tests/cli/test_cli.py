@@ -36,6 +36,7 @@ COMMANDS = [
     "fetch", "folds", "fill", "train", "tune",
     "weights", "predict", "sources", "blend", "upload", "submissions", "check", "grade",
     "figure", "demo", "import", "export", "clip", "sd", "bundle", "verify", "push",
+    "status", "blends", "rm", "doctor",
 ]  # fmt: skip
 HEAVY = ("torch", "pandas", "kaggle", "kagglesdk", "cv2", "scipy", "sklearn", "matplotlib", "pyarrow", "optuna")
 

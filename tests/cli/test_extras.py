@@ -36,6 +36,11 @@ WORKS = [
     "verify {folder}/bundle",
     "check submissions/fractional.csv",
     "grade submissions/fractional.csv --truth {truth}",
+    "status",
+    "blends",
+    "verify",
+    "doctor --offline",
+    "rm again --yes",
 ]
 """Commands of the light core, in the order of a contest."""
 

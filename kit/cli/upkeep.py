@@ -1,0 +1,236 @@
+"""`kit status`, `kit blends`, `kit rm`, `kit verify`, `kit doctor`: the state of the work and of the machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kit.cli import app
+from kit.cli.options import JsonOption, YesOption, project_of, with_workspace_flags, workspace_of
+from kit.errors import FAILED
+
+if TYPE_CHECKING:
+    from kit.upkeep.status import BlendState, Status
+
+
+@app.command(short_help="What is there, what is stale, what runs, what is next.")
+def status(context: typer.Context, as_json: JsonOption = False) -> None:
+    """Say what this workspace holds, what of it is stale and why, which trainings were interrupted, what runs now, and
+    what to type next. Reads manifests alone, so it answers at once.
+
+    \b
+    Examples:
+      kit status
+      kit status --json
+    """
+    from kit.cli.results import print_json
+    from kit.upkeep.status import read_status
+
+    found = read_status(project_of(context))
+    if as_json:
+        print_json(found)
+    else:
+        print("\n".join(_status_lines(found)))
+
+
+def _status_lines(found: Status) -> list[str]:
+    from kit.cli.tables import table
+
+    lines = [f"{found.competition} in {found.folder.absolute()}"]
+    lines.append(f"Data: {found.data or 'none'}" + (f"; {found.folds} folds" if found.folds else ""))
+    lines += [with_workspace_flags(problem) for problem in found.problems]
+    if found.sources:
+        rows = [[one.name, one.kind, one.parts, "see below" if one.problem else ""] for one in found.sources]
+        lines += ["", table(["source", "what it is", "parts", ""], rows)]
+        lines += [with_workspace_flags(f"{one.name}: {one.problem}") for one in found.sources if one.problem]
+    if found.trainings:
+        rows = [
+            [
+                one.name,
+                str(one.fold),
+                f"epoch {one.epoch}{f' of {one.epochs}' if one.epochs else ''}",
+                f"running ({one.held_by})" if one.held_by else "interrupted",
+            ]
+            for one in found.trainings
+        ]
+        lines += ["", table(["training", "fold", "reached", ""], rows)]
+    if found.blends:
+        lines += ["", _blends_table(found.blends)]
+        lines += [with_workspace_flags(f"{one.name}: {one.problem}") for one in found.blends if one.problem]
+    if found.running:
+        lines += ["", *(f"Running: {one}" for one in found.running)]
+    sent = f"{found.sent} sent" if found.sent else "none sent"
+    sent += f", {found.pending} without a score yet" if found.pending else ""
+    sent += f", best public score {found.best_public:.5f}" if found.best_public is not None else ""
+    sizes = ", ".join(f"{name} {size:,.1f}" for name, size in found.megabytes.items())
+    lines += ["", f"Submissions: {sent}", f"Disk, MB: {sizes or 'nothing'}"]
+    return [*lines, with_workspace_flags(f"Next: {found.following}")]
+
+
+@app.command(short_help="List the blends, newest first.")
+def blends(context: typer.Context, as_json: JsonOption = False) -> None:
+    """List every blend: members by weight, rung, CV RMSE, best public score, when, and whether it still fits.
+
+    \b
+    Examples:
+      kit blends
+    """
+    from kit.cli.results import print_json
+    from kit.upkeep.status import list_blends
+
+    found = list_blends(project_of(context))
+    if as_json:
+        print_json(found)
+    elif not found:
+        print(with_workspace_flags("There are no blends yet. Run: kit blend"))
+    else:
+        print(_blends_table(found))
+        for one in found:
+            if one.problem:
+                print(with_workspace_flags(f"{one.name}: {one.problem}"))
+        best = min((one for one in found if one.cv is not None), key=lambda one: one.cv or 0.0, default=found[0])
+        if best is not found[0]:
+            print(
+                with_workspace_flags(
+                    f"The newest, {found[0].name}, is what kit upload takes; the best by CV is {best.name}."
+                )
+            )
+
+
+def _blends_table(found: tuple[BlendState, ...]) -> str:
+    from kit.cli.tables import table
+
+    rows = [
+        [
+            one.name,
+            f"{one.cv:.4f}" if one.cv is not None else "-",
+            f"{one.public:.5f}" if one.public is not None else "-",
+            one.rung,
+            one.when,
+            ", ".join(one.members[:4]) + (f" and {len(one.members) - 4} more" if len(one.members) > 4 else ""),
+            "does not fit" if one.problem else "",
+        ]
+        for one in found
+    ]
+    return table(["blend", "CV", "public", "rung", "when", "members", ""], rows)
+
+
+@app.command(short_help="Delete sources, trainings, studies, blends, submissions.")
+def rm(
+    context: typer.Context,
+    names: Annotated[list[str], typer.Argument(help="What to delete: names, apart or with commas.")],
+    yes: YesOption = False,
+) -> None:
+    """Delete what has a name, with all that belongs to it: predictions, weights and checkpoints, study, blend, report,
+    submission file, bundle. The ledger keeps what was sent.
+
+    \b
+    Examples:
+      kit rm quick
+      kit rm regress-tuned,trial-blend --yes
+    """
+    from kit.cli.options import split_commas
+    from kit.cli.submit import agreed
+    from kit.upkeep.remove import plan_removal, remove
+
+    workspace = workspace_of(context)
+    planned = [plan_removal(workspace, name) for name in dict.fromkeys(split_commas(names))]
+    for one in planned:
+        paths = ", ".join(path.relative_to(workspace.root).as_posix() for path in one.paths)
+        print(f"{one.name}: {paths}, {one.bytes / 1e6:.1f} MB")
+        if one.needed_by:
+            print(f"Note: {', '.join(one.needed_by)} cannot be applied without {one.name}.")
+    if not yes and not agreed(f"Delete {', '.join(one.name for one in planned)}?"):
+        print("Nothing was deleted.")
+        return
+    for one in planned:
+        remove(one)
+        print(f"Deleted: {one.name}")
+
+
+@app.command(short_help="Check all stored files against their digests; or a bundle.")
+def verify(
+    context: typer.Context,
+    folder: Annotated[
+        Path | None, typer.Argument(help="A folder that kit bundle made. Default: this workspace.")
+    ] = None,
+    submission: Annotated[
+        Path | None, typer.Option("--submission", help="Compare this CSV with the one that the bundle noted.")
+    ] = None,
+) -> None:
+    """Read every stored file whole and compare it with its digest: of this workspace, photos and pack included, or of a
+    bundle; compare a submission with the one that was noted when the bundle was made.
+
+    \b
+    Examples:
+      kit verify
+      kit verify bundles/blend-1a2b3c4d
+      kit verify /kaggle/input/photo-bundle --submission /kaggle/working/submission.csv
+    """
+    if folder is not None:
+        _verify_bundle(folder, submission)
+        return
+    from kit.errors import UsageError
+    from kit.upkeep.verify import verify_workspace
+
+    if submission is not None:
+        raise UsageError("--submission is compared with a bundle. Name it: kit verify BUNDLE --submission FILE")
+    found = verify_workspace(project_of(context))
+    for problem in found.problems:
+        print(with_workspace_flags(problem))
+    wrong = f"{len(found.problems)} not as written" if found.problems else "all as written"
+    print(f"{found.files} photos and files, {found.bytes / 1e6:,.0f} MB: {wrong}")
+    if found.problems:
+        raise typer.Exit(FAILED)
+
+
+def _verify_bundle(folder: Path, submission: Path | None) -> None:
+    from kit.bundling import compare_submission, verify_bundle
+
+    whole = verify_bundle(folder)
+    document = whole.document
+    what = f"{document['what']} {document['name']} by kit {document['kit']}"
+    print(f"{folder}: {what}, {whole.files} files, {whole.bytes / 1e6:.0f} MB, all as written")
+    if submission is None:
+        return
+    found = compare_submission(document, submission)
+    if found.same_bytes:
+        print(f"{submission}: the very bytes that were noted ({document['submission']['digest']})")
+    elif found.compared:
+        print(
+            f"{submission}: other bytes than noted; of {found.compared} values compared, the difference is "
+            f"{found.difference:.2g} (RMS), at most {found.largest:.2g}"
+        )
+    else:
+        print(f"{submission}: of other photos than those noted (a hidden test set?), so there is nothing to compare")
+
+
+@app.command(short_help="Is this machine fit? Versions, GPU, disk, keys, caches.")
+def doctor(
+    context: typer.Context,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask no network.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check what kit relies on: Python and packages, GPU and the precision that will be used, memory, disk, file
+    system, encoding, where Kaggle's credentials are (never what they are), pretrained weights, the catalog's networks.
+    Fails when something would not work.
+
+    \b
+    Examples:
+      kit doctor
+      kit doctor --offline --json
+    """
+    from kit.cli.results import print_json
+    from kit.upkeep.doctor import examine
+
+    found = []
+    for one in examine(workspace_of(context), ask_network=not offline):
+        found.append(one)
+        if not as_json:
+            print(f"{one.state:8} {one.what}: {with_workspace_flags(one.text)}", flush=True)
+    if as_json:
+        print_json(found)
+    if any(one.state == "problem" for one in found):
+        raise typer.Exit(FAILED)
