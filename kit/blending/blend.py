@@ -20,7 +20,7 @@ from kit.blending.result import (
     rmse_of,
     trajectory,
 )
-from kit.blending.scores import complete_sources, stack_recipe
+from kit.blending.scores import complete_sources, finite_sources, stack_recipe
 from kit.blending.selection import Selection, select_candidate
 from kit.blending.store import write_blend
 from kit.blending.weights.candidates import AUTO, CANDIDATES, STACK, Designs
@@ -68,7 +68,7 @@ def make_blend(
         UnknownName: no such source or rung.
         MissingStep: a source lacks folds or test predictions; there is no complete source at all; no stack was trained.
         Mismatch: predictions for another index or other folds.
-        PredictionsError: a value is not finite.
+        PredictionsError: a value of a source that was named is not finite.
     """
     if name is not None:
         project.predictions.claim_name(name, SourceKind.BLEND, hint="Choose another one with --name.")
@@ -83,7 +83,8 @@ def make_blend(
 
 
 def chosen_members(project: Project, sources: Sequence[str] | None) -> list[str]:
-    """Return the members by name: their order is not part of a blend.
+    """Return the members by name: their order is not part of a blend. Unless named, those with values that are not
+    finite are left out.
 
     Raises:
         UsageError: a source named twice.
@@ -95,6 +96,7 @@ def chosen_members(project: Project, sources: Sequence[str] | None) -> list[str]
             raise UsageError(f"{', '.join(twice)} is named twice: name each source once.")
         return sorted(sources)
     complete = [source for source in complete_sources(project) if stack_recipe(project, source) is None]
+    complete, _ = finite_sources(project, complete)
     if not complete:
         raise MissingStep("There is no source with all OOF and test predictions. Run: kit fill all")
     return complete

@@ -14,7 +14,7 @@ from kit.blending.weights.candidates import STACK
 from kit.core.workspace import PredictionSplit
 from kit.data.prediction_store import ALL, SPLITS
 from kit.data.project import Project
-from kit.errors import DamagedStore, KitError, Mismatch, MissingStep
+from kit.errors import DamagedStore, KitError, Mismatch, MissingStep, PredictionsError
 from kit.imaging.metrics import Estimate
 
 
@@ -36,6 +36,23 @@ def _why_incomplete(project: Project, source: str) -> str | None:
     except KitError as error:
         return str(error)
     return None
+
+
+def finite_sources(
+    project: Project, sources: list[str], *, workers: int | None = None
+) -> tuple[list[str], dict[str, str]]:
+    """Return those of these complete sources whose OOF values are all finite, and what is wrong with each other one.
+
+    The pass that looks is the one that makes their Gram, which is kept.
+    """
+    try:
+        if sources:
+            cached_gram(project, sources, workers=workers)
+        return sources, {}
+    except PredictionsError:
+        found = {source: project.predictions.read(source, "oof").flaw() for source in sources}
+    flaws = {source: str(flaw) for source, flaw in found.items() if flaw is not None}
+    return [source for source in sources if source not in flaws], flaws
 
 
 def stack_recipe(project: Project, source: str) -> dict[str, Any] | None:
@@ -85,16 +102,18 @@ class SourceScore:
 def score_sources(project: Project, *, seed: int = 0, workers: int | None = None) -> list[SourceScore]:
     """Score every source of the store: the complete ones from best to worst, then the rest by name.
 
-    Raises:
-        PredictionsError: a value is not finite; names the file and the command that makes it again.
+    One that cannot be read, or has values that are not finite, has its problem in place of a score.
     """
-    complete = complete_sources(project)
+    complete, flaws = finite_sources(project, complete_sources(project), workers=workers)
     gram = cached_gram(project, complete, workers=workers) if complete else None
     scores = []
     for source in project.predictions.sources():
+        if source in flaws:
+            scores.append(_unreadable(project, source, flaws[source]))
+            continue
         try:
             scores.append(_score(project, source, gram, seed, workers))
-        except (MissingStep, Mismatch, DamagedStore) as error:
+        except (MissingStep, Mismatch, DamagedStore, PredictionsError) as error:
             scores.append(_unreadable(project, source, str(error)))
     return sorted(
         scores, key=lambda one: (not one.complete, one.score.value if one.complete and one.score else 0.0, one.name)

@@ -82,7 +82,7 @@ def blend(
       kit blend --members regress,fractional --rung simplex
       kit blend --stack --json
     """
-    from kit.blending import chosen_members, left_out_sources, make_blend
+    from kit.blending import chosen_members, complete_sources, left_out_sources, make_blend
     from kit.cli.results import blend_report, print_json
     from kit.errors import UsageError
 
@@ -97,6 +97,7 @@ def blend(
     if stack:
         _train_stack(project, chosen_members(project, named), seed, force)
     left_out = {} if named else left_out_sources(project)
+    complete = [] if named else complete_sources(project)
     made = make_blend(project, named, name=name, rung=rung, seed=seed)
     pictures = _plots(project.workspace, made, plots)
     if as_json:
@@ -105,6 +106,15 @@ def blend(
         print(blend_report(made, project.workspace, pictures))
         if left_out:
             print(with_workspace_flags(f"Left out, not complete (kit sources says why): {', '.join(left_out)}"))
+        if unsound := _left_out_unsound(project, made, complete):
+            print(with_workspace_flags(f"Left out, values not finite (kit sources says where): {', '.join(unsound)}"))
+
+
+def _left_out_unsound(project: Project, made: Blend, complete: list[str]) -> list[str]:
+    from kit.blending import stack_recipe
+
+    members = {row.name for row in made.members}
+    return [name for name in complete if name not in members and stack_recipe(project, name) is None]
 
 
 def _train_stack(project: Project, members: list[str], seed: int, force: bool) -> None:

@@ -51,8 +51,17 @@ def sources_table(scores: Sequence[SourceScore]) -> str:
                 f"{score.name}: on its {score.photos} photos {change(score.difference)} against {score.reference} "
                 f"({interval(score.reference_score)})"
             )
+    lines += _same([(score.name, score.digest) for score in scores if score.digest])
     lines.append("CV: RMSE on hidden pixels in score space, each training photo predicted out of fold.")
     return "\n".join(lines)
+
+
+def _same(digests: Sequence[tuple[str, str]]) -> list[str]:
+    """Name sources that hold the very same OOF values: more than one of them brings a blend nothing."""
+    names: dict[str, list[str]] = {}
+    for name, digest in digests:
+        names.setdefault(digest, []).append(name)
+    return [f"Note: {' and '.join(same)} hold the same values." for same in names.values() if len(same) > 1]
 
 
 def _folds_of(score: SourceScore) -> str:
@@ -92,6 +101,7 @@ def blend_report(blend: Blend, workspace: Workspace, pictures: Sequence[Path] = 
         f"Best single source by fold, {blend.best_single}: {blend.best_single_cv}; gain {change(blend.gain)}.",
         blend.reason,
         *_expectation(blend),
+        *_same([(row.name, row.oof) for row in blend.members]),
     ]
     if pictures:
         lines.append(f"Pictures: {pictures[0].parent}/ ({', '.join(path.name for path in pictures)})")

@@ -90,11 +90,12 @@ class Predictions:
     def not_finite(self, photo: int) -> PredictionsError:
         """Return the error for a photo with values that are not finite; names the part that has them."""
         parts = [self.parts[part] for part in self.places[photo, :, 0]]
-        part = parts[0] if len(parts) == 1 else next((one for one in parts if not one.is_finite()), parts[0])
-        return PredictionsError(
-            f"{part.path} holds values that are not finite (NaN or infinite). Make it again: "
-            f"{part.manifest['made_by']} --force"
-        )
+        return _not_finite(next((one for one in parts if not one.is_finite()), parts[0]))
+
+    def flaw(self) -> PredictionsError | None:
+        """Return the error for values that are not finite, None where all are: reads them all."""
+        part = next((one for one in self.parts if not one.is_finite()), None)
+        return None if part is None else _not_finite(part)
 
     @property
     def digest(self) -> str:
@@ -105,3 +106,10 @@ class Predictions:
     def seconds(self) -> float:
         """Return the computing time noted in the manifests."""
         return float(sum(part.manifest["seconds"] for part in self.parts))
+
+
+def _not_finite(part: Part) -> PredictionsError:
+    return PredictionsError(
+        f"{part.path} holds values that are not finite (NaN or infinite). Make it again: "
+        f"{part.manifest['made_by']} --force"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -323,10 +324,13 @@ def test_nothing_to_blend_says_what_to_run(tmp_path: Path) -> None:
 
 def test_nan_in_oof_predictions_names_file_and_command(toy: Toy) -> None:
     poke(toy.workspace.source("telea", "oof") / "all.npy", 100, np.nan)
-    for action in (make_blend, score_sources):
-        with pytest.raises(PredictionsError, match=r"telea/oof/all\.npy.*kit fill telea --force"):
-            action(toy.project)
+    said = r"telea/oof/all\.npy.*kit fill telea --force"
+    with pytest.raises(PredictionsError, match=said):
+        make_blend(toy.project, ["mean", "telea"])
     assert not list(toy.workspace.blends.glob("*.json"))
+    problems = {score.name: score.problem for score in score_sources(toy.project) if score.problem}
+    assert list(problems) == ["telea"] and re.search(said, problems["telea"])
+    assert "telea" not in [row.name for row in make_blend(toy.project).members]
 
 
 def test_photos_of_one_group_are_refused(toy: Toy) -> None:

@@ -309,7 +309,6 @@ PREDICT = [
     Mistake("predict regress", "Run: kit folds", no_folds),
 ]
 SOURCES = [
-    Mistake("sources", "holds values that are not finite", nan_in_oof),
     Mistake("sources", "Run: kit folds", no_folds),
     Mistake("sources", "Run: kit fetch", no_index),
 ]
