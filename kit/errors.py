@@ -36,6 +36,7 @@ from typing import ClassVar
 
 FAILED = 1
 WRONG_USAGE = 2
+UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h: a fault of kit or of a library, with a report in a file
 TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: the same command later may do it
 INTERRUPTED = 130  # 128 + SIGINT: Ctrl-C, as shells say it
 TERMINATED = 143  # 128 + SIGTERM

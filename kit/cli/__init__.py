@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import select
 import signal
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import typer
 import typer.core
 
 from kit import __version__
+from kit.cli.failures import described, of_usage, shown
 from kit.cli.options import (
     COMMANDS,
     hoist_global_options,
@@ -23,15 +25,14 @@ from kit.cli.options import (
     remember_workspace,
     split_global_options,
     typed_again,
-    with_workspace_flags,
 )
 from kit.cli.verbs import CONTEXT
 from kit.core import deadline
-from kit.core.extras import explain_missing_module
 from kit.core.jobs import follow_parent
 from kit.core.parallel import is_alone, is_main_process
 from kit.core.progress import begin_command
-from kit.errors import FAILED, INTERRUPTED, TERMINATED, WRONG_USAGE, KitError, NotFinished, UsageError
+from kit.core.surroundings import adapt
+from kit.errors import INTERRUPTED, TERMINATED, NotFinished, UsageError
 
 # from 0.26 on Typer carries its own copy of click: either one's exceptions are reached through one that Typer names
 _ClickException: type[Exception] = typer.BadParameter.__mro__[2]
@@ -126,6 +127,7 @@ def main(
       0    done
       1    failed: one line says why
       2    wrong usage: an option, a name or a setting that cannot be
+      70   kit did not expect it: one line names the file with the report
       75   not finished, or try again later: the time is over, no network, no quota left, another process is at it
       130  stopped by Ctrl-C (143: by SIGTERM)
     """
@@ -137,37 +139,56 @@ def main(
 
 
 def run() -> None:
-    """Run the command line; any mendable failure is one line on standard error and an exit code of `kit.errors`."""
+    """Run the command line; any failure is one line on standard error and an exit code of `kit.errors`."""
     os.environ["MPLBACKEND"] = "agg"  # a notebook's own, which it leaves here, need not be installed beside kit
     begin_command()
-    for module in MODULES:  # importing it registers its commands; none imports torch, pandas or kaggle at its top
-        importlib.import_module(f"kit.cli.{module}")
     deadline.set_stop(None)
     follow_parent()
     with _termination() as was_terminated:
         try:
+            adapt(sys.argv[1:])
+            for (
+                module
+            ) in MODULES:  # importing it registers its commands; none imports torch, pandas or kaggle at its top
+                importlib.import_module(f"kit.cli.{module}")
             code = app(hoist_global_options(sys.argv[1:]), standalone_mode=False)
-        except ModuleNotFoundError as error:
-            missing = explain_missing_module(error, next((word for word in sys.argv[1:] if word in COMMANDS), None))
-            if missing is None:
-                raise
-            _fail(str(missing), missing.exit_code)
+            sys.stdout.flush()  # so that a reader who has gone is met here, and not while Python ends
         except NotFinished as error:
             _leave(error)
-        except KitError as error:
-            _fail(str(error), error.exit_code)
         except _ClickException as error:
-            _fail(_usage(error), WRONG_USAGE)
+            _fail(*of_usage(error))
         except (KeyboardInterrupt, typer.Abort):
             _stop(TERMINATED if was_terminated else INTERRUPTED)
-        except BrokenPipeError:
-            sys.exit(0)
-        except OSError as error:
-            _fail(_of_the_system(error), FAILED)
+        except SystemExit as end:
+            if isinstance(end.__context__, BrokenPipeError):  # Typer makes a failure of it without a word
+                _end_pipe(end.__context__)
+            raise
+        except BrokenPipeError as error:
+            _end_pipe(error)
+        except Exception as error:
+            _fail(*described(error))
         else:
             if code == INTERRUPTED:  # newer versions of Typer return it instead of raising Abort
                 _stop(TERMINATED if was_terminated else INTERRUPTED)
             sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end_pipe(error: BrokenPipeError) -> NoReturn:
+    """End well where nobody reads the output any more, as behind `| head`; another pipe is a failure."""
+    stream = getattr(sys.stdout, "wrapped", sys.stdout)  # Typer hides the trouble behind a wrapper
+    if _is_read(stream.fileno()):
+        _fail(*described(error))
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # where the rest goes as Python ends
+    sys.exit(0)
+
+
+def _is_read(descriptor: int) -> bool:
+    """Return whether somebody may still read what is written there; taken for no where the system cannot tell."""
+    if not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 @contextlib.contextmanager
@@ -203,25 +224,10 @@ def _set_stop(stop_after: str | None) -> None:
         raise UsageError(f"{named}: {error}") from None
 
 
-def _usage(error: Exception) -> str:
-    context = getattr(error, "ctx", None)
-    message = " ".join(error.format_message().split())  # type: ignore[attr-defined]
-    return f"{message} See: {context.command_path if context else 'kit'} --help"
-
-
-def _of_the_system(error: OSError) -> str:
-    if error.filename is None and error.errno is None:
-        raise error
-    where = f"{error.filename}: " if error.filename else ""
-    return (
-        f"{where}{error.strerror or error}. Check the path, the permissions and the room on the disk, then run again."
-    )
-
-
 def _leave(error: NotFinished) -> NoReturn:
     if is_main_process():
         again = error.again or typed_again()
-        print(with_workspace_flags(f"Not finished in time: {error}. Go on: {again}"), file=sys.stderr)
+        print(shown(f"Not finished in time: {error}. Go on: {again}"), file=sys.stderr)
     sys.exit(error.exit_code)
 
 
@@ -231,5 +237,5 @@ def _stop(code: int) -> NoReturn:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"Error: {with_workspace_flags(message)}", file=sys.stderr)
+    print(f"Error: {shown(message)}", file=sys.stderr)
     sys.exit(code)

@@ -19,7 +19,9 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from kit.core.secrets import without_secrets
 from kit.errors import CredentialsError, NotFound, RemoteError, RemoteUnavailable, RulesNotAccepted
+from kit.remote.credentials import config_file, how, prepare, read_from
 
 if TYPE_CHECKING:  # at run time they are imported where they are used: `_import_api` says with what care
     import requests
@@ -31,10 +33,6 @@ T = TypeVar("T")
 PAUSES = (1.0, 3.0, 9.0, 20.0)  # seconds before the second, third, ... attempt of a read
 LONGEST_PAUSE = 60.0  # a Retry-After beyond this is not believed
 _KEY = ("KAGGLE_USERNAME", "KAGGLE_KEY")
-_HOW = (
-    "Create a token at https://www.kaggle.com/settings, then set KAGGLE_API_TOKEN to it or save it as "
-    "~/.kaggle/access_token (an older kaggle.json in ~/.kaggle works too)."
-)
 
 
 class Unavailable(RemoteUnavailable):
@@ -111,6 +109,7 @@ class Session:
         return self._api
 
     def _authenticated(self) -> KaggleApi:
+        prepare()
         api = _import_api(self.timeout)
         with self.in_our_words(), quiet():
             try:
@@ -125,7 +124,7 @@ class Session:
         if token and not api.config_values.get("token"):
             raise CredentialsError(
                 f"Kaggle does not accept the token in {source}, and the client sends it instead of your key. "
-                f"Remove that token, or replace it. {_HOW}"
+                f"Remove that token, or replace it. {how()}"
             )
         return api
 
@@ -152,6 +151,10 @@ class Session:
             return Unavailable(f"Kaggle did not answer within {self.timeout:g} s. Run the same command again later.")
         if isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):
             return Unavailable(f"Kaggle cannot be reached ({_reason(error)}). {_network_hint()}")
+        if isinstance(error, requests.exceptions.InvalidProxyURL | requests.exceptions.InvalidSchema):
+            return RemoteError(
+                f"The proxy cannot be used: {_short(error)} Look at the variables HTTPS_PROXY and ALL_PROXY."
+            )
         if isinstance(error, requests.exceptions.InvalidJSONError | ValueError | KeyError | TypeError | AttributeError):
             return RemoteError(
                 f"Kaggle's answer could not be read ({type(error).__name__}: {_short(error)}). If the network wants "
@@ -162,7 +165,7 @@ class Session:
     def _refusal(self, response: requests.Response) -> RemoteError:
         status, said = status_and_message(response)
         if status == 401:
-            return CredentialsError(f"Kaggle does not accept {_who(self._api)} (401). {_HOW}")
+            return CredentialsError(f"Kaggle does not accept {_who(self._api)} (401). {how()}")
         if status == 403:
             return RulesNotAccepted(
                 f"Kaggle refused {self.slug} (403: {said}). Join it and accept the rules, which is possible only at "
@@ -196,8 +199,8 @@ class Session:
 
 
 def _short(error: object) -> str:
-    # signed addresses and tokens stay out of messages
-    text = re.sub(r"(https?://[^\s?]+)\?\S*", r"\1", " ".join(str(error).split()))
+    # signed addresses and tokens stay out of messages: before they are cut, for half a token is one too
+    text = without_secrets(re.sub(r"(https?://[^\s?]+)\?\S*", r"\1", " ".join(str(error).split())))
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
@@ -269,6 +272,12 @@ def _import_api(timeout: float) -> KaggleApi:
         # verbose would print the Authorization header, and hold a whole download in memory
         args = [flag for flag in KaggleApi.args if flag not in ("--verbose", "-v")]  # noqa: RUF012
 
+        def read_config_file(self, *args: Any, **kwargs: Any) -> dict[str, str]:
+            with contextlib.suppress(OSError, ValueError):  # said by `credentials.prepare`, where it is needed
+                found = super().read_config_file(*args, **kwargs)
+                return found if isinstance(found, dict) else {}
+            return {}
+
         def build_kaggle_client(self) -> KaggleClient:
             client = super().build_kaggle_client()
             http = client.http_client()
@@ -328,9 +337,9 @@ def _config_folder() -> Iterator[None]:
 
 
 def _can_have_config() -> bool:
-    folder = Path(os.environ.get("KAGGLE_CONFIG_DIR") or Path("~/.kaggle").expanduser())
-    if not os.environ.get("KAGGLE_CONFIG_DIR") and not folder.exists():
-        folder = Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser()) / "kaggle"
+    folder = config_file().parent
+    if not folder.is_absolute():  # there is no home
+        return False
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         return True
@@ -342,18 +351,20 @@ def _token() -> tuple[str | None, str]:
     from kagglesdk.kaggle_env import get_access_token_from_env
 
     token, source = get_access_token_from_env()
+    if token and read_from(token):
+        return token, read_from(token) or ""
     return token, {"access_token": "~/.kaggle/access_token"}.get(source or "", source or "")
 
 
 def _nothing_works(api: KaggleApi) -> str:
     token, source = _token()
     if token:
-        return f"Kaggle does not accept the token in {source}: it has expired or was revoked. {_HOW}"
+        return f"Kaggle does not accept the token in {source}: it has expired or was revoked. {how()}"
     if os.environ.get("KAGGLE_TOKEN"):
-        return f"KAGGLE_TOKEN is set, but the variable's name is KAGGLE_API_TOKEN. {_HOW}"
+        return f"KAGGLE_TOKEN is set, but the variable's name is KAGGLE_API_TOKEN. {how()}"
     if Path(api.config).exists():
-        return f"{api.config} holds no username and key. {_HOW}"
-    return f"There are no Kaggle credentials on this machine. {_HOW}"
+        return f"{api.config} holds no username and key. {how()}"
+    return f"There are no Kaggle credentials on this machine. {how()}"
 
 
 def _who(api: KaggleApi | None) -> str:
@@ -363,5 +374,5 @@ def _who(api: KaggleApi | None) -> str:
     if token:
         return f"the token in {source}"
     if os.environ.get("KAGGLE_KEY"):
-        return "the key in KAGGLE_USERNAME and KAGGLE_KEY"
+        return f"the key in {read_from(os.environ['KAGGLE_KEY']) or 'KAGGLE_USERNAME and KAGGLE_KEY'}"
     return f"the key in {api.config}" if api is not None and Path(api.config).exists() else "your credentials"

@@ -138,7 +138,7 @@ def test_a_wrong_key_is_named(kaggle_env: Path, monkeypatch, remote: Remote) -> 
 
 def test_a_kaggle_json_without_a_key_is_named(kaggle_env: Path, remote: Remote) -> None:
     (kaggle_env / ".kaggle" / "access_token").unlink()
-    (kaggle_env / ".kaggle" / "kaggle.json").write_text("{broken")
+    (kaggle_env / ".kaggle" / "kaggle.json").write_text('{"username": "ada"}')
     with pytest.raises(CredentialsError, match=r"kaggle\.json holds no username and key"):
         remote.competition()
 

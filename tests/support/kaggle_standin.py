@@ -435,6 +435,8 @@ def kaggle_env(kaggle_service: KaggleStandIn, tmp_path: Path, monkeypatch: pytes
         monkeypatch.setenv(name, value)
     forget_client()
     yield home
+    for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY"):  # what kit has read for the client
+        os.environ.pop(name, None)
     forget_client()
 
 

@@ -7,7 +7,8 @@ there are, the bits are the same.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from kit.core.compiled import compiled
 
 HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
 """Every half precision number by its bits."""
@@ -15,7 +16,7 @@ HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
 _ANY_ORDER = {"reassoc", "contract"}  # lets sums go over vector lanes; NaN and infinity still count
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def add_photo(
     stored: np.ndarray,
     truth: np.ndarray,
@@ -61,7 +62,7 @@ def add_photo(
         start += n
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _sort_by_ring(rings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the pixels ring by ring, each ring in order, `(n,)`; and where each ring ends."""
     order, ends = np.empty(len(rings), np.uint32), np.zeros(rings.max() + 1, np.int64)
@@ -75,7 +76,7 @@ def _sort_by_ring(rings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return order, ends
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _subtract(
     stored: np.ndarray,
     truth: np.ndarray,
@@ -98,7 +99,7 @@ def _subtract(
                 residuals[k, channel, i] = value - target[channel, i]
 
 
-@njit(nogil=True, cache=True, fastmath=_ANY_ORDER)
+@compiled(fastmath=_ANY_ORDER)
 def _dot(one: np.ndarray, other: np.ndarray) -> float:
     total = 0.0
     for i in range(len(one)):
@@ -106,7 +107,7 @@ def _dot(one: np.ndarray, other: np.ndarray) -> float:
     return total
 
 
-@njit(nogil=True, cache=True, fastmath=_ANY_ORDER)
+@compiled(fastmath=_ANY_ORDER)
 def _sum(values: np.ndarray) -> float:
     total = 0.0
     for i in range(len(values)):

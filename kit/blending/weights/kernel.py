@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from kit.core.compiled import compiled
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def numbers_of(raw: np.ndarray, halves: np.ndarray) -> np.ndarray:
     """Return stored values, `(K, n, 3)` uint16 bits of float16, as float32; see `grams.kernel.HALVES`."""
     numbers = np.empty(raw.shape, np.float32)
@@ -16,7 +17,7 @@ def numbers_of(raw: np.ndarray, halves: np.ndarray) -> np.ndarray:
     return numbers
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def mix_levels(values: np.ndarray, levels: np.ndarray, weights: np.ndarray, offset: np.ndarray) -> np.ndarray:
     """Return weighted sums by level and channel, `(n, 3)` float64.
 
@@ -36,7 +37,7 @@ def mix_levels(values: np.ndarray, levels: np.ndarray, weights: np.ndarray, offs
     return out
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def measure(
     blended: np.ndarray,
     truth: np.ndarray,

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kit.core.storage import write_json
+from kit.core.surroundings import has_home
 from kit.errors import KitError
 
 Kind = Literal["file", "cache", "hub", "package", "folder"]
@@ -86,9 +87,9 @@ def cache_folder() -> Path:
     if named:
         return Path(named).expanduser() / "weights"
     home = os.environ.get("XDG_CACHE_HOME")
-    with contextlib.suppress(RuntimeError):  # a home folder that cannot be told
-        return (Path(home) if home else Path.home() / ".cache") / "kit" / "weights"
-    return Path(".cache") / "kit" / "weights"
+    if not home and has_home():
+        return Path.home() / ".cache" / "kit" / "weights"
+    return Path(home or ".cache") / "kit" / "weights"
 
 
 def in_cache(model: str) -> Path:
