@@ -17,8 +17,8 @@ from kit.errors import NotFinished
 COMMANDS = (
     # the chain, in its order
     *("fetch", "folds", "fill", "train", "tune", "predict", "weights", "sd", "clip", "sources", "blend"),
-    *("upload", "submissions", "status", "blends", "check", "grade", "figure", "export", "import", "bundle", "push"),
-    *("verify", "rm", "doctor", "demo"),
+    *("upload", "submissions", "leaderboard", "status", "blends", "check", "grade", "figure", "export", "import"),
+    *("bundle", "push", "verify", "rm", "doctor", "demo"),
 )
 """Every command, as `kit --help` lists them."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -15,13 +17,17 @@ if TYPE_CHECKING:
     from kit.core.workspace import Workspace
     from kit.imaging.metrics import Estimate
     from kit.submission.ledger import LedgerRow
+    from kit.submission.standing import Standing
 
 
 def print_json(value: object) -> None:
     """Print dataclasses, or lists of them, as JSON."""
     from kit.core.storage import to_json
 
-    print(to_json(value), end="")
+    text = to_json(value)
+    if "utf" not in (sys.stdout.encoding or "utf-8").lower():  # JSON has its own escapes for other letters
+        text = json.dumps(json.loads(text), indent=2) + "\n"
+    print(text, end="")
 
 
 def interval(estimate: Estimate | None) -> str:
@@ -137,14 +143,50 @@ def ledger_table(rows: Sequence[LedgerRow]) -> str:
         return with_workspace_flags("Nothing has been submitted from here yet. Run: kit upload")
     cells = [
         [
-            row.when.replace("+00:00", "Z"),
-            row.ref,
+            row.when[:16].replace("T", " "),
+            row.ref or "-",
             row.what,
-            f"{row.cv:.4f}" if row.cv is not None else "-",
-            f"{row.public_score:.5f}" if row.public_score is not None else "-",
-            row.status,
+            row.file,
+            _score(row.cv, 4),
+            _score(row.public_score),
+            _score(row.private_score),
+            "-" if row.cv is None or row.public_score is None else f"{row.public_score - row.cv:+.4f}",
+            str(row.rank or "-"),
+            f"{row.status}, late" if row.late else row.status,
             row.message,
         ]
         for row in rows
     ]
-    return table(["when", "ref", "what", "CV", "public", "status", "message"], cells)
+    heading = ["when (UTC)", "ref", "what", "file", "CV", "public", "private", "gap", "place", "status", "message"]
+    return "\n".join(
+        [table(heading, cells), "gap: public score less CV; place: on the leaderboard when the score came."]
+    )
+
+
+def _score(value: float | None, digits: int = 5) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def standing_text(found: Standing, blend: str) -> str:
+    """Return where a user stands, what steps are worth, and what is left of the day.
+
+    Args:
+        blend: whose expected score it is.
+    """
+    teams = f"{found.teams} teams" if found.teams != 1 else "1 team"
+    if found.rank is None:
+        lines = [f"Leaderboard: {teams}, the best {_score(found.best)}; you have no score there yet."]
+    else:
+        share = f" (best {100 * found.rank / found.teams:.0f} %)" if found.teams else ""
+        lines = [
+            f"Leaderboard: {teams}, the best {_score(found.best)}. {found.team or 'You'}: place {found.rank}{share} "
+            f"with {_score(found.score)}."
+        ]
+    if found.steps:
+        at = found.rank if found.rank is not None else found.expected.rank if found.expected else 0
+        rows = [[f"{step.change:g}", _score(step.score), str(step.rank), str(at - step.rank)] for step in found.steps]
+        lines += ["", table(["better by", "score", "place", "places won"], rows), ""]
+    if found.expected is not None:
+        lines.append(f"Blend {blend} expects {_score(found.expected.score, 4)}: place {found.expected.rank} or so.")
+    lines.append(f"Submissions: {found.today} sent today, {found.allowed_now} left. The day ends at 00:00 UTC.")
+    return "\n".join(lines)

@@ -1,7 +1,9 @@
-"""`kit upload`, `kit submissions`, `kit check`, `kit grade`: what leaves the machine, and what it is worth."""
+"""`kit upload`, `kit submissions`, `kit leaderboard`, `kit check`, `kit grade`: what leaves the machine, its worth."""
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,8 +11,12 @@ import typer
 
 from kit.cli import app
 from kit.cli.options import JsonOption, finite, project_of, with_workspace_flags
+from kit.errors import UsageError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from kit.submission.ledger import LedgerRow
     from kit.submission.write import Check
 
 
@@ -26,6 +32,7 @@ def upload(
     wait: Annotated[
         float, typer.Option("--wait", min=0, max=1e6, callback=finite, help="Minutes to wait for the score.")
     ] = 10,
+    again: Annotated[bool, typer.Option("--again", help="With --yes: also bytes that were sent before.")] = False,
 ) -> None:
     """Write the submission, check it against the sample, ask, send it, and note its score.
 
@@ -38,12 +45,18 @@ def upload(
       kit upload --zip
       kit upload submissions/mine.csv
     """
-    from kit.submission.upload import prepare, send, sent_before
+    from kit.submission.upload import check_not_sample, is_sample, preflight, prepare, send, sent_before
     from kit.submission.write import check_copy, copy_submission
 
     project = project_of(context)
     if out is not None:
         check_copy(out)
+    entry = None
+    if not dry_run:  # all that could be in the way is asked before a large file is written
+        check_not_sample(project)
+        if not yes:
+            check_answerable()
+        entry = preflight(project, what)
     ready = prepare(project, what, zipped=zipped)
     check = ready.check
     print(f"{ready.path}: {ready.what}, {_described(check)}")
@@ -54,29 +67,48 @@ def upload(
         print(f"CV RMSE {ready.cv}")
     earlier = sent_before(project, ready)
     if earlier is not None:
-        print(f"Note: these very bytes were sent on {earlier.when} (ref {earlier.ref}).")
-    if dry_run:
-        print(
-            with_workspace_flags(
-                f"Nothing was sent (--dry-run). Send it: {' '.join(['kit upload', *([what] if what else [])])}"
-            )
-        )
+        print(f"Note: these very bytes were sent on {earlier.when} ({_reference(earlier)}).")
+    if entry is None:
+        sending = f"Send it: {shlex.join(['kit', 'upload', *([what] if what else [])])}"
+        sending = "It is of kit's own sample, which no competition takes." if is_sample(project) else sending
+        print(with_workspace_flags(f"Nothing was sent (--dry-run). {sending}"))
         return
+    info, limits = entry
+    if earlier is not None and yes and not again:
+        raise UsageError(
+            f"These very bytes were sent on {earlier.when} ({_reference(earlier)}): they would score the same, and "
+            "cost one of today's submissions. See: kit submissions. To send them all the same, add --again"
+        )
+    if info.is_over:
+        print(f"Note: the deadline was {_minute(info.deadline)}. Kaggle scores it as late: it gets no place.")
+    print(f"Submissions left today: {limits.allowed_now}")
     if not yes and not agreed(f"Send it to {project.workspace.slug}?"):
         print("Nothing was sent.")
         return
-    row = send(project, ready, message or f"kit {ready.what}", wait_seconds=wait * 60, poll=_say_status)
-    if row.status == "complete":
-        print(f"Submission {row.ref}: public score {row.public_score}. Noted in {project.workspace.ledger}")
-    else:
-        print(with_workspace_flags(f"Submission {row.ref} is {row.status} and noted. Ask again: kit submissions"))
+    said = message or f"kit {ready.what}"
+    row = send(project, ready, said, wait_seconds=wait * 60, late=info.is_over, poll=_say_status)
+    print(with_workspace_flags(_ended(row, project.workspace.ledger)))
+
+
+def _ended(row: LedgerRow, ledger: Path) -> str:
+    if row.status != "complete":
+        return f"Submission {row.ref} is {row.status} and noted. Ask again: kit submissions"
+    private = f", private score {row.private_score}" if row.private_score is not None else ""
+    place = f", place {row.rank}" if row.rank is not None else ""
+    return f"Submission {row.ref}: public score {row.public_score}{private}{place}. Noted in {ledger}"
 
 
 def _say_status(status: str) -> None:
-    import sys
-
     if status == "pending":  # any other status is the result, which is said where it is used
         print("Waiting for the score ...", file=sys.stderr)
+
+
+def _reference(row: LedgerRow) -> str:
+    return f"ref {row.ref}" if row.ref else "it is not known whether they arrived"
+
+
+def _minute(time: datetime | None) -> str:
+    return "" if time is None else f"{time:%Y-%m-%d %H:%M} UTC"
 
 
 def _described(check: Check) -> str:
@@ -85,34 +117,74 @@ def _described(check: Check) -> str:
 
 def agreed(question: str) -> bool:
     """Return what the person at the terminal answers. Raises `UsageError` where nobody can answer."""
-    import sys
+    check_answerable()
+    return typer.confirm(question)
 
+
+def check_answerable() -> None:
+    """Raise `UsageError` where nobody can answer a question."""
     from kit.core.notebook import in_notebook
-    from kit.errors import UsageError
 
     if in_notebook():
         raise UsageError("A notebook cannot be asked. Send it with --yes, or only check it with --dry-run.")
     if not sys.stdin.isatty():
         raise UsageError("There is no terminal to ask at. Send it with --yes, or only check it with --dry-run.")
-    return typer.confirm(question)
 
 
 @app.command(short_help="List what was submitted from here, with scores.")
-def submissions(context: typer.Context, as_json: JsonOption = False) -> None:
+def submissions(
+    context: typer.Context,
+    again: Annotated[bool, typer.Option("--refresh", help="Ask for all of them again, as for private scores.")] = False,
+    as_json: JsonOption = False,
+) -> None:
     """List what was submitted from here; asks Kaggle for scores that were still pending.
 
     \b
     Examples:
       kit submissions
+      kit submissions --refresh    # after the deadline, when private scores are shown
     """
     from kit.cli.results import ledger_table, print_json
-    from kit.submission.upload import refresh
+    from kit.submission.refresh import refresh
 
-    rows = refresh(project_of(context))
+    found = refresh(project_of(context), again=again)
     if as_json:
-        print_json(rows)
+        print_json(found.rows)
     else:
-        print(ledger_table(rows))
+        print(ledger_table(found.rows))
+    for note in found.notes:
+        print(f"Note: {note}", file=sys.stderr)
+    if found.trouble is not None:
+        raise found.trouble
+
+
+@app.command(short_help="Where a score stands, and what a better one is worth.")
+def leaderboard(context: typer.Context, as_json: JsonOption = False) -> None:
+    """Say your place on the leaderboard, how many places a better score is worth, and what is left of today.
+
+    \b
+    Examples:
+      kit leaderboard
+    """
+    from kit.blending import read_blend
+    from kit.cli.results import print_json, standing_text
+    from kit.errors import StoreError
+    from kit.remote import Remote
+    from kit.submission.standing import standing
+    from kit.submission.upload import check_not_sample
+
+    project = project_of(context)
+    check_not_sample(project)
+    try:
+        blend = read_blend(project.workspace, None)
+        name, expected = blend.name, blend.leaderboard.score.value
+    except StoreError:  # there is none, or none of these folds: your place is the same
+        name, expected = "", None
+    found = standing(Remote(project.workspace.slug), expected=expected)
+    if as_json:
+        print_json(found)
+    else:
+        print(standing_text(found, name))
 
 
 @app.command(short_help="Check a submission against the sample.")

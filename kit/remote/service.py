@@ -9,7 +9,7 @@ from pathlib import Path
 from kit.errors import RemoteUnavailable, SubmissionError
 from kit.remote import download, queries, submit
 from kit.remote.session import Session, Unavailable
-from kit.remote.values import CompetitionInfo, Limits, RemoteSubmission, slug_of
+from kit.remote.values import CompetitionInfo, Limits, Place, RemoteSubmission, slug_of
 
 Report = Callable[[int, int], None]  # (bytes done, bytes in all)
 
@@ -53,19 +53,42 @@ class Remote:
         """Return the submissions made and left today."""
         return queries.limits(self._session)
 
+    def preflight(self) -> tuple[CompetitionInfo, Limits]:
+        """Return the competition and what is left of the day, if a submission would be taken now.
+
+        Raises:
+            RulesNotAccepted: this user has not joined.
+            SubmissionError: it takes no files, or none any more.
+            QuotaReached: no submission left today.
+            RemoteError: or the member of its tree that says what was wrong.
+        """
+        return submit.check_competition(self._session)
+
+    def leaderboard(self) -> list[Place]:
+        """Return the leaderboard, the best first."""
+        return queries.leaderboard(self._session)
+
+    def tagged(self, tag: str) -> int:
+        """Return the ref of the submission with this tag in its description, 0 if there is none."""
+        return submit.tagged(self._session, tag)
+
     def submissions(self) -> list[RemoteSubmission]:
         """Return every submission of this user, newest first."""
         return list(queries.each_submission(self._session))
 
-    def submit(self, csv: Path, message: str, *, progress: Report | None = None) -> int:
+    def submit(self, csv: Path, message: str, *, tag: str | None = None, progress: Report | None = None) -> int:
         """Submit `csv` and return the submission's ref. Never submits twice, whatever happens to the answer.
+
+        Args:
+            tag: goes into the description, and finds the submission again; see `new_tag`.
 
         Raises:
             SubmissionError: the file or the competition cannot be submitted (to).
             QuotaReached: no submission left today; nothing was uploaded.
-            RemoteUnavailable: nothing was submitted, or the message says what to look for.
+            AnswerLost: it may have arrived, and may not.
+            RemoteUnavailable: nothing was submitted.
         """
-        return submit.submit(self._session, csv, message, progress)
+        return submit.submit(self._session, csv, message, tag or submit.new_tag(), progress)
 
     def submission(self, ref: int) -> RemoteSubmission:
         """Return one submission."""

@@ -26,6 +26,7 @@ from kit.errors import (
 )
 from kit.remote import queries
 from kit.remote.session import PAUSES, RefusalError, Session, Unavailable
+from kit.remote.values import CompetitionInfo, Limits
 
 if TYPE_CHECKING:
     import requests
@@ -37,11 +38,19 @@ _NEWEST = 200  # submissions among which it must be
 _LONGEST_MESSAGE = 400
 
 
-def submit(session: Session, csv: Path, message: str, progress: Report | None) -> int:
+class AnswerLost(RemoteUnavailable):
+    """It is not known whether a submission arrived."""
+
+
+def new_tag() -> str:
+    """Return a word that no other submission has in its description."""
+    return f"[kit-{uuid.uuid4().hex[:12]}]"
+
+
+def submit(session: Session, csv: Path, message: str, tag: str, progress: Report | None) -> int:
     """Submit a file as `Remote.submit` promises."""
     _check_file(csv)
-    _check_competition(session)
-    tag = f"[kit-{uuid.uuid4().hex[:12]}]"
+    check_competition(session)
     token = session.patiently(lambda: _upload(session, csv, progress))
     return _create(session, token, f"{message[:_LONGEST_MESSAGE]} {tag}".strip(), tag)
 
@@ -53,16 +62,22 @@ def _check_file(csv: Path) -> None:
         raise SubmissionError(f"{csv} is empty. Run: kit blend, then kit upload")
 
 
-def _check_competition(session: Session) -> None:
+def check_competition(session: Session) -> tuple[CompetitionInfo, Limits]:
+    """Return the competition and its limits as `Remote.preflight` promises."""
     info = queries.competition(session)
+    if not info.entered:
+        raise RulesNotAccepted(
+            f"You have not joined {session.slug}. Join it and accept the rules, which is possible only at "
+            f"https://www.kaggle.com/competitions/{session.slug}/rules ; then run the same command again."
+        )
     if info.code_only:
         raise SubmissionError(f"{session.slug} takes notebooks only, no files. Submit a notebook at {info.url}")
     if info.submissions_disabled:
         raise SubmissionError(f"{session.slug} takes no submissions any more. See {info.url}")
-    _check_quota(session)
+    return info, _check_quota(session)
 
 
-def _check_quota(session: Session) -> None:
+def _check_quota(session: Session) -> Limits:
     limits = queries.limits(session)
     if limits.allowed_now <= 0:
         now = datetime.now(UTC)
@@ -72,6 +87,7 @@ def _check_quota(session: Session) -> None:
             f"No submission to {session.slug} is left: {limits.today} today, {limits.total} in all. "
             f"Kaggle's day ends at 00:00 UTC, in {hours} h {minutes:02d} min; then run the same command again."
         )
+    return limits
 
 
 class _Reporting(io.FileIO):
@@ -132,7 +148,7 @@ def _create(session: Session, token: str, description: str, tag: str) -> int:
             if pause is None:
                 raise
             session.sleep(max(pause, error.retry_after))
-            if ref := _tagged(session, tag):
+            if ref := tagged(session, tag):
                 return ref
             continue
         except RefusalError as error:
@@ -151,16 +167,17 @@ def _find(session: Session, tag: str, trouble: str) -> int:
     for pause in _LOOKS:
         session.sleep(pause)
         try:
-            if ref := _tagged(session, tag):
+            if ref := tagged(session, tag):
                 return ref
         except KitError as error:
             trouble = str(error)
-    raise RemoteUnavailable(
+    raise AnswerLost(
         f"It is not known whether the submission arrived ({trouble}). Look for {tag} at "
         f"{queries.submissions_page(session.slug)}; only if it is not there, run the same command again."
     )
 
 
-def _tagged(session: Session, tag: str) -> int:
+def tagged(session: Session, tag: str) -> int:
+    """Return the ref as `Remote.tagged` promises."""
     newest = itertools.islice(queries.each_submission(session), _NEWEST)
     return next((submission.ref for submission in newest if tag in submission.description), 0)

@@ -12,7 +12,12 @@ from urllib.parse import unquote, urlsplit
 from kit.errors import UsageError
 
 if TYPE_CHECKING:  # the client dials while it is imported
-    from kagglesdk.competitions.types.competition_api_service import ApiCompetition, ApiSubmission, ApiSubmissionLimits
+    from kagglesdk.competitions.types.competition_api_service import (
+        ApiCompetition,
+        ApiLeaderboardSubmission,
+        ApiSubmission,
+        ApiSubmissionLimits,
+    )
 
 Status = Literal["pending", "complete", "error"]
 
@@ -58,6 +63,13 @@ class CompetitionInfo:
     submissions_disabled: bool
     code_only: bool
     deadline: datetime | None
+    rank: int | None = None
+    """This user's place on the leaderboard, None without one."""
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether the deadline has passed: what is sent now is late, and gets no place."""
+        return self.deadline is not None and self.deadline < datetime.now(UTC)
 
 
 @dataclass(frozen=True)
@@ -82,6 +94,15 @@ class RemoteSubmission:
     private_score: float | None
     error: str
     url: str
+    team: str = ""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One line of the leaderboard, the best first."""
+
+    team: str
+    score: float
 
 
 def competition_from(answer: ApiCompetition, slug: str) -> CompetitionInfo:
@@ -96,6 +117,7 @@ def competition_from(answer: ApiCompetition, slug: str) -> CompetitionInfo:
         submissions_disabled=bool(answer.submissions_disabled),
         code_only=bool(answer.is_kernels_submissions_only),
         deadline=_utc(answer.deadline),
+        rank=int(answer.user_rank or 0) or None,
     )
 
 
@@ -117,7 +139,14 @@ def submission_from(answer: ApiSubmission) -> RemoteSubmission:
         private_score=_score(answer.private_score),
         error=answer.error_description or "",
         url=answer.url or "",
+        team=answer.team_name or "",
     )
+
+
+def place_from(answer: ApiLeaderboardSubmission) -> Place | None:
+    """Return the value for one line in the client's answer; None for a line without a score."""
+    score = _score(answer.score)
+    return None if score is None else Place(answer.team_name or "", score)
 
 
 def _utc(time: datetime | None) -> datetime | None:

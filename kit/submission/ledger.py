@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
+from kit.core.progress import say_once
 from kit.core.storage import locked, sweep, write_text
 from kit.core.workspace import Workspace
 from kit.errors import KitError, StoreError, TableError
@@ -35,8 +36,19 @@ class LedgerRow:
     ref: str = ""
     """The service's number of the submission."""
     status: str = ""
+    """`sending`, `unknown` (it may have arrived), `pending`, `complete` or `error`."""
     public_score: float | None = None
     message: str = ""
+    private_score: float | None = None
+    rank: int | None = None
+    """This user's place on the leaderboard when the score came."""
+    late: bool | None = None
+    """Whether it was sent after the deadline; None when not known."""
+    commit: str = ""
+    """Git commit of the workspace's folder, with a + where something was not committed."""
+    versions: str = ""
+    tag: str = ""
+    """The word in the description by which the submission is found again."""
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -45,7 +57,8 @@ class LedgerRow:
 
 
 _LEDGER = [field.name for field in fields(LedgerRow)]
-_LEDGER_NUMBERS = {"cv", "cv_low", "cv_high", "public_score"}
+_BEFORE = _LEDGER[: _LEDGER.index("private_score")]  # the columns of earlier versions
+_NUMBERS = {"cv", "cv_low", "cv_high", "public_score", "private_score"}
 _LONGEST_WAIT = 30.0  # seconds for another process that writes its row
 
 
@@ -69,22 +82,28 @@ def read_ledger(workspace: Workspace) -> list[LedgerRow]:
     except UnicodeDecodeError as error:
         raise TableError(f"{path} is not UTF-8 ({error}). {mend}") from None
     table = csv.DictReader(io.StringIO(text, newline=""))
-    if table.fieldnames != _LEDGER:
+    if table.fieldnames not in (_LEDGER, _BEFORE):
         found = ",".join(table.fieldnames or [])
         raise TableError(f"{path} has the columns {found!r}, expected {','.join(_LEDGER)!r}. {mend}")
     rows = []
     for cells in table:
         if None in cells or None in cells.values():
-            raise TableError(f"{path}, line {table.line_num}: expected {len(_LEDGER)} cells. {mend}")
+            raise TableError(f"{path}, line {table.line_num}: expected {len(table.fieldnames or [])} cells. {mend}")
         rows.append(LedgerRow(**{name: _cell(path, table.line_num, name, text) for name, text in cells.items()}))
     return rows
 
 
-def _cell(path: Path, line: int, name: str, text: str):  # type: ignore[no-untyped-def]  # a str, a float or None
-    if name not in _LEDGER_NUMBERS:
-        return text
+def _cell(path: Path, line: int, name: str, text: str):  # type: ignore[no-untyped-def]  # the type is the column's
     try:
-        return float(text) if text else None
+        if name in _NUMBERS:
+            return float(text) if text else None
+        if name == "rank":
+            return int(text) if text else None
+        if name == "late":
+            return {"": None, "yes": True, "no": False}[text]
+        return text
+    except KeyError:
+        raise TableError(f"{path}, line {line}: {name} is {text!r}, not yes or no. Mend it.") from None
     except ValueError:
         raise TableError(f"{path}, line {line}: {name} is {text!r}, not a number. Mend it.") from None
 
@@ -113,6 +132,17 @@ def update_ledger(workspace: Workspace, row: LedgerRow) -> None:
         _write_ledger(workspace, rows)
 
 
+def drop_from_ledger(workspace: Workspace, row: LedgerRow) -> None:
+    """Take the row of the same time, file and digest out again: nothing was sent."""
+    with _locked(workspace):
+        key = (row.when, row.file, row.digest)
+        rows = [old for old in read_ledger(workspace) if (old.when, old.file, old.digest) != key]
+        if rows:
+            _write_ledger(workspace, rows)
+        else:
+            workspace.ledger.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def _locked(workspace: Workspace) -> Iterator[None]:
     """Keep other processes from rewriting the ledger between our reading and our writing."""
@@ -123,11 +153,26 @@ def _locked(workspace: Workspace) -> Iterator[None]:
 
 
 def _write_ledger(workspace: Workspace, rows: list[LedgerRow]) -> None:
+    _say_conversion(workspace.ledger)
     text = io.StringIO(newline="")
     table = csv.DictWriter(text, _LEDGER, lineterminator="\n")
     table.writeheader()
     for row in rows:
         # repr keeps every digit of a float, so that reading gives the same row
-        table.writerow({name: "" if value is None else value for name, value in asdict(row).items()})
+        table.writerow({name: _text(value) for name, value in asdict(row).items()})
     sweep(workspace.submissions)
     write_text(workspace.ledger, text.getvalue())
+
+
+def _text(value: object) -> object:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else value
+
+
+def _say_conversion(path: Path) -> None:
+    """Say that a ledger of an earlier version gets more columns; none of its cells changes."""
+    with contextlib.suppress(OSError, UnicodeDecodeError), path.open(encoding="utf-8") as file:
+        if file.readline().strip().split(",") == _BEFORE:
+            more = ", ".join(_LEDGER[len(_BEFORE) :])
+            say_once(f"{path} is of an earlier version of kit: it gets the columns {more}, empty where not known.")

@@ -1,6 +1,7 @@
 """`kit upload`: from a blend, a source or a CSV to a score in the ledger. Prints nothing; the caller asks the person.
 
-The steps are separate functions so that a person sees what would be sent before anything is: `prepare`, then `send`.
+The steps are separate functions so that a person sees what would be sent before anything is: `preflight`, which asks
+the service before anything is written, then `prepare`, then `send`.
 """
 
 from __future__ import annotations
@@ -9,17 +10,31 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kit.blending import blend_test_values, read_blend, score_sources
 from kit.core.progress import byte_progress
 from kit.core.storage import digest_file
+from kit.data.origin import read_origin
 from kit.data.project import Project
-from kit.errors import KitError, MissingStep, RemoteUnavailable, SubmissionError, UnknownName
+from kit.errors import (
+    KitError,
+    MissingStep,
+    RemoteUnavailable,
+    SubmissionError,
+    UnknownName,
+    UsageError,
+)
 from kit.imaging.metrics import Estimate
-from kit.submission.ledger import LedgerRow, append_ledger, now, read_ledger, update_ledger
+from kit.submission.circumstances import commit_of, versions
+from kit.submission.ledger import LedgerRow, append_ledger, drop_from_ledger, now, read_ledger, update_ledger
+from kit.submission.refresh import UNCLEAR, clear_up, rank_now, scored
 from kit.submission.write import Check, check_submission, sample_of, write_submission, zip_submission
+
+if TYPE_CHECKING:
+    from kit.remote import CompetitionInfo, Limits
 
 
 @dataclass(frozen=True)
@@ -35,6 +50,38 @@ class Prepared:
     """CV RMSE of what it was made from, None for a CSV."""
 
 
+def is_sample(project: Project) -> bool:
+    """Return whether the data are kit's own sample: there is no competition that a submission of it could go to."""
+    origin = read_origin(project.workspace)
+    return origin is not None and origin.sample
+
+
+def check_not_sample(project: Project) -> None:
+    """Raise `UsageError` for a workspace that holds the sample."""
+    if is_sample(project):
+        raise UsageError(
+            "This workspace holds kit's own sample, which is no competition on Kaggle. Check a submission with: kit "
+            "upload --dry-run. The real data go into another folder: kit -w FOLDER fetch"
+        )
+
+
+def preflight(project: Project, what: str | None) -> tuple[CompetitionInfo, Limits]:
+    """Ask everything that could stop a submission, before a large file is written for it.
+
+    Raises:
+        UnknownName: no blend, source or file of that name.
+        RemoteError: or the member of its tree; see `Remote.preflight`.
+    """
+    from kit.remote import Remote
+
+    if not _is_file(what):
+        _kind_of(project, what)
+    remote = Remote(project.workspace.slug)
+    answer = remote.preflight()
+    clear_up(project, remote, [row for row in read_ledger(project.workspace) if row.status in UNCLEAR])
+    return answer
+
+
 def prepare(project: Project, what: str | None, *, zipped: bool = False) -> Prepared:
     """Write and check the submission of a blend (default: the newest), a source or an existing CSV.
 
@@ -45,7 +92,7 @@ def prepare(project: Project, what: str | None, *, zipped: bool = False) -> Prep
         UnknownName: no blend, source or file of that name.
         SubmissionError: the file is not what the competition wants.
     """
-    if what is not None and (Path(what).suffix.lower() in (".csv", ".gz", ".zip") or Path(what).is_file()):
+    if what is not None and _is_file(what):
         path = Path(what).expanduser()
         check = check_submission(path, sample_of(project.workspace, project.layout))
         return Prepared(path, "csv", digest_file(path), check, None)
@@ -56,25 +103,30 @@ def prepare(project: Project, what: str | None, *, zipped: bool = False) -> Prep
     return Prepared(path, f"{kind} {name}", digest_file(path) if zipped else written.digest, check, cv)
 
 
-def _values(project: Project, what: str | None) -> tuple[str, str, Estimate | None, Iterator[np.ndarray]]:
-    workspace = project.workspace
+def _is_file(what: str | None) -> bool:
+    return what is not None and (Path(what).suffix.lower() in (".csv", ".gz", ".zip") or Path(what).is_file())
+
+
+def _kind_of(project: Project, what: str | None) -> str:
+    """Return `source` or `blend`; which of the blends is the newest is not looked at."""
     sources = project.predictions.sources()
     if what is not None and what in sources:
-        predictions = project.predictions.read(what, "test")
-        values = (predictions.values(photo) for photo in range(len(project.index.test)))
-        return "source", what, _source_cv(project, what), values
-    blends = sorted(path.stem for path in workspace.blends.glob("*.json"))
+        return "source"
+    blends = sorted(path.stem for path in project.workspace.blends.glob("*.json"))
     if what is not None and what not in blends:
         raise UnknownName("blend, source or file", what, [*blends, *sources])
     if not blends:
         raise MissingStep("There is no blend to upload. Run: kit blend")
-    blend = read_blend(workspace, what)
-    return (
-        "blend",
-        blend.name,
-        blend.cv,
-        blend_test_values(project, blend),
-    )
+    return "blend"
+
+
+def _values(project: Project, what: str | None) -> tuple[str, str, Estimate | None, Iterator[np.ndarray]]:
+    if _kind_of(project, what) == "source" and what is not None:
+        predictions = project.predictions.read(what, "test")
+        values = (predictions.values(photo) for photo in range(len(project.index.test)))
+        return "source", what, _source_cv(project, what), values
+    blend = read_blend(project.workspace, what)
+    return "blend", blend.name, blend.cv, blend_test_values(project, blend)
 
 
 def _source_cv(project: Project, name: str) -> Estimate | None:
@@ -85,9 +137,10 @@ def _source_cv(project: Project, name: str) -> Estimate | None:
 
 
 def sent_before(project: Project, prepared: Prepared) -> LedgerRow | None:
-    """Return the ledger's row of these very bytes, if they were sent before: they would score the same and cost
-    quota."""
-    rows = [row for row in read_ledger(project.workspace) if row.digest == prepared.digest and row.ref]
+    """Return the ledger's row of these very bytes, if they were sent before, or perhaps were: they would score the
+    same and cost quota."""
+    rows = [row for row in read_ledger(project.workspace) if row.digest == prepared.digest]
+    rows = [row for row in rows if row.ref or row.status in UNCLEAR]
     return rows[-1] if rows else None
 
 
@@ -97,33 +150,51 @@ def send(
     message: str,
     *,
     wait_seconds: float,
+    late: bool | None = None,
     poll: Callable[[str], None] | None = None,
 ) -> LedgerRow:
     """Upload, note it in the ledger, wait for the score and note that too; without one in time the row is pending.
+
+    The row is there before anything is sent: whatever ends this process, `refresh` finds out what became of it.
+
+    Args:
+        late: whether the deadline has passed, as `preflight` says.
 
     Raises:
         RemoteError: refused, or no answer; the ledger then says what is known.
         SubmissionError: the service could not score it.
     """
-    from kit.remote import Remote
+    from kit.remote import AnswerLost, Remote, new_tag
 
-    remote = Remote(project.workspace.slug)
-    with byte_progress("Uploading") as report:
-        ref = remote.submit(prepared.path, message, progress=report)
+    workspace, remote, cv = project.workspace, Remote(project.workspace.slug), prepared.cv
     row = LedgerRow(
         when=now(),
-        competition=project.workspace.slug,
+        competition=workspace.slug,
         file=prepared.path.name,
         digest=prepared.digest,
         what=prepared.what,
-        cv=prepared.cv.value if prepared.cv else None,
-        cv_low=prepared.cv.low if prepared.cv else None,
-        cv_high=prepared.cv.high if prepared.cv else None,
-        ref=str(ref),
-        status="pending",
+        cv=cv.value if cv else None,
+        cv_low=cv.low if cv else None,
+        cv_high=cv.high if cv else None,
+        status="sending",
         message=message,
+        late=late,
+        commit=commit_of(workspace.root),
+        versions=versions(),
+        tag=new_tag(),
     )
-    append_ledger(project.workspace, row)
+    append_ledger(workspace, row)
+    try:
+        with byte_progress("Uploading") as report:
+            ref = remote.submit(prepared.path, message, tag=row.tag, progress=report)
+    except AnswerLost:
+        update_ledger(workspace, dataclasses.replace(row, status="unknown"))
+        raise
+    except KitError:
+        drop_from_ledger(workspace, row)
+        raise
+    row = dataclasses.replace(row, ref=str(ref), status="pending")
+    update_ledger(workspace, row)
     if wait_seconds <= 0:
         return row
     try:
@@ -131,27 +202,8 @@ def send(
     except RemoteUnavailable:
         return row  # it was sent and noted; the score can be asked for later
     except SubmissionError:
-        update_ledger(project.workspace, dataclasses.replace(row, status="error"))
+        update_ledger(workspace, dataclasses.replace(row, status="error"))
         raise
-    row = dataclasses.replace(row, status=found.status, public_score=found.public_score)
-    update_ledger(project.workspace, row)
+    row = scored(row, found, None if late else rank_now(remote))
+    update_ledger(workspace, row)
     return row
-
-
-def refresh(project: Project) -> list[LedgerRow]:
-    """Ask for the scores of submissions that the ledger has as pending, and note them."""
-    from kit.remote import Remote
-
-    rows = read_ledger(project.workspace)
-    pending = [row for row in rows if row.status == "pending" and row.ref.isdecimal()]
-    if pending:
-        remote = Remote(project.workspace.slug)
-        for row in pending:
-            try:
-                found = remote.submission(int(row.ref))
-            except KitError as error:
-                raise type(error)(f"Submission {row.ref}: {error}") from None
-            update_ledger(
-                project.workspace, dataclasses.replace(row, status=found.status, public_score=found.public_score)
-            )
-    return read_ledger(project.workspace)

@@ -12,14 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.command import kit, ok
-from support.kaggle_standin import Fault, KaggleStandIn
+from support.kaggle_standin import SLUG, TEAM, Fault, KaggleStandIn
 from support.small import Small
 
 from kit.competitions import to_score_space
 from kit.core.workspace import Workspace
+from kit.data.origin import Origin, write_origin
 from kit.data.project import Project
 from kit.imaging.holes import scored_pixels
 from kit.imaging.images import load_image, save_image
+from kit.submission.ledger import LedgerRow, append_ledger, now
 
 TRAIN = (
     "train regress bilstm --fold all --device cpu --set encoder=tu-resnet10t --set decoder_channels=32,16,16,16 "
@@ -212,12 +214,112 @@ def test_an_upload_is_scored_and_noted(here: Chain, service: KaggleStandIn) -> N
     blend = json.loads((here.root / "blends" / "every.json").read_text())
     assert float(row["cv"]) == pytest.approx(blend["cv"]["value"])
     assert "0.16543" in here.type("submissions")
+    assert (row["late"], row["private_score"], row["rank"]) == ("no", "", "") and row["tag"].startswith("[kit-")
+    assert row["versions"].startswith("kit ") and "numpy" in row["versions"]
     assert "these very bytes were sent" in here.type("upload --dry-run")
+
+
+def test_a_late_submission_says_so_before_it_is_sent(here: Chain, service: KaggleStandIn) -> None:
+    service.deadline, service.private_score, service.rank = "2020-01-02T03:04:05.123Z", "0.17", 7
+    said = here.type("upload mean --yes")
+    assert said.index("the deadline was 2020-01-02 03:04 UTC") < said.index("public score 0.16543, private score 0.17.")
+    (row,) = ledger_rows(here)
+    assert (row["late"], row["private_score"], row["rank"]) == ("yes", "0.17", "")
+    assert "complete, late" in here.type("submissions")
+
+
+def test_private_scores_are_asked_for_after_the_deadline(here: Chain, service: KaggleStandIn) -> None:
+    service.rank = 12
+    assert "place 12" in here.type("upload mean --yes")
+    service.private_score = "0.17"
+    assert "0.17000" not in here.type("submissions")
+    said = here.type("submissions --refresh")
+    cv = float(ledger_rows(here)[0]["cv"])
+    assert "0.17000" in said and f"{0.16543 - cv:+.4f}" in said
+    assert ledger_rows(here)[0]["rank"] == "12"
+
+
+def test_everything_is_asked_before_a_file_is_written(here: Chain, service: KaggleStandIn) -> None:
+    path = here.root / "submissions" / "telea.csv"
+    path.unlink(missing_ok=True)
+    for switch, value in (("token_is_active", False), ("used_today", 5), ("closed", True), ("rules_accepted", False)):
+        before = getattr(service, switch)
+        setattr(service, switch, value)
+        assert kit(f"-w {here.root} upload telea --yes").is_one_error_line
+        setattr(service, switch, before)
+    calls = len(service.log)
+    assert "--yes" in kit(f"-w {here.root} upload telea").err and len(service.log) == calls
+    assert "There is no blend" in kit(f"-w {here.root} upload teleia --yes").err and len(service.log) == calls
+    assert not path.exists()
+
+
+def test_a_lost_answer_is_looked_for_by_later_commands(here: Chain, service: KaggleStandIn, monkeypatch) -> None:
+    monkeypatch.setattr("kit.remote.submit._LOOKS", ())
+    service.fail("CreateSubmission", Fault(drop=True, late=True))
+    done = kit(f"-w {here.root} upload mean --yes")
+    assert done.is_one_error_line and "It is not known" in done.err and ledger_rows(here)[0]["status"] == "unknown"
+    done = kit(f"-w {here.root} upload mean --yes")  # the script goes on trying
+    assert done.is_one_error_line and "These very bytes were sent" in done.err and len(service.submissions) == 1
+    assert "complete" in here.type("submissions")
+    assert ledger_rows(here)[0]["ref"] == str(service.submissions[0]["ref"])
+
+
+def test_a_killed_upload_that_never_arrived_is_taken_out_again(here: Chain, service: KaggleStandIn) -> None:
+    workspace = Workspace(here.root)
+    begun = LedgerRow("2020-01-01T00:00:00+00:00", SLUG, "a.csv", "d", "csv", status="sending", tag="[x]")
+    append_ledger(workspace, begun)
+    assert "has not arrived: nothing was submitted" in kit(f"-w {here.root} submissions").err
+    assert not workspace.ledger.exists()
+
+
+def test_somebody_elses_submission_keeps_no_other_from_its_score(here: Chain, service: KaggleStandIn) -> None:
+    workspace = Workspace(here.root)
+    for ref in ("987654", "1"):
+        append_ledger(workspace, LedgerRow(now(), SLUG, f"{ref}.csv", "d", "csv", ref=ref, status="pending"))
+    service.pending_polls = 1000
+    here.type("upload mean --yes --wait 0")
+    service.submissions[0]["polls"] = 0
+    done = kit(f"-w {here.root} submissions")
+    assert done.code == 0 and "0.16543" in done.out
+    assert "shows this account no submission 987654" in done.err
+    service.token_is_active = False
+    done = kit(f"-w {here.root} submissions")
+    assert done.code == 1 and "0.16543" in done.out and "does not accept the token" in done.err
+
+
+def test_the_leaderboard_says_what_a_step_is_worth(here: Chain, service: KaggleStandIn) -> None:
+    service.board = [(f"team {place}", f"{0.15 + place / 1000:.4f}") for place in range(60)]
+    assert "you have no score there yet" in here.type("leaderboard")
+    here.type("upload mean --yes")
+    service.board[20] = (TEAM, "0.1700")
+    said = here.type("leaderboard")
+    assert "60 teams, the best 0.15000. Ada and friends: place 21 (best 35 %) with 0.17000." in said
+    (line,) = [line for line in said.splitlines() if line.split()[:1] == ["0.005"]]
+    assert line.split() == ["0.005", "0.16500", "17", "4"]
+    assert "Blend every expects" in said and "1 sent today, 4 left" in said
+    service.board = [(team, f"{1 - float(score):.4f}") for team, score in service.board]  # the highest is the best
+    assert json.loads(here.type("leaderboard --json"))["steps"][-1]["rank"] == 17
+
+
+def test_the_sample_has_nowhere_to_go(tmp_path: Path, small: Small, service: KaggleStandIn) -> None:
+    root = tmp_path / "w"
+    shutil.copytree(small.root, root)
+    write_origin(Workspace(root), Origin(sample=True))
+    ok(f"-w {root} fill mean")
+    said = ok(f"-w {root} upload mean --dry-run")
+    assert "which no competition takes" in said and "Send it" not in said
+    for line in ("upload mean --yes", "upload mean", f"upload {root}/submissions/mean.csv --yes", "leaderboard"):
+        done = kit(f"-w {root} {line}")
+        assert done.is_one_error_line and "kit's own sample" in done.err, done
+    assert service.log == []
 
 
 def test_a_source_and_a_csv_can_be_uploaded_too(here: Chain, service: KaggleStandIn) -> None:
     here.type("upload harmonic --yes")
-    here.type(f"upload {here.root / 'submissions' / 'harmonic.csv'} --yes")
+    path = here.root / "submissions" / "harmonic.csv"
+    done = kit(f"-w {here.root} upload {path} --yes")
+    assert done.is_one_error_line and "add --again" in done.err and len(service.submissions) == 1
+    here.type(f"upload {path} --yes --again")
     first, second = ledger_rows(here)
     assert (first["what"], second["what"]) == ("source harmonic", "csv")
     assert float(first["cv"]) > 0 and second["cv"] == "" and first["digest"] == second["digest"]

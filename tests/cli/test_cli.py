@@ -34,7 +34,7 @@ from kit.data.sample_competition import make_demo_archive
 
 COMMANDS = [
     "fetch", "folds", "fill", "train", "tune",
-    "weights", "predict", "sources", "blend", "upload", "submissions", "check", "grade",
+    "weights", "predict", "sources", "blend", "upload", "submissions", "leaderboard", "check", "grade",
     "figure", "demo", "import", "export", "clip", "sd", "bundle", "verify", "push",
     "status", "blends", "rm", "doctor",
 ]  # fmt: skip

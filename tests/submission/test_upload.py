@@ -14,7 +14,8 @@ from kit.core.storage import digest_file
 from kit.data.project import Project
 from kit.errors import MissingStep, SubmissionError, UnknownName
 from kit.submission.ledger import LedgerRow, append_ledger, now
-from kit.submission.upload import prepare, refresh, sent_before
+from kit.submission.refresh import refresh
+from kit.submission.upload import prepare, sent_before
 
 pytestmark = pytest.mark.toy(
     test=3, sources=[{"name": "a", "noise": 0.05, "seed": 1}, {"name": "b", "noise": 0.05, "seed": 2, "by_fold": True}]
@@ -101,7 +102,7 @@ def test_refreshing_asks_the_service_only_for_what_is_pending(
 ) -> None:
     append_ledger(project.workspace, LedgerRow(now(), "toy", "a.csv", "x", "csv", ref="7", status="complete"))
     monkeypatch.setattr("kit.remote.Remote", lambda *_: pytest.fail("asked the service"))
-    assert [row.ref for row in refresh(project)] == ["7"]
+    assert [row.ref for row in refresh(project).rows] == ["7"]
 
 
 def test_submissions_are_written_from_averaged_folds(toy: Toy, project: Project) -> None:

@@ -399,7 +399,11 @@ ROW = LedgerRow("2024-05-01T12:00:00+00:00", "toy", "a.csv", "0123456789abcdef",
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=20)
 floats = st.none() | st.floats(allow_nan=False)
-rows = st.builds(LedgerRow, texts, texts, texts, texts, texts, floats, floats, floats, texts, texts, floats, texts)
+places, answers = st.none() | st.integers(1, 9999), st.none() | st.booleans()
+rows = st.builds(
+    LedgerRow, texts, texts, texts, texts, texts, floats, floats, floats, texts, texts, floats, texts,
+    floats, places, answers, texts, texts, texts,
+)  # fmt: skip
 
 
 def test_there_is_no_ledger_at_first(tmp_path: Path) -> None:
@@ -433,8 +437,8 @@ def test_a_score_that_arrives_changes_its_row_alone(tmp_path: Path) -> None:
     [
         ("when,what\n", "has the columns 'when,what'"),
         ("", "has the columns ''"),
-        (",".join(ledger._LEDGER) + "\na,b\n", "line 2: expected 12 cells"),
-        (",".join(ledger._LEDGER) + "\na,b,c,d,e,high,,,,,,\n", "line 2: cv is 'high'"),
+        (",".join(ledger._LEDGER) + "\na,b\n", "line 2: expected 18 cells"),
+        (",".join(ledger._LEDGER) + "\na,b,c,d,e,high,,,,,,,,,,,,\n", "line 2: cv is 'high'"),
     ],
 )
 def test_a_ledger_that_was_spoilt_by_hand_is_refused_and_kept(tmp_path: Path, text: str, said: str) -> None:

@@ -31,7 +31,7 @@ import pytest
 
 SLUG = "photo-reconstruction"
 TOKEN = "good-token"
-USER, KEY = "ada", "good-key"
+USER, KEY, TEAM = "ada", "good-key", "Ada and friends"
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
 
 
@@ -74,6 +74,9 @@ class KaggleStandIn:
         self.rules_accepted, self.closed, self.code_only = True, False, False
         self.daily_limit, self.used_today = 5, 0
         self.score, self.scoring_error, self.pending_polls = "0.2033", "", 0
+        self.private_score, self.deadline = "", "2030-01-02T03:04:05.123Z"
+        self.board: list[tuple[str, str]] = []  # the leaderboard: teams and scores, the best first
+        self.rank = 0
         self.page_size, self.empty_first_page = 20, False
         # blobs: how the storage behaves
         self.ranges = self.if_range = self.validators = self.length = self.redirects = True
@@ -131,7 +134,8 @@ class KaggleStandIn:
             "ref": f"https://www.kaggle.com/competitions/{self.slug}",
             "title": self.title,
             "url": f"https://www.kaggle.com/competitions/{self.slug}",
-            "deadline": "2030-01-02T03:04:05.123Z",
+            "deadline": self.deadline,
+            "userRank": self.rank,
             "userHasEntered": self.rules_accepted,
             "maxDailySubmissions": self.daily_limit,
             "evaluationMetric": self.metric,
@@ -163,6 +167,7 @@ class KaggleStandIn:
             "fileName": self.file_names[body["blobFileTokens"]],
             "totalBytes": len(self.uploads[body["blobFileTokens"]]),
             "status": "PENDING",
+            "teamName": TEAM,
             "url": f"https://www.kaggle.com/submissions/{ref}",
             "polls": self.pending_polls,
         }
@@ -181,7 +186,13 @@ class KaggleStandIn:
         if submission["polls"] < 0 and self.scoring_error:
             submission |= {"status": "ERROR", "errorDescription": self.scoring_error}
         elif submission["polls"] < 0:
-            submission |= {"status": "COMPLETE", "publicScore": self.score}
+            submission |= {"status": "COMPLETE", "publicScore": self.score, "privateScore": self.private_score}
+
+    def get_leaderboard(self, body: dict[str, Any]) -> dict[str, Any]:
+        start, size = int(body.get("pageToken") or 0), self.page_size
+        lines = [{"teamId": place, "teamName": team, "score": score} for place, (team, score) in enumerate(self.board)]
+        token = str(start + size) if start + size < len(lines) else ""
+        return {"submissions": lines[start : start + size], "nextPageToken": token}
 
     def start_blob_upload(self, body: dict[str, Any]) -> dict[str, Any]:
         token = f"blob-{next(self._numbers)}"
