@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from support.command import kit, ok
 from support.tiny_clip import NUMBERS, SIZE, tiny_clip, tiny_timm
 from support.toy import Toy
@@ -309,6 +309,28 @@ def test_a_model_that_cannot_be_had_is_one_line(name: str, said: str, toy: Toy, 
         folder.write_text("weights")
     done = kit(f"-w {toy.workspace.root} clip embed --model", folder if folder.exists() else name)
     assert done.is_one_error_line and said in done.err, done.err
+
+
+@pytest.mark.parametrize("lost", ["layer_norm1", "pre_layrnorm.bias", "visual_projection", "position_embedding"])
+@pytest.mark.parametrize("renamed", [False, True])
+def test_a_clip_that_its_file_does_not_fill_is_refused(lost: str, renamed: bool, clip: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(clip, tmp_path / "clip")
+    path = folder / "model.safetensors"
+    found = {name: value for name, value in load_file(path).items() if lost not in name}
+    if renamed:
+        found |= {name.replace(lost, "other"): value for name, value in load_file(path).items() if lost in name}
+    save_file(found, path, metadata={"format": "pt"})
+    with pytest.raises(DamagedStore, match=r"lacks \d+ weights"):
+        open_encoder(find_model(str(folder)), torch.device("cpu")).images(torch.zeros(1, 3, 32, 32))
+
+
+@pytest.mark.parametrize("lost", ["norm", "bias", "pos_embed"])
+def test_a_vision_encoder_of_timm_whose_file_lacks_some_is_refused(lost: str, tmp_path: Path) -> None:
+    text = tiny_timm(tmp_path / "weights.safetensors")
+    path = tmp_path / "weights.safetensors"
+    save_file({name: value for name, value in load_file(path).items() if lost not in name}, path)
+    with pytest.raises(DamagedStore, match="does not hold timm's weights"):
+        open_encoder(find_model(text), torch.device("cpu"))
 
 
 def test_the_command_embeds_both_splits(toy: Toy, clip: Path) -> None:

@@ -7,16 +7,21 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 from support.hub_standin import COMMIT, hub
 from support.tiny_diffusion import save_tiny
 from support.toy import make_toy_workspace
 
 from kit.core.workspace import Workspace
-from kit.errors import UsageError
+from kit.errors import TrainingError, UsageError
 from kit.pretrained.diffusion.model import find_model, wanted_files
+from kit.pretrained.diffusion.pipeline import load_pipeline
+from kit.pretrained.diffusion.settings import SamplingSettings
 
 SD15 = [
     "README.md", "v1-5.ckpt", "v1-5.safetensors", "model_index.json", "feature_extractor/preprocessor_config.json",
@@ -90,6 +95,81 @@ def test_a_folder_that_is_not_whole_is_named_with_what_it_lacks(model: Path, tmp
     (empty / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"pickle")
     with pytest.raises(UsageError, match="pickles alone"):
         find_model(workspace, str(empty))
+
+
+def as_variant(folder: Path, variant: str) -> None:
+    """Rename all weights of a pipeline as those of a variant."""
+    for path in folder.rglob("*.safetensors"):
+        path.rename(path.with_name(f"{path.stem}.{variant}.safetensors"))
+
+
+def test_a_folder_of_one_variant_is_told_with_what_loads_it(model: Path, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "w")
+    half = shutil.copytree(model, tmp_path / "half")
+    as_variant(half, "fp16")
+    for asked in (None, "bf16"):
+        with pytest.raises(UsageError, match=r"has weights of the variant fp16 alone. Give it with --variant fp16\."):
+            find_model(workspace, str(half), variant=asked)
+    (half / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"pickle")
+    with pytest.raises(UsageError, match="--variant fp16"):
+        find_model(workspace, str(half))
+    found = find_model(workspace, str(half), variant="fp16")
+    load_pipeline(found, SamplingSettings(size=32, steps=1), torch.device("cpu"))
+    with pytest.raises(UsageError, match="Leave --variant out"):
+        find_model(workspace, str(model), variant="fp16")
+
+
+def changed(folder: Path, part: str, change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> None:
+    (path,) = (folder / part).glob("*.safetensors")
+    save_file(change(load_file(path)), path, metadata={"format": "pt"})
+
+
+def trained(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Norms are no longer one and zero after a training."""
+    return {name: value + 0.1 * torch.rand(value.shape) for name, value in tensors.items()}
+
+
+CHANGES = {
+    "renamed norms": lambda found: {name.replace("norm", "nrm"): value for name, value in found.items()},
+    "no norms": lambda found: {name: value for name, value in found.items() if "norm" not in name},
+    "norms lost, others in their stead": lambda found: {
+        (f"other.{place}" if "norm" in name else name): torch.rand(value.shape) if "norm" in name else value
+        for place, (name, value) in enumerate(found.items())
+    },
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+def test_weights_that_do_not_fill_a_part_are_refused(model: Path, tmp_path: Path, part: str, change: str) -> None:
+    folder = shutil.copytree(model, tmp_path / "changed")
+    changed(folder, part, trained)
+    changed(folder, part, CHANGES[change])
+    found = find_model(Workspace(tmp_path / "w"), str(folder))
+    with pytest.raises(TrainingError, match=rf"the weights of {part} .* they lack tensors, \d+ \(.*norm"):
+        load_pipeline(found, SamplingSettings(size=32, steps=1), torch.device("cpu"))
+
+
+def test_old_names_that_diffusers_knows_are_no_lack(model: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(model, tmp_path / "old")
+    old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+
+    def older(found: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        for now, before in old.items():
+            found = {name.replace(f".{now}.", f".{before}."): value for name, value in found.items()}
+        return trained(found)
+
+    changed(folder, "vae", older)
+    found = find_model(Workspace(tmp_path / "w"), str(folder))
+    load_pipeline(found, SamplingSettings(size=32, steps=1), torch.device("cpu"))
+
+
+def test_a_folder_that_was_mistyped_is_no_question_to_the_hub(model: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(model, tmp_path / "models" / "inpainting")
+    for typed in ("models/inpaintin", "./models/inpaintin", str(tmp_path / "models" / "inpaintin")):
+        with pytest.raises(UsageError, match=r"Did you mean .*models/inpainting\?"):
+            find_model(Workspace(tmp_path / "w"), typed, download=True)
 
 
 def kit_with_hub(root: Path, address: str, cache: Path, words: str) -> subprocess.CompletedProcess[str]:

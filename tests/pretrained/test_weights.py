@@ -26,9 +26,10 @@ from kit.learning.experiments import experiment, stored_experiment
 from kit.learning.experiments.stamp import differences, digest_of_weights
 from kit.learning.models import build_generator
 from kit.pretrained.weights import places
-from kit.pretrained.weights.encoders import Layout, layout_of
+from kit.pretrained.weights.encoders import Layout, flat, layout_of, timm_encoder
 from kit.pretrained.weights.finding import find_weights, of_file, take
 from kit.pretrained.weights.fitting import PREFIXES, fit
+from kit.pretrained.weights.loading import load_encoder_weights
 from kit.pretrained.weights.managing import check_file, get_weights, list_weights
 from kit.pretrained.weights.reading import open_weights, tensors_digest
 
@@ -63,6 +64,50 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def same(found: Tensors, donor: Tensors) -> bool:
     weights = {key: value for key, value in donor.items() if not key.endswith("num_batches_tracked")}
     return found.keys() == weights.keys() and all(torch.equal(found[key], value) for key, value in weights.items())
+
+
+# every tensor comes from the file
+
+
+def as_trained(tensors: Tensors) -> Tensors:
+    """Norms and their statistics are no longer one and zero."""
+    torch.manual_seed(3)
+    weights = {key: value for key, value in tensors.items() if value.is_floating_point()}
+    return {**tensors, **{key: value + torch.rand(value.shape) for key, value in weights.items()}}
+
+
+LACKING = {
+    "no norms": lambda key: "bn" not in key and "running" not in key,
+    "no running statistics": lambda key: "running" not in key,
+    "no running variance of one norm": lambda key: key != "layer2.0.bn1.running_var",
+    "no bias of one norm": lambda key: key != "layer1.0.bn2.bias",
+    "no convolution": lambda key: key != "layer3.0.conv1.weight",
+}
+
+
+@pytest.mark.parametrize("kept", LACKING)
+def test_an_encoder_that_a_file_does_not_fill_is_refused_or_listed(
+    kept: str, donor: Tensors, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, whole = tmp_path / "some.pth", as_trained(donor)
+    torch.save({key: value for key, value in whole.items() if LACKING[kept](key)}, path)
+    encoder = timm_encoder(f"tu-{MODEL}")
+    with pytest.raises(TrainingError, match=r"tensors fit; \d+ not in it"):
+        load_encoder_weights(encoder, f"tu-{MODEL}", str(path))
+    load_encoder_weights(encoder, f"tu-{MODEL}", str(path), partly=True)
+    lacked = [key for key in whole if not LACKING[kept](key) and not key.endswith("num_batches_tracked")]
+    assert "Not in the weights, as at random: " in (said := capsys.readouterr().err)
+    assert flat(lacked[0]) in flat(said)
+
+
+def test_norms_of_other_names_are_taken_by_their_order_and_with_their_values(donor: Tensors, tmp_path: Path) -> None:
+    path, whole = tmp_path / "other.pth", as_trained(donor)
+    torch.save({key.replace("bn", "norm"): value for key, value in whole.items()}, path)
+    encoder = timm_encoder(f"tu-{MODEL}")
+    load_encoder_weights(encoder, f"tu-{MODEL}", str(path))
+    by_name = {flat(key): value for key, value in whole.items()}
+    own = {flat(key): value for key, value in encoder.model.state_dict().items() if value.is_floating_point()}
+    assert all(torch.equal(value, by_name[key]) for key, value in own.items())
 
 
 # whatever wraps them

@@ -17,7 +17,7 @@ from typing import Any
 from kit.core.progress import byte_progress
 from kit.core.storage import digest_bytes, digest_of, read_json, write_json
 from kit.core.workspace import Workspace
-from kit.errors import DamagedStore, MissingStep, StoreError, UsageError
+from kit.errors import DamagedStore, MissingStep, StoreError, UsageError, closest_name
 from kit.pretrained.diffusion.settings import cache_root
 from kit.pretrained.hub import download as download_files
 from kit.pretrained.hub import look_up
@@ -83,9 +83,25 @@ def find_model(
     if folder.is_dir():
         return _checked(workspace, name, folder, variant)
     if not _HUB_ID.fullmatch(name):
-        raise UsageError(f"--model {name} is neither a folder nor an id of the hub such as {DEFAULT_MODEL}.")
+        raise UsageError(
+            f"--model {name} is neither a folder nor an id of the hub such as {DEFAULT_MODEL}.{_nearest(folder)}"
+        )
     cached = _cached(name, variant)
+    if cached is None and folder.parent.is_dir():  # an owner of the hub has no folder here: a path was meant
+        raise UsageError(
+            f"--model {name}: there is no folder {folder.name} in {folder.parent}.{_nearest(folder)} If it is an id of "
+            f"the hub, run the command where there is no {folder.parent}."
+        )
     return _checked(workspace, name, cached or _from_hub(name, variant, download, say), variant)
+
+
+def _nearest(folder: Path) -> str:
+    """Ask whether a folder beside the missing one was meant, if one has such a name."""
+    try:
+        found = closest_name(folder.name, [one.name for one in folder.parent.iterdir() if one.is_dir()])
+    except OSError:
+        return ""
+    return f" Did you mean {folder.parent / found}?" if found else ""
 
 
 def _cached(name: str, variant: str | None) -> Path | None:
@@ -156,6 +172,12 @@ def _variant_of(name: str) -> str | None:
     return stem.partition(".")[2] or None
 
 
+def _variants(names: Iterable[str]) -> list[str | None]:
+    """Return the variants that there are weights of; None, the plain ones, first."""
+    found = {_variant_of(name) for name in names if name.endswith(".safetensors")}
+    return sorted(found, key=lambda one: (one is not None, one or ""))
+
+
 def _has_variant(names: Iterable[str], variant: str) -> bool:
     return any(name.endswith(".safetensors") and _variant_of(name) == variant for name in names)
 
@@ -207,8 +229,13 @@ def _checked(workspace: Workspace, label: str, folder: Path, variant: str | None
     if not (folder / "model_index.json").is_file():
         raise UsageError(f"--model {label}: {folder} is no diffusers pipeline, it has no model_index.json.")
     names = _names(folder)
+    lacks = _lacking(folder, variant)
+    others = [one for one in _variants(names) if one != variant and _lacking(folder, one) is None] if lacks else []
+    if others:
+        advice = f"Give it with --variant {others[0]}." if others[0] else "Leave --variant out."
+        raise UsageError(f"--model {label}: {folder} has weights of the variant {others[0] or 'plain'} alone. {advice}")
     _check_safetensors(label, names, variant)
-    if (lacks := _lacking(folder, variant)) is not None:
+    if lacks is not None:
         raise UsageError(f"--model {label}: {folder} lacks {lacks}. Copy or download the whole pipeline again.")
     kind = str(_read_index(folder).get("_class_name"))
     wanted = wanted_files(names, variant)

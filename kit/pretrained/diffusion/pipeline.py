@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from kit.errors import TrainingError, UsageError
+from kit.pretrained.diffusion.completeness import lacking, listed
 from kit.pretrained.diffusion.model import DiffusionModel
 from kit.pretrained.diffusion.settings import SCHEDULERS, SamplingSettings
 
@@ -239,20 +240,11 @@ def _check_dtype(pipeline: DiffusersPipeline, dtype: torch.dtype) -> None:
 
 def _check_weights(pipeline: DiffusersPipeline, model: DiffusionModel) -> None:
     """Refuse files that lack tensors: diffusers would leave those empty, and transformers make them up."""
-    from safetensors import safe_open
-
     for part, module in pipeline.components.items():
-        if not isinstance(module, torch.nn.Module):
-            continue
-        there = 0
-        for path in model.weights(part):
-            with safe_open(path, "pt") as file:
-                there += len(file.keys())
-        wanted = len(list(module.parameters()))
-        if there < wanted or any(parameter.is_meta for parameter in module.parameters()):
+        if isinstance(module, torch.nn.Module) and (absent := lacking(module, model.weights(part))):
             raise TrainingError(
-                f"--model {model.label}: the weights of {part} in {model.folder} are not whole ({there} tensors of "
-                f"{wanted}). Copy it again, whole."
+                f"--model {model.label}: the weights of {part} in {model.folder} are not whole: they lack tensors, "
+                f"{listed(absent)}. Copy it again, whole, or name another --model."
             )
 
 

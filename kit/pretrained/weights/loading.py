@@ -18,6 +18,9 @@ from kit.pretrained.weights.finding import Found, find_weights, misfit, of_file,
 _OTHERWISE = "Give a file with --set encoder_weights=PATH, or train from random weights: --set encoder_weights=none"
 
 
+_LISTED = 6  # names in a line
+
+
 class HasTimmModel(Protocol):
     """An encoder on timm: kit's, or that of segmentation-models-pytorch."""
 
@@ -51,6 +54,7 @@ def load_encoder_weights(
     own = encoder.model.state_dict()
     state = {key: by_name[flat(key)].to(value.dtype) for key, value in own.items() if flat(key) in by_name}
     encoder.model.load_state_dict(state, strict=False)
+    _say_left(own, state)
     needless = "; partial_weights=true changes nothing, all tensors fit" if partly and found.fit.whole else ""
     _say(f"{found.line}{needless}")
     return found
@@ -66,6 +70,14 @@ def _check_fit(found: Found, partly: bool) -> None:
         f"{misfit(path, fitted)}{anyway} What it is, says: kit weights check {shlex.quote(str(path))} (or go without: "
         "--set encoder_weights=none)"
     )
+
+
+def _say_left(own: dict[str, torch.Tensor], state: dict[str, torch.Tensor]) -> None:
+    """List what of the encoder stays as it begins: norms that timm adds to levels, or all that a file lacks."""
+    left = [name for name, value in own.items() if name not in state and value.is_floating_point()]
+    if left:
+        more = ", ..." if len(left) > _LISTED else ""
+        _say(f"Not in the weights, as at random: {len(left)} of {len(own)} tensors ({', '.join(left[:_LISTED])}{more})")
 
 
 def _say(line: str) -> None:
