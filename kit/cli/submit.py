@@ -45,7 +45,7 @@ def upload(
       kit upload --zip
       kit upload submissions/mine.csv
     """
-    from kit.submission.upload import check_not_sample, is_sample, preflight, prepare, send, sent_before
+    from kit.submission.upload import check_known, check_not_sample, is_sample, preflight, prepare, send, sent_before
     from kit.submission.write import check_copy, copy_submission
 
     project = project_of(context)
@@ -54,9 +54,10 @@ def upload(
     entry = None
     if not dry_run:  # all that could be in the way is asked before a large file is written
         check_not_sample(project)
+        check_known(project, what)
         if not yes:
             check_answerable()
-        entry = preflight(project, what)
+        entry = preflight(project)
     ready = prepare(project, what, zipped=zipped)
     check = ready.check
     print(f"{ready.path}: {ready.what}, {_described(check)}")

@@ -5,6 +5,7 @@ Everything is built beside what is there and swapped in at the end, so a broken 
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from kit.data.index import Index, read_index
 from kit.data.origin import TRUTH, Origin, write_origin
 from kit.data.pack import build_pack, read_pack
 from kit.data.sample_competition import make_demo_archive
-from kit.errors import ArchiveError, KitError, UsageError
+from kit.errors import ArchiveError, KitError, UsageError, closest_name
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,15 @@ def fetch(
         source, in_place = (attached, True) if attached else (source, in_place)
     if in_place:
         _check_in_place(workspace, source)
-    with only_one(workspace.data, "kit fetch"):
-        return _fetch(workspace, layout, Origin(sample, source, in_place))
+    elif source is not None:
+        _check_there(source.expanduser(), force)
+    is_new = not workspace.root.exists()
+    try:
+        with only_one(workspace.data, "kit fetch"):
+            return _fetch(workspace, layout, Origin(sample, source, in_place))
+    except BaseException:
+        _prune(workspace, is_new)
+        raise
 
 
 def _fetch(workspace: Workspace, layout: Competition, origin: Origin) -> Fetched:
@@ -90,6 +98,23 @@ def _fetch(workspace: Workspace, layout: Competition, origin: Origin) -> Fetched
     finally:
         shutil.rmtree(staging.root, ignore_errors=True)
     return Fetched(read_index(workspace), notes)
+
+
+def _check_there(source: Path, force: bool) -> None:
+    """Raise `ArchiveError` for a file or folder that is not there, before anything is made."""
+    if source.exists():
+        return
+    beside = [one.name for one in source.parent.iterdir()] if source.parent.is_dir() else []
+    nearest = closest_name(source.name, beside)
+    meant = f" Did you mean {source.parent / nearest}?" if nearest else ""
+    raise ArchiveError(f"{source} is missing.{meant} Run: kit fetch --from ZIP{' --force' if force else ''}")
+
+
+def _prune(workspace: Workspace, is_new: bool) -> None:
+    """Take away the empty folders that a fetch in vain has made."""
+    for folder in (workspace.downloads, workspace.data, workspace.data.parent, *([workspace.root] if is_new else [])):
+        with contextlib.suppress(OSError):  # not there, or not empty
+            folder.rmdir()
 
 
 def _check_in_place(workspace: Workspace, source: Path | None) -> None:

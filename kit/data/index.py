@@ -106,6 +106,11 @@ def read_index(workspace: Workspace) -> Index:
         DamagedStore: the table was changed after it was written.
     """
     again = "kit fetch"
+    if not workspace.data.exists():
+        raise MissingStep(
+            f"{workspace.root} holds no data of {workspace.slug} yet. Is your work elsewhere? Then go there, or name it "
+            f"with -w. Else begin here. Run: {again}"
+        )
     manifest = read_json(workspace.index.with_suffix(".json"), made_by=again)
     try:
         data = workspace.index.read_bytes()

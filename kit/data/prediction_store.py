@@ -362,7 +362,7 @@ class PredictionStore:
         path = self.path(source, split, fold)
         if manifest is None:
             raise MissingStep(f"{path} is missing.")
-        again = f"Run: {manifest['made_by']} --force"
+        again = f"Run: {self._made_again_by(manifest, fold)} --force"
         if manifest["index"] != self.index.digest:
             raise Mismatch(
                 f"{path} was made for another index ({manifest['index']}, here {self.index.digest}). {again}"
@@ -377,6 +377,13 @@ class PredictionStore:
                 f"{manifest['values']}; it should be float16 ({total}, 3). {again}"
             )
         return part
+
+    def _made_again_by(self, manifest: dict[str, Any], fold: Fold | None) -> str:
+        """Return what makes a part again: of other folds or photos a trained model can predict nothing."""
+        if manifest["recipe"].get("kind") == SourceKind.EXPERIMENT:
+            return f"kit train {manifest['source']} --fold {fold if fold == FULL else 'all'}"
+        made_by: str = manifest["made_by"]
+        return made_by
 
 
 def _manifests_in(folder: Path) -> list[Path]:

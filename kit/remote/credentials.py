@@ -55,6 +55,8 @@ def prepare() -> None:
         RemoteError: a proxy that cannot be.
     """
     _check_proxies()
+    for secret in set(_read_from) - {os.environ.get("KAGGLE_API_TOKEN"), os.environ.get("KAGGLE_KEY")}:
+        del _read_from[secret]  # somebody has put another one there since
     for name in _VARIABLES:
         if name in os.environ:
             os.environ[name] = _plain(os.environ[name])

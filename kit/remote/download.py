@@ -51,6 +51,8 @@ class _ChangedError(Exception):
 def download(session: Session, folder: Path, progress: Report | None) -> Path:
     """Download the archive as `Remote.download` promises."""
     target = folder / f"{session.slug}.zip"
+    if not target.exists():
+        session.api()  # without credentials nothing is begun
     with storage.disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if target.exists():

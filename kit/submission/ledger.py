@@ -84,7 +84,9 @@ def read_ledger(workspace: Workspace) -> list[LedgerRow]:
     table = csv.DictReader(io.StringIO(text, newline=""))
     if table.fieldnames not in (_LEDGER, _BEFORE):
         found = ",".join(table.fieldnames or [])
-        raise TableError(f"{path} has the columns {found!r}, expected {','.join(_LEDGER)!r}. {mend}")
+        raise TableError(
+            f"{path} has the columns {found!r}, not the {len(_LEDGER)} from {_LEDGER[0]} to {_LEDGER[-1]}. {mend}"
+        )
     rows = []
     for cells in table:
         if None in cells or None in cells.values():

@@ -65,17 +65,20 @@ def check_not_sample(project: Project) -> None:
         )
 
 
-def preflight(project: Project, what: str | None) -> tuple[CompetitionInfo, Limits]:
+def check_known(project: Project, what: str | None) -> None:
+    """Raise `UnknownName` or `MissingStep` unless there is such a blend, source or file."""
+    if not _is_file(what):
+        _kind_of(project, what)
+
+
+def preflight(project: Project) -> tuple[CompetitionInfo, Limits]:
     """Ask everything that could stop a submission, before a large file is written for it.
 
     Raises:
-        UnknownName: no blend, source or file of that name.
         RemoteError: or the member of its tree; see `Remote.preflight`.
     """
     from kit.remote import Remote
 
-    if not _is_file(what):
-        _kind_of(project, what)
     remote = Remote(project.workspace.slug)
     answer = remote.preflight()
     clear_up(project, remote, [row for row in read_ledger(project.workspace) if row.status in UNCLEAR])
