@@ -108,8 +108,8 @@ def read_index(workspace: Workspace) -> Index:
     again = "kit fetch"
     if not workspace.data.exists():
         raise MissingStep(
-            f"{workspace.root} holds no data of {workspace.slug} yet. Is your work elsewhere? Then go there, or name it "
-            f"with -w. Else begin here. Run: {again}"
+            f"{workspace.root} holds no data of {workspace.slug} yet. Is your work elsewhere? Go there, or name it by "
+            f"-w. Else begin here. Run: {again}"
         )
     manifest = read_json(workspace.index.with_suffix(".json"), made_by=again)
     try:

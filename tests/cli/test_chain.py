@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.command import kit, ok
-from support.kaggle_standin import SLUG, TEAM, Fault, KaggleStandIn
+from support.kaggle_standin import SLUG, TEAM, TOKEN, Fault, KaggleStandIn
 from support.small import Small
 
 from kit.competitions import to_score_space
@@ -365,6 +365,24 @@ def test_a_failing_service_is_one_line(here: Chain, service: KaggleStandIn) -> N
     service.fail("GetCompetition", *[Fault(503)] * 20)
     done = kit(f"-w {here.root} upload mean --yes")
     assert done.is_one_error_line and "503" in done.err
+
+
+def test_nothing_that_is_said_or_kept_holds_a_token(here: Chain, service: KaggleStandIn, monkeypatch, tmp_path) -> None:
+    proxy = service.environment()["http_proxy"].replace("://", "://ada:pass%2Fw0rd@")
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.setenv("KAGGLE_API_TOKEN", f"{TOKEN}\n")
+    said = [kit(f"-w {here.root} {line}") for line in ("upload mean --yes", "submissions", "leaderboard", "sources")]
+    service.token_is_active = False
+    service.fail("ListSubmissions", Fault(200, body=f"<html>{TOKEN} {proxy}</html>".encode()))
+    said += [kit(f"-w {here.root} {line}") for line in ("upload telea --yes", "submissions --refresh", "leaderboard")]
+    for line in (f"-w {tmp_path} fetch", f"-w {here.root} export every --out {tmp_path}/e --split test"):
+        said.append(kit(line))
+    kept = [path for root in (here.root, tmp_path) for path in root.rglob("*") if path.is_file()]
+    kept = [path for path in kept if not path.is_relative_to(tmp_path / "home")]
+    for secret in (TOKEN, "pass%2Fw0rd", "pass/w0rd"):
+        assert not [done for done in said if secret in done.out + done.err]
+        assert not [path for path in kept if secret.encode() in path.read_bytes()]
+    assert said[0].code == 0 and len(kept) > 20
 
 
 def test_fetch_downloads_through_the_real_client(service: KaggleStandIn, small: Small, tmp_path: Path) -> None:

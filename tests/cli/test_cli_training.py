@@ -262,3 +262,14 @@ def test_weights_that_were_changed_are_not_predicted_with(copied: Project) -> No
     path.write_bytes(data)
     done = kit(f"-w {copied.workspace.root} predict regress --fold 0 --force")
     assert done.is_one_error_line and "its digest is not that of what was written" in done.err
+
+
+@pytest.mark.slow
+def test_a_source_of_other_folds_is_trained_again_by_the_command_that_is_said(copied: Project) -> None:
+    root = copied.workspace.root
+    ok(f"-w {root} folds --k 3 --seed 5 --force")
+    said = "kit train partialconv --fold all --force"
+    assert f"Run: {said}" in ok(f"-w {root} sources")
+    ok(f"-w {root} {said.removeprefix('kit ')} {PARTIALCONV} --epochs 1")
+    (line,) = [line for line in ok(f"-w {root} sources").splitlines() if line.startswith("partialconv ")]
+    assert " all " in line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import errno
 import os
@@ -18,6 +19,7 @@ from filelock import FileLock, Timeout
 from hypothesis import given
 from hypothesis import strategies as st
 
+import kit
 from kit.core import storage
 from kit.core.storage import (
     ArrayWriter,
@@ -369,3 +371,16 @@ def test_a_lock_that_ends_leaves_the_next_one_its_file(tmp_path: Path, monkeypat
     with storage.locked(tmp_path) as is_ours:
         assert is_ours
     assert survived and all(survived)
+
+
+def test_no_file_is_mapped_to_be_written_to() -> None:
+    """A full disk kills a process that writes to a map (SIGBUS); a write to a file is an error that can be said."""
+    for path in sorted(Path(kit.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in (
+                "memmap",
+                "open_memmap",
+                "mmap",
+            ):
+                words = [*node.args, *(keyword.value for keyword in node.keywords)]
+                assert any(isinstance(word, ast.Constant) and word.value == "r" for word in words), path
