@@ -327,7 +327,7 @@ def test_other_folds_another_index_or_another_recipe_are_refused(toy: Toy, tmp_p
     write_toy_source(toy, "m", by_fold=True)
     write_toy_source(toy, "f")
     other = make_folds(toy.project, k=3, seed=5)
-    with pytest.raises(Mismatch, match=r"made with other folds .* Run: kit train m --force"):
+    with pytest.raises(Mismatch, match=r"made with other folds .* Run: kit train m --fold all --force"):
         store(toy, other).read("m", "oof")
     elsewhere = make_toy_workspace(tmp_path / "other", photos=12, test=3, k=3, seed=9)
     with pytest.raises(Mismatch, match=r"made for another index .* Run: kit fill f --force"):
