@@ -116,20 +116,27 @@ def _described(check: Check) -> str:
     return f"{check.rows} rows, values {check.lowest:.4f} to {check.highest:.4f}, ids as in the sample"
 
 
-def agreed(question: str) -> bool:
-    """Return what the person at the terminal answers. Raises `UsageError` where nobody can answer."""
-    check_answerable()
+_SEND = "Send it with --yes, or only check it with --dry-run."
+
+
+def agreed(question: str, without: str = _SEND) -> bool:
+    """Return what the person at the terminal answers. Raises `UsageError` where nobody can answer.
+
+    Args:
+        without: what can be done there.
+    """
+    check_answerable(without)
     return typer.confirm(question)
 
 
-def check_answerable() -> None:
+def check_answerable(without: str = _SEND) -> None:
     """Raise `UsageError` where nobody can answer a question."""
     from kit.core.notebook import in_notebook
 
     if in_notebook():
-        raise UsageError("A notebook cannot be asked. Send it with --yes, or only check it with --dry-run.")
+        raise UsageError(f"A notebook cannot be asked. {without}")
     if not sys.stdin.isatty():
-        raise UsageError("There is no terminal to ask at. Send it with --yes, or only check it with --dry-run.")
+        raise UsageError(f"There is no terminal to ask at. {without}")
 
 
 @app.command(short_help="List what was submitted from here, with scores.")

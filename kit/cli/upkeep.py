@@ -142,7 +142,8 @@ def rm(
         print(f"{one.name}: {paths}, {one.bytes / 1e6:.1f} MB")
         if one.needed_by:
             print(f"Note: {', '.join(one.needed_by)} cannot be applied without {one.name}.")
-    if not yes and not agreed(f"Delete {', '.join(one.name for one in planned)}?"):
+    asked = f"Delete {', '.join(one.name for one in planned)}?"
+    if not yes and not agreed(asked, "Delete it with --yes."):
         print("Nothing was deleted.")
         return
     for one in planned:

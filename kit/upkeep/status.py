@@ -21,8 +21,9 @@ from kit.errors import KitError, MissingStep
 from kit.imaging.fills import FILLS
 from kit.learning.experiments.progress import Training, list_trainings
 from kit.submission.ledger import LedgerRow, read_ledger
+from kit.submission.refresh import UNCLEAR
 
-PENDING = "pending"
+PENDING = ("pending", *UNCLEAR)
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def read_status(project: Project) -> Status:
         trainings=unfinished,
         blends=blends,
         sent=len([row for row in rows if row.ref]),
-        pending=len([row for row in rows if row.status == PENDING]),
+        pending=len([row for row in rows if row.status in PENDING]),
         best_public=min(scores, default=None),
         megabytes=_sizes(workspace.root),
         following=_next(project, data, folds, sources, unfinished, blends, rows, problems),
@@ -275,7 +276,7 @@ def _next(
         return "kit train --fold all"
     if not blends or blends[0].problem or _is_newer(project.workspace, whole, blends[0].name):
         return "kit blend"
-    if any(row.status == PENDING for row in rows):
+    if any(row.status in PENDING for row in rows):
         return "kit submissions"
     return "kit upload --dry-run" if not project.workspace.submission(blends[0].name).is_file() else "kit upload"
 
