@@ -7,13 +7,14 @@ notebook.py   the notebook and what Kaggle wants to know of it
 verify.py     is everything there as it was written, and is a submission the one that was noted?
 """
 
-from kit.bundling.bundle import Bundle, make_bundle, newest_bundle
+from kit.bundling.bundle import MANIFEST, Bundle, make_bundle, newest_bundle
 from kit.bundling.contents import Contents, contents_of
 from kit.bundling.notebook import metadata_of
 from kit.bundling.verify import Comparison, Verified, compare_submission, verify_bundle
 from kit.bundling.wheels import make_wheel
 
 __all__ = [
+    "MANIFEST",
     "Bundle",
     "Comparison",
     "Contents",

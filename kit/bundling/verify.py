@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from kit.bundling.bundle import MANIFEST, digests_of
-from kit.core.storage import digest_file, read_json
+from kit.core.storage import digest_file
 from kit.errors import DamagedStore, SubmissionError
 from kit.submission.csv_rows import numbers, open_rows
 
@@ -46,10 +48,18 @@ def verify_bundle(folder: Path) -> Verified:
     """
     if not (folder / MANIFEST).is_file():
         raise DamagedStore(f"{folder} holds no {MANIFEST}, so it is no bundle. Make one: kit bundle --out FOLDER")
-    document = read_json(folder / MANIFEST, made_by="kit bundle --force")
-    noted, found = document.get("files"), digests_of(folder)
-    if not isinstance(noted, dict):
-        raise DamagedStore(f"{folder / MANIFEST} names no files. Make it again: kit bundle --force")
+    place = f"--out {shlex.quote(str(folder))} --force"
+    try:
+        document = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        noted = document["files"]
+        again = f"kit bundle {shlex.quote(str(document['name']))} {place}"
+        if not isinstance(noted, dict):
+            raise TypeError("files")
+    except (ValueError, KeyError, TypeError):
+        raise DamagedStore(
+            f"{folder / MANIFEST} is not what kit wrote. Take another copy, or make it again: kit bundle NAME {place}"
+        ) from None
+    found = digests_of(folder)
     kinds = {
         "missing": [name for name in noted if name not in found],
         "changed": [name for name in noted if name in found and found[name] != noted[name]],
@@ -57,7 +67,7 @@ def verify_bundle(folder: Path) -> Verified:
     }
     wrong = [f"{_some(names)} {'is' if len(names) == 1 else 'are'} {kind}" for kind, names in kinds.items() if names]
     if wrong:
-        raise DamagedStore(f"{folder}: {'; '.join(wrong)}. Make it again: kit bundle --out {folder} --force")
+        raise DamagedStore(f"{folder}: {'; '.join(wrong)}. Take another copy, or make it again: {again}")
     return Verified(document, len(found), sum(entry["bytes"] for entry in found.values()))
 
 

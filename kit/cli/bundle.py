@@ -50,7 +50,7 @@ def bundle(
       kit bundle --wheel typer --wheel pydantic      # for a machine that lacks these too
       kit bundle --weights tf_efficientnet_lite0     # so that kit train begins from ImageNet there
     """
-    from kit.bundling import contents_of, make_bundle
+    from kit.bundling import MANIFEST, contents_of, make_bundle
     from kit.remote.push import checked_reference
 
     project = project_of(context)
@@ -60,7 +60,10 @@ def bundle(
     folder = out or project.workspace.root / "bundles" / contents.name
     needed = [*split_commas(wheels), *_lacking(project.workspace, contents.trained)]
     add = partial(_add_weights, models=split_commas(weights))
-    _say(make_bundle(project, contents.name, folder, wheels=list(dict.fromkeys(needed)), add=add, force=force))
+    if push is None or force or not (folder / MANIFEST).is_file():
+        _say(make_bundle(project, contents.name, folder, wheels=list(dict.fromkeys(needed)), add=add, force=force))
+    else:
+        print(f"There already: {folder}. Make it anew: add --force")
     if push is not None:
         _push_dataset(project.workspace.slug, folder, push, dry_run=dry_run, yes=yes)
 
@@ -106,12 +109,16 @@ def _push_dataset(slug: str, folder: Path, reference: str, *, dry_run: bool, yes
     from kit.cli.submit import agreed
     from kit.remote.push import dataset_exists, push_dataset
 
-    session, whole = _session(slug), verify_bundle(folder)
-    verb = "renew" if dataset_exists(session, reference) else "make"
-    print(f"To {verb}: the private dataset {reference}, {whole.bytes / 1e6:.0f} MB")
+    whole = verify_bundle(folder)
+    size = f"{whole.bytes / 1e6:.0f} MB"
     if dry_run:
-        print("Nothing was sent (--dry-run).")
-    elif yes or agreed(f"Send it to {reference}?"):
+        print(f"To make or renew: the private dataset {reference}, {size}")
+        print("Nothing was sent, and nothing asked (--dry-run).")
+        return
+    session = _session(slug)
+    verb = "renew" if dataset_exists(session, reference) else "make"
+    print(f"To {verb}: the private dataset {reference}, {size}")
+    if yes or agreed(f"Send it to {reference}?"):
         notes = f"{whole.document['what']} {whole.document['name']}"
         pushed = push_dataset(session, folder, reference, reference.partition("/")[2].replace("-", " "), notes)
         print(f"{'Made' if pushed.is_new else 'Renewed'}: {pushed.address}")

@@ -62,7 +62,7 @@ def _gpu_numbers(gpus: str) -> list[int]:
 
     count = gpu_count()
     words = list(dict.fromkeys(word.strip() for word in gpus.split(",") if word.strip()))
-    there = "there is none here: train with --jobs N on the CPU" if not count else f"there are 0 to {count - 1}"
+    there = "there is none here: use --jobs N, on the CPU" if not count else f"there are 0 to {count - 1}"
     if words == ["all"] and count:
         return list(range(count))
     wrong = [word for word in words if not word.isdecimal() or int(word) >= count]

@@ -22,9 +22,15 @@ _DEPTH = 4  # folders below it in which a dataset may hold the sample submission
 
 
 def input_folder() -> Path | None:
-    """Return the folder below which data sets are attached, or None where there is no such folder."""
+    """Return the folder below which data sets are attached, or None where there is no such folder.
+
+    Raises:
+        UsageError: `KIT_INPUT` names what is no folder.
+    """
     named = os.environ.get("KIT_INPUT", INPUT)
     folder = Path(named).expanduser()
+    if named and not folder.is_dir() and "KIT_INPUT" in os.environ:
+        raise UsageError(f"KIT_INPUT names {named}, which is no folder. Name another one, or unset it.")
     return folder if named and folder.is_dir() else None
 
 
@@ -32,7 +38,7 @@ def attached_folder(layout: Competition) -> Path | None:
     """Return the folder that holds this competition's files: the one of its name, else one that has them.
 
     Raises:
-        UsageError: several have them; says how to choose.
+        UsageError: several have them, says how to choose; `KIT_INPUT` names a folder where none has.
     """
     root = input_folder()
     if root is None:
@@ -43,6 +49,10 @@ def attached_folder(layout: Competition) -> Path | None:
         raise UsageError(
             f"{len(found)} folders hold the files of {layout.slug}: {', '.join(map(str, found))}. Choose one: "
             f"kit fetch --from {shlex.quote(str(found[0]))} --in-place"
+        )
+    if not found and not named and os.environ.get("KIT_INPUT"):
+        raise UsageError(
+            f"KIT_INPUT names {root}, which holds no files of {layout.slug}. Name another one, or unset it."
         )
     # a folder of that name that lacks something is told of when it is read
     return found[0] if found else named[0] if named else None

@@ -85,7 +85,7 @@ def test_the_submission_that_is_noted_is_known_again(copied: Project, tmp_path: 
         (lambda folder: (folder / "more.txt").write_text("x"), "more.txt is not of the bundle"),
         (lambda folder: (folder / "bundle.json").unlink(), "is no bundle"),
         (lambda folder: (folder / "bundle.json").write_text("{"), "bundle.json"),
-        (lambda folder: (folder / "bundle.json").write_text("{}"), "names no files"),
+        (lambda folder: (folder / "bundle.json").write_text("{}"), "is not what kit wrote"),
     ],
 )
 def test_damage_is_named(harm: object, said: str, copied: Project, tmp_path: Path) -> None:
@@ -147,8 +147,8 @@ def test_a_bundle_becomes_a_dataset_and_its_notebook_runs(
     kaggle_service.slug = copied.workspace.slug
     folder = tmp_path / "b"
     said = ok(f"{w(copied)} bundle all-three --out {folder} --push ada/photo-bundle --dry-run")
-    assert "To make: the private dataset ada/photo-bundle" in said and kaggle_service.datasets == {}
-    ok(f"{w(copied)} bundle all-three --out {folder} --force --push ada/photo-bundle --yes")
+    assert "To make or renew: the private dataset ada/photo-bundle" in said and kaggle_service.datasets == {}
+    ok(f"{w(copied)} bundle all-three --out {folder} --push ada/photo-bundle --yes")
     (files,) = kaggle_service.datasets["ada/photo-bundle"]
     with zipfile.ZipFile(io.BytesIO(files["workspace.zip"])) as workspace:
         assert "blends/all-three.json" in workspace.namelist()
