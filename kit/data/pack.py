@@ -11,7 +11,7 @@ Hidden pixels are zeroed here, once, so that nothing downstream can depend on wh
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from kit.core.progress import track
 from kit.core.storage import ArrayWriter, digest_bytes, map_array, read_json, write_json, writing_folder
 from kit.core.workspace import Split, Workspace
 from kit.data.index import COLUMNS, Index, read_index, write_index
+from kit.data.soundness import Doubt, Doubtful, described, doubt_about, is_few, turned
 from kit.errors import DamagedStore, ImageError, Mismatch, TableError
 from kit.imaging.holes import Box, boxes_from_text, hole_of
 from kit.imaging.images import decode_image, resize
@@ -93,23 +94,66 @@ def build_pack(workspace: Workspace, layout: Competition, found: Layout | None =
         DataError: a photo that cannot be read, has another size than the rest, or a box outside the photo.
     """
     found = found or layout.index(workspace.raw)
-    rows = found.rows.copy()
-    height, width = _read(workspace.raw / rows["image"].iloc[0])[0].shape[:2]
+    height, width = size = _read(workspace.raw / found.rows["image"].iloc[0])[0].shape[:2]
     with writing_folder(workspace.pack) as folder:
-        with _open_arrays(folder, rows, height, width) as arrays:
-            packer = _Packer(workspace.raw, layout, arrays, (height, width))
-            # threads: reading, decoding and writing release the interpreter's lock
-            packed = map_in_order(packer.pack, _pack_rows(rows))
-            facts = list(track(packed, "Reading photos", len(rows), "photos"))
-        rows = rows.assign(
-            height=height, width=width, digest=[digest for digest, _ in facts], phash=[phash for _, phash in facts]
+        facts = _write_arrays(folder, workspace.raw, layout, found.rows, size)
+        agreeing = _agreeing(found, facts)
+        if len(agreeing.rows) < len(found.rows):  # rare: once more, without those
+            for path in folder.glob("*.npy"):
+                path.unlink()
+            facts = _write_arrays(folder, workspace.raw, layout, agreeing.rows, size)
+        rows = agreeing.rows.assign(
+            height=height, width=width, digest=[one.digest for one in facts], phash=[one.phash for one in facts]
         )
         digest = digest_bytes(rows[COLUMNS].to_csv(index=False, lineterminator="\n").encode())
         write_json(
             folder / "manifest.json", {"index": digest, "version": PACK_VERSION, "height": height, "width": width}
         )
-    write_index(workspace, rows, found.notes)
-    return read_index(workspace), found.notes
+    write_index(workspace, rows, agreeing.notes)
+    return read_index(workspace), agreeing.notes
+
+
+def _write_arrays(
+    folder: Path, raw: Path, layout: Competition, rows: pd.DataFrame, size: tuple[int, int]
+) -> list[_Facts]:
+    with _open_arrays(folder, rows, *size) as arrays:
+        packer = _Packer(raw, layout, arrays, size)
+        # threads: reading, decoding and writing release the interpreter's lock
+        packed = map_in_order(packer.pack, _pack_rows(rows))
+        return list(track(packed, "Reading photos", len(rows), "photos"))
+
+
+def _agreeing(found: Layout, facts: Sequence[_Facts]) -> Layout:
+    """Return the photos without the training photos that contradict themselves, and notes about all that do.
+
+    Raises:
+        ImageError: they are more than a few of their split.
+    """
+    notes, keep = list(found.notes), np.ones(len(facts), bool)
+    for split, called in (("train", "training"), ("test", "test")):
+        inside = (found.rows["split"] == split).to_numpy()
+        doubtful = [one.doubt for one, here in zip(facts, inside, strict=True) if here and one.doubt is not None]
+        wrong = [one for one in doubtful if one.doubt is not Doubt.UNPAINTED]
+        unpainted = [one for one in doubtful if one.doubt is Doubt.UNPAINTED]
+        total = int(inside.sum())
+        if wrong and not is_few(len(wrong), total):
+            raise ImageError(
+                f"{len(wrong)} of {total} {called} photos contradict themselves: {described(wrong)}. Nothing was kept. "
+                "Mend the pictures or masked_info.csv, then: kit fetch --from FOLDER"
+            )
+        if wrong:
+            done = "left out" if split == "train" else "kept, for a submission needs all"
+            notes.append(
+                f"{len(wrong)} of {total} {called} photos contradict themselves and are {done}: {described(wrong)}"
+            )
+        if unpainted:
+            notes.append(
+                f"{len(unpainted)} of {total} {called} photos are {described(unpainted, counted=False)}: what they "
+                "show there is not looked at"
+            )
+        out = {one.id for one in wrong} if split == "train" else set()
+        keep &= ~(inside & found.rows["id"].isin(out).to_numpy())
+    return Layout(found.rows[keep].reset_index(drop=True), tuple(notes))
 
 
 @dataclass(frozen=True)
@@ -140,20 +184,32 @@ def _read(path: Path) -> tuple[np.ndarray, bytes]:
     return decode_image(data, path), data
 
 
+@dataclass(frozen=True)
+class _Facts:
+    """What a photo's files have told."""
+
+    digest: str
+    phash: str
+    """"" in the test split."""
+    doubt: Doubtful | None
+
+
 class _Packer:
     """Reads photos into the arrays of the pack; safe between threads, for each photo has rows of its own."""
 
     def __init__(self, raw: Path, layout: Competition, arrays: dict[str, ArrayWriter], size: tuple[int, int]) -> None:
         self.raw, self.layout, self.arrays, self.size = raw, layout, arrays, size
 
-    def pack(self, row: _PackRow) -> tuple[str, str]:
-        """Store one photo; return its digest and its perceptual hash, "" in the test split."""
-        image, data = self._image(row)
-        self.arrays[f"{row.split}_image"].write(row.position, image)
+    def pack(self, row: _PackRow) -> _Facts:
+        """Store one photo; return what its files have told."""
+        given, data = self._image(row)
         hole = hole_of(row.boxes, *self.size)
+        image = cv2.copyTo(given, np.where(hole, np.uint8(0), np.uint8(255)))
+        self.arrays[f"{row.split}_image"].write(row.position, image)
         self.arrays[f"{row.split}_estimated"].write(row.position, self.layout.value_range(image, hole))
         if not row.target:
-            return digest_bytes(data), ""
+            doubt = doubt_about(given, row.boxes, hole, None)
+            return _Facts(digest_bytes(data), "", Doubtful(row.id, doubt) if doubt else None)
         target, target_data = _read(self.raw / row.target)
         if target.shape != image.shape:
             raise ImageError(
@@ -161,10 +217,16 @@ class _Packer:
             )
         self.arrays["train_target"].write(row.position, target)
         self.arrays["train_extremes"].write(row.position, self.layout.value_range(target, None))
-        return digest_bytes(data + target_data), perceptual_hash(target)
+        doubt = doubt_about(given, row.boxes, hole, target)
+        hint = turned(given, target, hole) if doubt is Doubt.PAIR else ""
+        return _Facts(
+            digest_bytes(data + target_data),
+            perceptual_hash(target),
+            Doubtful(row.id, doubt, hint) if doubt else None,
+        )
 
     def _image(self, row: _PackRow) -> tuple[np.ndarray, bytes]:
-        """Return the photo as given, hidden pixels zero, and its file's bytes."""
+        """Return the photo as given, and its file's bytes."""
         height, width = self.size
         image, data = _read(self.raw / row.image)
         if image.shape[:2] != (height, width):
@@ -178,7 +240,6 @@ class _Packer:
                     f"{row.id}: the box {box.row},{box.col} of {box.height}x{box.width} leaves the photo of "
                     f"{height}x{width}."
                 )
-            image[box.row : box.row + box.height, box.col : box.col + box.width] = 0
         return image, data
 
 

@@ -72,7 +72,7 @@ def test_the_same_files_give_the_same_index(files: Workspace) -> None:
 def test_another_photo_is_another_index(files: Workspace) -> None:
     first, _ = build_pack(files, TOY)
     target = files.raw / first.train[0].target
-    save_image(target, 255 - load_image(target))
+    save_image(target, load_image(target) ^ 1)
     assert build_pack(files, TOY)[0].digest != first.digest
 
 
@@ -84,6 +84,7 @@ def test_grey_and_alpha_photos_are_packed_like_any_other(files: Workspace) -> No
     other = files.raw / index.train[1].target
     grey = load_image(other)[..., 0]
     cv2.imwrite(str(other), grey)
+    cv2.imwrite(str(files.raw / index.train[1].image), np.where(index.train[1].hole, np.uint8(0), grey))
     index, _ = build_pack(files, TOY)
     pack = read_pack(files, index)
     np.testing.assert_array_equal(pack.train_target[0], photo)
