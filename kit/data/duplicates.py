@@ -1,7 +1,9 @@
-"""Near duplicates among photos, mirrored or not, and of photos that have holes. Knows arrays alone.
+"""Near duplicates among photos, and of photos that have holes. Knows arrays alone.
 
-Two photos are near duplicates when their perceptual hashes almost agree and their 32x32 grey pictures correlate. Of a
-photo with holes the same is asked of what is known: hidden pixels are set to the mean in both.
+Two photos are near duplicates when their perceptual hashes almost agree and their 32x32 grey pictures correlate
+(`kit.data.likeness`), the one turned by quarters, mirrored or inverted; the same is asked of the plain mean of the
+channels, which exchanged channels do not alter, and of the window that one may be in the other (`kit.data.cropped`).
+Of a photo with holes it is asked of what is known: hidden pixels are set to the mean in both.
 """
 
 from __future__ import annotations
@@ -10,34 +12,42 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kit.data.pack import HASH_SIZE, THUMBNAIL_SIZE, low_signs
+from kit.data.cropped import near_pairs, show_the_same, turned
+from kit.data.likeness import (
+    HASH_SIZE,
+    MAX_HASH_DISTANCE,
+    MIN_CORRELATION,
+    THUMBNAIL_SIZE,
+    are_alike,
+    correlate,
+    low_signs,
+)
 from kit.imaging.images import resize
 
-MAX_HASH_DISTANCE = 10  # of 63 signs; unrelated photos differ in about 32
-MIN_CORRELATION = 0.95  # of 32x32 grey pictures; what makes a hash candidate a near duplicate
 _SLACK = 0.01  # of correlations in float32 over holes: each candidate is looked at again
-_MIRRORS = tuple((vertical, horizontal) for vertical in (False, True) for horizontal in (False, True))
+_TURNS = range(8)  # bits: transposed, upside down, mirrored
 
 
-def duplicate_groups(hashes: np.ndarray, thumbnails: np.ndarray) -> np.ndarray:
-    """Number the groups of near duplicates, `(N,)` int, mirrored copies included.
+def duplicate_groups(hashes: np.ndarray, thumbnails: np.ndarray, greys: np.ndarray | None = None) -> np.ndarray:
+    """Number the groups of near duplicates, `(N,)` int.
 
     Args:
-        hashes: `(N,)` uint64, see `kit.data.pack.perceptual_hash`.
+        hashes: `(N,)` uint64, see `kit.data.likeness.perceptual_hash`.
         thumbnails: `(N, S, S)` float32 grey.
+        greys: `(N, 64, 64)` uint8, see `kit.data.cropped.grey_picture`; None: parts and exchanged channels are not
+            looked for.
     """
     count = len(hashes)
-    pairs: list[tuple[int, int]] = []
-    flips = _flip_patterns()
-    for start in range(0, count, 256):  # 256 rows at a time keep the distance table small
-        block = hashes[start : start + 256, None]
-        for (vertical, horizontal), pattern in flips.items():
-            near = np.bitwise_count((block ^ pattern) ^ hashes[None, :]) <= MAX_HASH_DISTANCE
-            for first, second in np.argwhere(near) + np.array([start, 0]):
-                if first < second and _alike(_mirrored(thumbnails[first], vertical, horizontal), thumbnails[second]):
-                    pairs.append((int(first), int(second)))
-    rows = [pair[0] for pair in pairs]
-    columns = [pair[1] for pair in pairs]
+    pairs = set(_whole_pairs(hashes, thumbnails))
+    if greys is not None:
+        even = np.stack([resize(grey, THUMBNAIL_SIZE, THUMBNAIL_SIZE).astype(np.float32) for grey in greys])
+        signs = np.stack([np.packbits(low_signs(one).reshape(-1)) for one in even])
+        pairs |= set(_whole_pairs(signs.view(">u8")[:, 0].astype(np.uint64), even))
+        for near in near_pairs(greys):
+            pair = min(near.first, near.second), max(near.first, near.second)
+            if pair not in pairs and show_the_same(greys, near):
+                pairs.add(pair)
+    rows, columns = ([pair[place] for pair in pairs] for place in (0, 1))
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -46,24 +56,45 @@ def duplicate_groups(hashes: np.ndarray, thumbnails: np.ndarray) -> np.ndarray:
     return labels
 
 
+def _whole_pairs(hashes: np.ndarray, thumbnails: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Yield pairs of photos that are alike as a whole, turned, mirrored or inverted."""
+    for turn in _TURNS:
+        other = _turned_hashes(hashes, turn)
+        for start in range(0, len(hashes), 256):  # 256 rows at a time keep the distance table small
+            distance = np.bitwise_count(other[start : start + 256, None] ^ hashes[None, :])
+            near = (distance <= MAX_HASH_DISTANCE) | (distance >= HASH_SIZE**2 - 1 - MAX_HASH_DISTANCE)
+            for first, second in np.argwhere(near) + np.array([start, 0]):
+                if first < second and correlate(turned(thumbnails[first], turn), thumbnails[second]):
+                    yield int(first), int(second)
+
+
+def _turned_hashes(hashes: np.ndarray, turn: int) -> np.ndarray:
+    """Return the hashes of the turned photos: signs of odd frequency change, axes change places."""
+    bits = np.unpackbits(hashes.astype(">u8").view(np.uint8).reshape(-1, 8), axis=1).reshape(-1, HASH_SIZE, HASH_SIZE)
+    odd = np.arange(HASH_SIZE) % 2 == 1
+    bits = bits.transpose(0, 2, 1) if turn & 4 else bits
+    bits = bits ^ (odd[:, None] & bool(turn & 2)) ^ (odd & bool(turn & 1))
+    return np.packbits(bits.reshape(-1, HASH_SIZE**2), axis=1).view(">u8")[:, 0].astype(np.uint64)
+
+
 def duplicates_of_masked(thumbnails: np.ndarray, masked: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Return which photos are near duplicates of a photo with holes, `(N,)` bool, mirrored copies included.
+    """Return of which photo with holes each photo is a near duplicate, `(N,)` int, -1 for none; the first of several.
 
     Args:
         thumbnails: `(N, S, S)` float32 grey, of whole photos.
         masked: `(M, S, S)` float32 grey; hidden pixels are not looked at.
         known: `(M, S, S)` bool.
     """
-    found = np.zeros(len(thumbnails), bool)
-    some = known.any((1, 2))
+    found = np.full(len(thumbnails), -1)
+    some = np.flatnonzero(known.any((1, 2)))
     masked, known = masked[some], known[some]
     for start in range(0, len(thumbnails), 512):  # of each photo's correlation with every masked one
         block = thumbnails[start : start + 512]
-        for vertical, horizontal in _MIRRORS:
-            mirrored = block[:, :: -1 if vertical else 1, :: -1 if horizontal else 1]
-            for photo, other in _candidates(mirrored, masked, known):
-                if not found[start + photo]:
-                    found[start + photo] = _alike_where_known(mirrored[photo], masked[other], known[other])
+        for turn in _TURNS:
+            other_way = np.stack([turned(one, turn) for one in block])
+            for photo, other in _candidates(other_way, masked, known):
+                if found[start + photo] < 0 and _alike_where_known(other_way[photo], masked[other], known[other]):
+                    found[start + photo] = some[other]
     return found
 
 
@@ -76,7 +107,9 @@ def _candidates(photos: np.ndarray, masked: np.ndarray, known: np.ndarray) -> It
     flat = photos.reshape(len(photos), -1) / 128 - 1
     variance = np.square(flat) @ weights.T - np.square(flat @ weights.T) / count.T
     scale = np.sqrt(variance.clip(0) * np.square(centred).sum(1))
-    yield from (map(int, pair) for pair in np.argwhere(flat @ centred.T >= (MIN_CORRELATION - _SLACK) * scale - 1e-3))  # type: ignore[misc]
+    yield from (
+        map(int, pair) for pair in np.argwhere(np.abs(flat @ centred.T) >= (MIN_CORRELATION - _SLACK) * scale - 1e-3)
+    )  # type: ignore[misc]
 
 
 def known_thumbnail(hole: np.ndarray) -> np.ndarray:
@@ -88,27 +121,5 @@ def known_thumbnail(hole: np.ndarray) -> np.ndarray:
     return np.asarray(resize(hole.astype(np.float32), THUMBNAIL_SIZE, THUMBNAIL_SIZE) <= 0)
 
 
-def _flip_patterns() -> dict[tuple[bool, bool], np.uint64]:
-    """Return the signs that change when a photo is mirrored (vertically, horizontally): those of odd frequency."""
-    odd = np.arange(HASH_SIZE) % 2 == 1
-    patterns = {}
-    for vertical, horizontal in _MIRRORS:
-        changes = (odd[:, None] & vertical) ^ (odd[None, :] & horizontal)
-        patterns[vertical, horizontal] = np.packbits(changes.reshape(-1)).view(">u8").astype(np.uint64)[0]
-    return patterns
-
-
-def _mirrored(photo: np.ndarray, vertical: bool, horizontal: bool) -> np.ndarray:
-    return photo[:: -1 if vertical else 1, :: -1 if horizontal else 1]
-
-
-def _alike(first: np.ndarray, second: np.ndarray) -> bool:
-    a, b = first - first.mean(), second - second.mean()
-    scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
-    # two blank photos have no correlation, and are duplicates of each other
-    return float((a * b).sum()) >= MIN_CORRELATION * scale
-
-
 def _alike_where_known(first: np.ndarray, second: np.ndarray, known: np.ndarray) -> bool:
-    a, b = (np.where(known, one - one[known].mean(), 0) for one in (first, second))
-    return bool((low_signs(a) != low_signs(b)).sum() <= MAX_HASH_DISTANCE) and _alike(a, b)
+    return are_alike(*(np.where(known, one - one[known].mean(), 0) for one in (first, second)))

@@ -22,15 +22,16 @@ import numpy as np
 from kit.core.parallel import map_in_order
 from kit.core.progress import track
 from kit.core.storage import ArrayWriter, digest_file, digest_of, map_array, read_json, write_json, writing_folder
-from kit.data.duplicates import duplicate_groups, duplicates_of_masked, known_thumbnail
-from kit.data.pack import perceptual_hash, thumbnail
+from kit.data.duplicates import duplicate_groups, duplicates_of_masked
+from kit.data.leaks import masked_thumbnails
+from kit.data.likeness import perceptual_hash, thumbnail
 from kit.data.project import Project
 from kit.errors import DamagedStore, ImageError, UsageError
 from kit.imaging.images import decode_image, resize
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 LARGEST_GAIN = 4  # a photo that would be enlarged by more has nothing to teach
-EXTRA_VERSION = 1  # raise it when other photos would be taken, or others' pixels
+EXTRA_VERSION = 2  # raise it when other photos would be taken, or others' pixels
 _REASONS = {
     "test": "like a test photo",
     "training": "like a training photo",
@@ -205,7 +206,7 @@ def _choose(project: Project, views: Sequence[Sequence[_View]]) -> tuple[list[in
     owner = np.repeat(np.arange(len(views)), [len(of_photo) for of_photo in views])
     flat = [view for of_photo in views for view in of_photo]
     small = np.stack([view.thumbnail for view in flat])
-    of_test = set(owner[duplicates_of_masked(small, *_masked_test_photos(project))].tolist())
+    of_test = set(owner[duplicates_of_masked(small, *masked_thumbnails(project)) >= 0].tolist())
     train, targets = project.index.train, project.pack.train_target
     hashes = [*(int(photo_row.phash, 16) for photo_row in train), *(view.phash for view in flat)]
     own = np.stack([thumbnail(np.asarray(photo)) for photo in targets])
@@ -225,10 +226,3 @@ def _choose(project: Project, views: Sequence[Sequence[_View]]) -> tuple[list[in
             taken.append(position)
         seen |= mine
     return taken, left_out
-
-
-def _masked_test_photos(project: Project) -> tuple[np.ndarray, np.ndarray]:
-    """Return the test photos' thumbnails `(M, 32, 32)`, and what is known of them: bool of the same shape."""
-    rows, images = project.index.test, project.pack.test_image
-    small = np.stack([thumbnail(np.asarray(image)) for image in images])
-    return small, np.stack([known_thumbnail(row.hole) for row in rows])

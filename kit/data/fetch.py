@@ -17,8 +17,10 @@ from kit.core.storage import disk_errors, only_one
 from kit.core.workspace import Workspace
 from kit.data.attached import attached_folder
 from kit.data.index import Index, read_index
+from kit.data.leaks import note_test_copies
 from kit.data.origin import TRUTH, Origin, write_origin
 from kit.data.pack import build_pack, read_pack
+from kit.data.project import Project
 from kit.data.sample_competition import make_demo_archive
 from kit.errors import ArchiveError, KitError, UsageError, closest_name
 
@@ -92,6 +94,7 @@ def _fetch(workspace: Workspace, layout: Competition, origin: Origin) -> Fetched
                     extract(archive, staging.raw, progress=report)
             index, notes = build_pack(staging, layout)
             _check_not_empty(index, archive)
+            notes += note_test_copies(Project(staging))
             _swap_in(staging, workspace)
             if origin.sample:
                 _keep_truth(staging, workspace)

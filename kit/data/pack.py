@@ -25,17 +25,16 @@ from kit.core.progress import track
 from kit.core.storage import ArrayWriter, digest_bytes, map_array, read_json, write_json, writing_folder
 from kit.core.workspace import Split, Workspace
 from kit.data.index import COLUMNS, Index, read_index, write_index
+from kit.data.likeness import perceptual_hash
 from kit.data.soundness import Doubt, Doubtful, described, doubt_about, is_few, turned
 from kit.errors import DamagedStore, ImageError, Mismatch, TableError
 from kit.imaging.holes import Box, boxes_from_text, hole_of
-from kit.imaging.images import decode_image, resize
+from kit.imaging.images import decode_image
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PACK_VERSION = 1
-HASH_SIZE = 8
-THUMBNAIL_SIZE = 32
 _STORED_AS = {
     "train_extremes": "train_value_range",
     "train_estimated": "train_estimated_range",
@@ -62,26 +61,6 @@ class Pack:
     def estimated_range(self, split: Split) -> np.ndarray:
         """Return the value ranges estimated from known pixels, `(N, 2, 3)` float64."""
         return self.train_estimated_range if split == "train" else self.test_estimated_range
-
-
-def perceptual_hash(image: np.ndarray) -> str:
-    """Return 64 signs of the lowest DCT coefficients of the grey photo, as 16 hexadecimal digits.
-
-    Signs instead of comparisons with the median (Zauner 2010): then a mirrored photo's hash differs by a constant
-    pattern, because DCT coefficients of odd frequency change sign, and all four mirrorings cost no pixel.
-    """
-    return np.packbits(low_signs(thumbnail(image)).reshape(-1)).tobytes().hex()
-
-
-def thumbnail(image: np.ndarray) -> np.ndarray:
-    """Return the grey photo at 32x32, on which near duplicates are compared: float32 of 0 to 255."""
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    return resize(grey, THUMBNAIL_SIZE, THUMBNAIL_SIZE).astype(np.float32)
-
-
-def low_signs(grey: np.ndarray) -> np.ndarray:
-    """Return which of the lowest DCT coefficients of a thumbnail are positive, `(8, 8)` bool."""
-    return np.asarray(cv2.dct(grey - grey.mean())[:HASH_SIZE, :HASH_SIZE] > 0)
 
 
 def build_pack(workspace: Workspace, layout: Competition, found: Layout | None = None) -> tuple[Index, tuple[str, ...]]:

@@ -1,7 +1,7 @@
 """Splitting the training photos into folds. Knows the project and its photos; no model.
 
-Near duplicates (`kit.data.duplicates`: mirrored or not) form a group and stay in one fold; classes are spread evenly
-(`kit.data.stratified_groups`).
+Near duplicates (`kit.data.duplicates`: turned, mirrored, cropped or not) form a group and stay in one fold; classes are
+spread evenly (`kit.data.stratified_groups`).
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from kit.core.storage import digest_bytes, read_json, write_json, write_text
+from kit.data.cropped import grey_picture
 from kit.data.duplicates import duplicate_groups
 from kit.data.folds import Folds, remake_command
-from kit.data.pack import thumbnail
+from kit.data.likeness import thumbnail
 from kit.data.project import Project
 from kit.data.stratified_groups import METHOD, stratified_groups
 from kit.errors import Mismatch, UsageError
@@ -27,7 +28,9 @@ def make_folds(project: Project, *, k: int = 5, seed: int = 0) -> Folds:
         raise UsageError(f"--k {k}: at least 2 folds are needed.")
     train, targets = project.index.train, project.pack.train_target
     hashes = np.array([int(photo_row.phash, 16) for photo_row in train], np.uint64)
-    group = duplicate_groups(hashes, np.stack([thumbnail(np.asarray(photo)) for photo in targets]))
+    photos = [np.asarray(photo) for photo in targets]
+    small, greys = (np.stack([shrink(photo) for photo in photos]) for shrink in (thumbnail, grey_picture))
+    group = duplicate_groups(hashes, small, greys)
     if group.max() + 1 < k:
         groups = int(group.max()) + 1
         if groups < 2:

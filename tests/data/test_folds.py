@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import cv2
@@ -15,11 +16,15 @@ from support.toy import TOY, Toy, make_toy_files, toy_photo
 
 from kit.core.storage import read_json, write_json
 from kit.core.workspace import Fold
+from kit.data.cropped import grey_picture
 from kit.data.folds import Folds, describe_folds, read_folds
-from kit.data.pack import build_pack, perceptual_hash
+from kit.data.leaks import note_test_copies
+from kit.data.likeness import perceptual_hash
+from kit.data.pack import build_pack
 from kit.data.project import Project
 from kit.data.splitting import duplicate_groups, ensure_folds, make_folds
 from kit.errors import DamagedStore, Mismatch, MissingStep, UsageError
+from kit.imaging.holes import boxes_from_text, hole_of
 from kit.imaging.images import load_image, save_image
 
 pytestmark = pytest.mark.toy(test=2)
@@ -34,6 +39,11 @@ MIRRORS = {
     "left and right": lambda photo: photo[:, ::-1],
     "up and down": lambda photo: photo[::-1],
     "turned by half": lambda photo: photo[::-1, ::-1],
+    "turned by a quarter": lambda photo: np.rot90(photo),
+    "transposed": lambda photo: photo.transpose(1, 0, 2),
+    "inverted": lambda photo: 255 - photo,
+    "channels exchanged": lambda photo: photo[..., ::-1],
+    "shifted": lambda photo: cv2.warpAffine(photo, np.array([[1, 0, 20], [0, 1, -12]], np.float32), (256, 256)),
 }
 
 
@@ -43,7 +53,8 @@ def groups_of(photos: list[np.ndarray]) -> np.ndarray:
         cv2.resize(cv2.cvtColor(np.ascontiguousarray(p), cv2.COLOR_RGB2GRAY), (32, 32), interpolation=cv2.INTER_AREA)
         for p in photos
     ]
-    return duplicate_groups(hashes, np.stack(grey).astype(np.float32))
+    greys = np.stack([grey_picture(np.ascontiguousarray(photo)) for photo in photos])
+    return duplicate_groups(hashes, np.stack(grey).astype(np.float32), greys)
 
 
 @pytest.mark.parametrize("mirror", list(MIRRORS))
@@ -55,6 +66,31 @@ def test_mirrored_and_slightly_reencoded_copies_are_one_group(small: Small, mirr
     assert len(set(groups[:12].tolist())) == 12, "different photos were taken for one"
     for number in range(6):
         assert groups[number] == groups[12 + number] == groups[18 + number]
+
+
+def test_most_crops_are_in_the_group_of_their_photo_and_no_other_photo_is(small: Small) -> None:
+    photos = [np.array(photo) for photo in small.project.pack.train_target[:12]]
+    crops = [cv2.resize(photo[20:248, 5:233], (256, 256)) for photo in photos]
+    turned = [np.ascontiguousarray(np.rot90(crop)) for crop in crops]
+    groups = groups_of([*photos, *crops, *turned])
+    assert len(set(groups[:12].tolist())) == 12, "different photos were taken for one"
+    assert (groups[:12] == groups[12:24]).sum() >= 9 and (groups[:12] == groups[24:]).sum() >= 9
+
+
+def test_copies_of_test_photos_among_the_training_photos_are_said(tmp_path: Path) -> None:
+    files = make_toy_files(tmp_path, photos=12, test=4)
+    build_pack(files, TOY)
+    assert note_test_copies(Project(files)) == ()
+    rows = list(csv.DictReader((files.raw / "boxes.csv").open(encoding="utf-8")))
+    first = next(row for row in rows if row["split"] == "train")
+    test = next(row for row in rows if row["split"] == "test")
+    copy = load_image(tmp_path / "truth" / test["name"])[:, ::-1].transpose(1, 0, 2)
+    hidden = np.where(hole_of(boxes_from_text(first["boxes"]), 32, 32)[..., None], np.uint8(0), copy)
+    for column, photo in (("target", copy), ("image", hidden)):
+        save_image(files.raw / first[column], np.ascontiguousarray(photo))
+    build_pack(files, TOY)
+    (note,) = note_test_copies(Project(files))
+    assert note.startswith("1 training photos are near duplicates of 1 test photos") and test["name"] in note
 
 
 def test_many_random_photos_are_many_groups() -> None:

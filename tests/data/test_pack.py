@@ -15,7 +15,8 @@ from kit.competitions import competition
 from kit.core.storage import read_json, write_json
 from kit.core.workspace import Workspace
 from kit.data.index import read_index
-from kit.data.pack import build_pack, perceptual_hash, read_pack
+from kit.data.likeness import perceptual_hash
+from kit.data.pack import build_pack, read_pack
 from kit.errors import DamagedStore, ImageError, KitError, Mismatch, MissingStep, TableError
 from kit.imaging.holes import Box, boxes_to_text, hole_of
 from kit.imaging.images import load_image, save_image
