@@ -16,6 +16,7 @@ from kit.errors import UsageError
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from kit.data.project import Project
     from kit.submission.ledger import LedgerRow
     from kit.submission.write import Check
 
@@ -61,6 +62,7 @@ def upload(
     ready = prepare(project, what, zipped=zipped)
     check = ready.check
     print(f"{ready.path}: {ready.what}, {_described(check)}")
+    _warn_of_doubts(project, check)
     if out is not None:
         copy_submission(check.path, out)
         print(f"Written: {out}")
@@ -114,6 +116,14 @@ def _minute(time: datetime | None) -> str:
 
 def _described(check: Check) -> str:
     return f"{check.rows} rows, values {check.lowest:.4f} to {check.highest:.4f}, ids as in the sample"
+
+
+def _warn_of_doubts(project: Project, check: Check) -> None:
+    """Say on standard error what looks wrong with values that the competition would take."""
+    from kit.exchange import doubts_about_submission
+
+    for doubt in doubts_about_submission(project, check.path, check.lowest, check.highest):
+        print(f"Warning: {doubt}", file=sys.stderr)
 
 
 _SEND = "Send it with --yes, or only check it with --dry-run."
@@ -211,6 +221,7 @@ def check(
     project = project_of(context)
     found = check_submission(file, sample_of(project.workspace, project.layout))
     print(f"{file}: {_described(found)}")
+    _warn_of_doubts(project, found)
 
 
 @app.command(short_help="Score a submission against the true photos.")

@@ -96,7 +96,7 @@ def _coefficients(greys: np.ndarray, rows: tuple[int, int], columns: tuple[int, 
     cut = greys[:, rows[0] : rows[0] + rows[1], columns[0] : columns[0] + columns[1]].astype(np.float32)
     found = (basis[0] @ cut @ basis[1].T).reshape(len(greys), -1)[:, 1:]
     length = np.linalg.norm(found, axis=1, keepdims=True)
-    return np.divide(found, length, out=np.zeros_like(found), where=length > 1e-3)
+    return np.asarray(np.divide(found, length, out=np.zeros_like(found), where=length > 1e-3))
 
 
 def _cosines(length: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from kit.core.progress import track
 from kit.core.workspace import PredictionSplit
 from kit.data.prediction_store import SPLITS
 from kit.data.project import Project
+from kit.exchange.continuity import other_reading, steps
 from kit.exchange.values import Photos, from_score_space
 from kit.imaging.holes import scored_pixels
 from kit.imaging.metrics import Estimate
@@ -24,6 +25,7 @@ UNRELATED = 0.3  # correlation of the predicted mean levels with the true ones; 
 TELLING = 0.5  # where hidden and known levels of whole photos are this correlated, the known ones tell the order
 CLOSER = 0.99  # another reading whose RMSE is below this share of that of the one chosen was probably meant,
 CREDIBLE = 3.5  # if by photo the difference is so many of its standard errors: no right file of nine sources came near
+ORDER = "Box after box as in index.csv, each row by row, is what kit reads"
 OFF = 0.05  # difference of the mean levels of OOF and test, each less that of the known pixels around
 NEAR_TRUTH = 0.02  # score space: no prediction is that good, the unknown value range alone costs about 0.01
 
@@ -40,6 +42,8 @@ class _Looks:
     highest: float
     errors: dict[str, np.ndarray]
     """Pixel space, by how the values are read; empty for test photos."""
+    steps: list[dict[str, float]]
+    """See `kit.exchange.continuity`."""
 
 
 def doubts_about(project: Project, name: str) -> list[str]:
@@ -52,7 +56,9 @@ def doubts_about(project: Project, name: str) -> list[str]:
     doubts = [doubt for split, found in looks.items() for doubt in _of_levels(name, split, found)]
     if "test" in looks and not doubts:
         doubts += _of_order(project, name, looks["test"])
-    if "oof" in looks:
+    reread = {split: doubt for split, found in looks.items() if (doubt := _of_steps(name, split, found.steps))}
+    doubts += reread.values()
+    if "oof" in looks and "oof" not in reread:
         doubts += _of_errors(name, looks["oof"].errors)
     if len(looks) == 2 and not doubts:  # otherwise it is said already
         doubts += _of_both(name, looks["oof"], looks["test"])
@@ -65,11 +71,14 @@ def _look(project: Project, name: str, split: PredictionSplit) -> _Looks:
     chosen = _some(len(photos.photo_rows))
     level, known, truths, bounds = (np.zeros((len(chosen), *shape)) for shape in ((), (), (), (2,)))
     errors: dict[str, list[float]] = {}
+    across: list[dict[str, float]] = []
     for place, position in enumerate(track(chosen.tolist(), f"Looking at {name} ({split})", len(chosen), "photos")):
         photo_row, values = photos.photo_rows[position], predictions.values(position)
         around = photos.images[position][~photo_row.hole] / 255.0
         level[place], known[place] = values.mean(), around.mean() if around.size else values.mean()
         bounds[place] = values.min(), values.max()
+        found = steps(np.asarray(values, np.float64), photo_row.boxes, photos.images[position], photo_row.hole)
+        across += [found] if found else []
         if split == "oof":
             truth = project.pack.train_target[position][scored_pixels(photo_row.boxes)] / 255.0
             truths[place] = truth.mean()
@@ -82,6 +91,7 @@ def _look(project: Project, name: str, split: PredictionSplit) -> _Looks:
         float(bounds[:, 0].min()),
         float(bounds[:, 1].max()),
         {key: np.array(each) for key, each in errors.items()},
+        across,
     )
 
 
@@ -137,6 +147,19 @@ def _of_order(project: Project, name: str, looks: _Looks) -> list[str]:
 
 def _correlation(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.corrcoef(first, second)[0, 1]) if np.ptp(first) > 0 and np.ptp(second) > 0 else 1.0
+
+
+def _of_steps(name: str, split: PredictionSplit, across: list[dict[str, float]]) -> str:
+    """Return whether hidden pixels continue the known ones better in another reading, "" where they do not."""
+    found = other_reading(across)
+    if found is None:
+        return ""
+    reading, other, own = found
+    way = "See --channels" if reading == "with red and blue exchanged" else ORDER
+    return (
+        f"{name}, {'OOF' if split == 'oof' else split}: at the boxes' edges the values would continue the known pixels "
+        f"far better (a step of {other:.3f}, now {own:.3f}) {reading}. {way}"
+    )
 
 
 def _of_errors(name: str, errors: dict[str, np.ndarray]) -> list[str]:

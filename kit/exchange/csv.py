@@ -58,6 +58,16 @@ def csv_values(
             due += 1
 
 
+def values_in_file_order(path: Path, photos: Photos) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the position and values, `(n, 3)` RGB in pixel space, of each photo of a submission, in the file's order.
+
+    Raises:
+        TableError, PredictionsError: as `csv_values`.
+    """
+    with open_rows(path, CONTEXT) as rows:
+        yield from _Reader(path, rows, photos, ValueFormat("score"), ReaderLog()).photos()
+
+
 def _check_header(path: Path, rows: CsvRows) -> None:
     if len(rows.header) != 2:
         found = ",".join(rows.header)[:80]

@@ -11,6 +11,7 @@ import pytest
 from support.command import kit, ok
 from support.imports import (
     READY,
+    csv_of,
     faded,
     flat,
     project_of,
@@ -23,7 +24,8 @@ from kit.competitions import to_score_space
 from kit.data.pack import build_pack
 from kit.data.project import Project
 from kit.errors import TableError
-from kit.exchange import compare_folds, doubts_about, import_part
+from kit.exchange import compare_folds, doubts_about, doubts_about_submission, import_part
+from kit.exchange.continuity import other_reading, steps
 from kit.exchange.values import Photos
 from kit.imaging.images import save_image, to_uint8
 
@@ -148,3 +150,77 @@ def test_folds_that_are_no_folds_of_these_photos_are_refused(
         path.write_text(text)
     with pytest.raises(TableError, match=said):
         compare_folds(project_of(toy), path)
+
+
+def in_boxes(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    """Change the 10x10 values of each of the two boxes of each photo."""
+    return lambda values: change(values.reshape(len(values), 2, 10, 10, 3)).reshape(values.shape)
+
+
+ORDERS = {
+    "red and blue exchanged": lambda values: values[..., ::-1],
+    "the channels taken as green, blue, red": in_boxes(lambda boxes: boxes[..., [1, 2, 0]]),
+    "green and blue exchanged": in_boxes(lambda boxes: boxes[..., [0, 2, 1]]),
+    "the boxes exchanged": in_boxes(lambda boxes: boxes[:, ::-1]),
+    "rows and columns exchanged": in_boxes(lambda boxes: boxes.swapaxes(2, 3)),
+    "upside down": in_boxes(lambda boxes: boxes[:, :, ::-1]),
+    "mirrored": in_boxes(lambda boxes: boxes[:, :, :, ::-1]),
+    "turned by 180 degrees": in_boxes(lambda boxes: boxes[:, :, ::-1, ::-1]),
+    "a pixel further up": in_boxes(lambda boxes: np.roll(boxes, 1, 2)),
+    "a pixel further right": in_boxes(lambda boxes: np.roll(boxes, -1, 3)),
+}
+
+
+@pytest.fixture(scope="module")
+def smooth(tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    """Photos with test photos enough to tell, and a source that knows the truth but for some noise and fading."""
+    toy = make_toy_workspace(tmp_path_factory.mktemp("smooth") / "w", photos=24, test=24)
+    write_toy_source(toy, "good", predict=faded(0.1))
+    write_toy_source(toy, "poor", noise=0.15)
+    write_toy_source(toy, "grey", predict=faded(0.9))
+    return toy
+
+
+@pytest.mark.parametrize("split", ["oof", "test"])
+@pytest.mark.parametrize("said", list(ORDERS))
+def test_values_in_another_order_are_said_with_the_order_for_each_split_by_itself(
+    smooth: Toy, said: str, split: str
+) -> None:
+    found = [look(smooth, "good", split, ORDERS[said], place) for place in range(24)]
+    meant = other_reading(found)
+    assert meant is not None and meant[0].endswith(said) and meant[1] < 0.7 * meant[2]
+
+
+@pytest.mark.parametrize("source", ["good", "poor", "grey"])
+def test_right_values_and_merely_poor_ones_are_not_read_otherwise(smooth: Toy, source: str) -> None:
+    for split in ("oof", "test"):
+        assert other_reading([look(smooth, source, split, lambda values: values, place) for place in range(24)]) is None
+
+
+def look(toy: Toy, source: str, split: str, change: Callable, place: int) -> dict[str, float]:
+    values = change(np.asarray(values_of(toy, source, split)[place], np.float64)[None])[0]
+    photos = Photos.of(project_of(toy), split)
+    found = steps(values, photos.photo_rows[place].boxes, photos.images[place], photos.photo_rows[place].hole)
+    assert found is not None
+    return found
+
+
+def test_an_import_in_another_order_warns(toy: Toy, tmp_path: Path) -> None:
+    said = doubts(toy, tmp_path, ORDERS["the boxes exchanged"])
+    assert "mate, OOF: at the boxes' edges the values would continue the known pixels far better" in said
+    assert "with the boxes exchanged. Box after box as in index.csv" in said
+
+
+def test_a_submission_of_another_order_and_the_untouched_sample_are_said(smooth: Toy, tmp_path: Path) -> None:
+    lines = csv_of(smooth, "good", "test")
+    right = tmp_path / "right.csv"
+    right.write_bytes(b"".join(lines))
+    project = project_of(smooth)
+    assert doubts_about_submission(project, right, 0.0, 1.0) == []
+    swapped = tmp_path / "swapped.csv"
+    swapped.write_bytes(right.read_bytes().replace(b"_0,", b"_X,").replace(b"_2,", b"_0,").replace(b"_X,", b"_2,"))
+    (said,) = doubts_about_submission(project, swapped, 0.0, 1.0)
+    assert "red and blue exchanged" in said and str(swapped) in said
+    (said,) = doubts_about_submission(project, right, 0.0, 0.0)
+    assert "every value is 0. Is it the untouched sample?" in said
+    assert doubts_about_submission(project, tmp_path / "none.csv", 0.0, 1.0) == []
