@@ -7,14 +7,17 @@ A layout answers four questions: which photos are there and what is hidden (`ind
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
-from kit.errors import ArchiveError, UnknownName
+from kit.errors import ArchiveError, TableError, UnknownName
 from kit.imaging.holes import Box
 
 if TYPE_CHECKING:
@@ -84,16 +87,39 @@ def score_scale(low: np.ndarray, high: np.ndarray) -> np.ndarray:
 
 def sample_path(raw: Path, sample: str) -> Path:
     """Find the sample submission, at `sample` below `raw` or below a folder or two that the archive nests everything
-    in.
+    in; zipped, as Kaggle delivers large tables, or not.
 
     Raises:
         ArchiveError: it is not there.
     """
     for depth in ("", "*/", "*/*/"):
-        found = sorted(path for path in raw.glob(f"{depth}{sample}") if path.is_file())
-        if found:
-            return found[0]
+        for name in (sample, f"{sample}.zip"):
+            found = sorted(path for path in raw.glob(f"{depth}{name}") if path.is_file())
+            if found:
+                return found[0]
     raise ArchiveError(f"{raw / sample} is missing. Fetch again: kit fetch --force")
+
+
+@contextlib.contextmanager
+def open_sample(path: Path) -> Iterator[IO[bytes]]:
+    """Open what `sample_path` has found, or the one file in it where it is a zip.
+
+    Raises:
+        TableError: a zip that is damaged, or holds several files.
+    """
+    if path.suffix.lower() != ".zip":
+        with path.open("rb") as file:
+            yield file
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if not name.endswith("/") and "__MACOSX/" not in name]
+            if len(names) != 1:
+                raise TableError(f"{path} holds {len(names)} files, not one CSV. Fetch again: kit fetch --force")
+            with archive.open(names[0]) as file:
+                yield file
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+        raise TableError(f"{path} is damaged ({error}). Fetch again: kit fetch --force") from None
 
 
 def competition(slug: str) -> Competition:

@@ -12,13 +12,14 @@ Source: the competition's data page, and published notebooks (they disagree on `
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from kit.competitions import Competition, Layout, sample_path
+from kit.competitions import Competition, Layout, open_sample, sample_path
 from kit.errors import ArchiveError, TableError
 from kit.imaging.holes import Box, boxes_to_text, scored_pixels
 from kit.imaging.images import IMAGE_SUFFIXES, channel_range
@@ -75,6 +76,12 @@ def _folder(raw: Path, name: str) -> Path:
         found = sorted(path for path in raw.glob(f"{depth}{name}") if path.is_dir())
         if found:
             return found[0]
+    inner = next(iter(sorted(path for path in raw.rglob("*.zip") if not path.name.startswith(SAMPLE))), None)
+    if inner is not None:
+        raise ArchiveError(
+            f"{raw} holds no {name} folder but {inner.relative_to(raw)}, an archive in the archive. Unpack both into "
+            "one folder, then: kit fetch --from FOLDER"
+        )
     raise ArchiveError(
         f"{raw} holds no {name} folder, so it is not the photo-reconstruction archive. Give it: kit fetch --from ZIP"
     )
@@ -85,20 +92,24 @@ def _training_rows(raw: Path, folder: Path, notes: list[str]) -> list[dict[str, 
     table = _masked_info(masked, stop=raw)
     present = _pictures(masked)
     listed = _listed_here(table, masked, present)
-    _note_unlisted(masked, present, set(listed["filename"]), notes)
+    spelled, whole = _Spellings(present), _Spellings(_pictures(unmasked) if unmasked.is_dir() else ())
+    _note_unlisted(masked, present, {spelled.find(name) or name for name in listed["filename"]}, notes)
     rows = []
     for name, boxes in _named_boxes(listed, masked):
-        for path in (masked / name, unmasked / name):
-            if not path.is_file():
-                raise ArchiveError(f"{path} is missing but masked_info.csv lists it. Fetch again: kit fetch --force")
+        found = [names.find(name) for names in (spelled, whole)]
+        for folder_of, one in zip((masked, unmasked), found, strict=True):
+            if one is None:
+                raise ArchiveError(
+                    f"{folder_of / name} is missing but masked_info.csv lists it. Fetch again: kit fetch --force"
+                )
         rows.append(
             {
                 "id": f"train/{folder.name}/{name}",
                 "split": "train",
                 "klass": folder.name,
                 "name": name,
-                "image": (masked / name).relative_to(raw).as_posix(),
-                "target": (unmasked / name).relative_to(raw).as_posix(),
+                "image": (masked / str(found[0])).relative_to(raw).as_posix(),
+                "target": (unmasked / str(found[1])).relative_to(raw).as_posix(),
                 "boxes": boxes,
             }
         )
@@ -113,10 +124,12 @@ def _testing_rows(raw: Path, folder: Path, classes: Sequence[str], notes: list[s
     table = _masked_info(folder, stop=raw)
     present = _pictures(folder)
     table = _listed_here(table, folder, present)
-    _note_unlisted(folder, present, set(table["filename"]), notes)
+    spelled = _Spellings(present)
+    _note_unlisted(folder, present, {spelled.find(name) or name for name in table["filename"]}, notes)
     rows = []
     for name, boxes in _named_boxes(table, folder):
-        if name not in present:
+        found = spelled.find(name)
+        if found is None:
             raise ArchiveError(
                 f"{folder / name} is missing but masked_info.csv lists it. Fetch again: kit fetch --force"
             )
@@ -126,7 +139,7 @@ def _testing_rows(raw: Path, folder: Path, classes: Sequence[str], notes: list[s
                 "split": "test",
                 "klass": _class_of(name, classes),
                 "name": name,
-                "image": (folder / name).relative_to(raw).as_posix(),
+                "image": (folder / found).relative_to(raw).as_posix(),
                 "target": "",
                 "boxes": boxes,
             }
@@ -145,6 +158,30 @@ def _pictures(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
 
 
+class _Spellings:
+    """Names as they are spelled in one place, found by how they are spelled in another.
+
+    Archives that were packed on a Mac have another Unicode form, cameras and Windows write `.PNG`.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = set(names)
+        self._alike: dict[str, set[str]] = {}
+        for name in self._names:
+            self._alike.setdefault(_folded(name), set()).add(name)
+
+    def find(self, name: str) -> str | None:
+        """Return the very name, or the only one that differs in nothing but form and case."""
+        if name in self._names:
+            return name
+        alike = self._alike.get(_folded(name), set())
+        return next(iter(alike)) if len(alike) == 1 else None
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
 def _note_unlisted(folder: Path, present: set[str], listed: set[str], notes: list[str]) -> None:
     unlisted = sorted(present - listed)
     if unlisted:
@@ -158,7 +195,8 @@ def _listed_here(table: pd.DataFrame, folder: Path, present: set[str]) -> pd.Dat
     for."""
     if (folder / "masked_info.csv").is_file():
         return table
-    return table[table["filename"].isin(present)]
+    spelled = _Spellings(present)
+    return table[table["filename"].map(lambda name: isinstance(name, str) and spelled.find(name) is not None)]
 
 
 def _in_sample_order(raw: Path, rows: list[dict[str, str]], notes: list[str]) -> list[dict[str, str]]:
@@ -167,7 +205,9 @@ def _in_sample_order(raw: Path, rows: list[dict[str, str]], notes: list[str]) ->
         asked = _sample_names(sample_path(raw, SAMPLE))
     except (ArchiveError, TableError):
         return rows  # said where the sample is needed: at `kit upload`
-    places = {name: place for place, name in enumerate(asked)}
+    spelled = _Spellings(asked)  # a submission has to call photos as the sample does
+    rows = [{**row, "name": spelled.find(row["name"]) or row["name"]} for row in rows]
+    places = {name: place for place, name in reversed(list(enumerate(asked)))}
     unasked = [row["name"] for row in rows if row["name"] not in places]
     if unasked or len(places) != len(rows):
         absent = sorted(places.keys() - {row["name"] for row in rows})
@@ -193,7 +233,7 @@ def _names_of_plain_table(path: Path) -> list[str] | None:
     """Return the names by counting line ends, many times faster than parsing; None if quotes or odd rows forbid it."""
     starts: list[int] = []
     position, lines, commas = 0, 0, 0
-    with path.open("rb") as file:
+    with open_sample(path) as file:
         while chunk := file.read(1 << 20):
             values = np.frombuffer(chunk, np.uint8)
             if (values == ord('"')).any():
@@ -225,13 +265,14 @@ def _names_of_any_table(path: Path) -> list[str]:
     names = []
     due = 0
     try:
-        reader = pyarrow.csv.open_csv(path, read_options=pyarrow.csv.ReadOptions(block_size=1 << 20))
-        for batch in reader:
-            while due < len(batch):
-                names.append(str(batch.column(0)[due].as_py()).rsplit("_box", 1)[0])
-                due += _ROWS_A_PHOTO
-            due -= len(batch)
-    except pyarrow.ArrowInvalid as error:
+        with open_sample(path) as file:
+            reader = pyarrow.csv.open_csv(file, read_options=pyarrow.csv.ReadOptions(block_size=1 << 20))
+            for batch in reader:
+                while due < len(batch):
+                    names.append(str(batch.column(0)[due].as_py()).rsplit("_box", 1)[0])
+                    due += _ROWS_A_PHOTO
+                due -= len(batch)
+    except (pyarrow.ArrowInvalid, UnicodeDecodeError) as error:
         raise TableError(f"{path} is not a CSV table ({error}). Fetch again: kit fetch --force") from None
     return names
 
@@ -302,13 +343,14 @@ def value_range(image: np.ndarray, hole: np.ndarray | None) -> np.ndarray:
 def header(raw: Path) -> bytes:
     """Return the sample's first line. Raises `ArchiveError` or `TableError`."""
     path = sample_path(raw, SAMPLE)
-    with path.open("rb") as file:
-        line = file.readline(4096)
+    with open_sample(path) as file:
+        line = file.readline(4096).removeprefix(b"\xef\xbb\xbf")
+    line = line.split(b"\r")[0] + b"\n" if b"\r" in line else line  # a Mac's lines end with that alone
     if line.count(b",") != 1 or not line.endswith(b"\n"):
         raise TableError(
             f"{path} does not begin with two column names but with {line[:60]!r}. Fetch again: kit fetch --force"
         )
-    return line.rstrip(b"\r\n") + b"\n"
+    return line
 
 
 def encode(name: str, boxes: Sequence[Box], values: np.ndarray) -> bytes:

@@ -22,7 +22,7 @@ from kit.data.origin import TRUTH, Origin, write_origin
 from kit.data.pack import build_pack, read_pack
 from kit.data.project import Project
 from kit.data.sample_competition import make_demo_archive
-from kit.errors import ArchiveError, KitError, UsageError, closest_name
+from kit.errors import ArchiveError, DataError, KitError, UsageError, closest_name
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,11 @@ def _fetch(workspace: Workspace, layout: Competition, origin: Origin) -> Fetched
             _swap_in(staging, workspace)
             if origin.sample:
                 _keep_truth(staging, workspace)
+    except DataError as error:
+        if origin.in_place:
+            raise
+        # what it names will be gone: say where it is in the archive
+        raise type(error)(str(error).replace(f"{staging.raw}/", "").replace(str(staging.raw), "The archive")) from None
     finally:
         shutil.rmtree(staging.root, ignore_errors=True)
     return Fetched(read_index(workspace), notes)

@@ -96,6 +96,8 @@ def read_folds(workspace: Workspace, index: Index) -> Folds:
     again = f"kit folds --k {recipe.get('k', 5)} --seed {recipe.get('seed', 0)} --force"
     if recipe.get("index") != index.digest:
         raise Mismatch(f"{path} was made for another index ({recipe.get('index')}, here {index.digest}). Run: {again}")
+    if recipe.get("digest") != digest_bytes(data):
+        data = data.replace(b"\r\n", b"\n")  # git may have brought it with the line ends of Windows
     digest = digest_bytes(data)
     if recipe.get("digest") != digest:
         raise Mismatch(f"{path} was changed after kit wrote it. Bring it back from git, or make it again: {again}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import lzma
 import math
 import tokenize
 import zipfile
@@ -61,7 +62,15 @@ def _damage(path: Path) -> Iterator[None]:
     """Translate errors of damaged files."""
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        RuntimeError,
+        NotImplementedError,
+        OSError,
+    ) as error:
         raise PredictionsError(f"{path} is damaged or no {path.suffix} file ({error}). Copy it again.") from None
 
 

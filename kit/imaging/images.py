@@ -5,7 +5,8 @@ Everywhere in the kit a photo is uint8 RGB `(H, W, 3)`. OpenCV's BGR ends in thi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -17,8 +18,10 @@ from kit.imaging.holes import Box, scored_pixels
 
 IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp")
 
-# OpenCV decodes what is left of a cut file and only prints a warning; the end marks tell before it is too late
-_END_MARKS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}
+MAX_PIXELS = 1 << 27  # of one picture: a file of some kilobytes may claim any size
+
+_PNG_END = b"IEND\xaeB`\x82"
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # in a scan, anything else that begins so is a value
 
 
 def load_image(path: Path) -> np.ndarray:
@@ -40,10 +43,15 @@ def decode_image(data: bytes, path: Path) -> np.ndarray:
     """Decode the bytes of a picture; `path` is only for messages. See `load_image`."""
     if not data:
         raise ImageError(f"{path} is empty (0 bytes). Fetch it again: kit fetch --force")
-    end = _END_MARKS.get(data[:2])
-    if end is not None and end not in data[-4096:]:
+    if _is_cut(data):
         raise ImageError(
             f"{path} is truncated: its {len(data)} bytes lack the end mark. Fetch it again: kit fetch --force"
+        )
+    claimed = _claimed_pixels(data)
+    if claimed > MAX_PIXELS:
+        raise ImageError(
+            f"{path} claims to hold {claimed:,} pixels in {len(data):,} bytes; more than {MAX_PIXELS:,} are not "
+            "decoded. Give another file of that name."
         )
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
@@ -54,6 +62,43 @@ def decode_image(data: bytes, path: Path) -> np.ndarray:
             f"{path} is not a picture that OpenCV can read ({len(data)} bytes). Fetch it again: kit fetch --force"
         )
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _is_cut(data: bytes) -> bool:
+    """Return whether the end of a JPEG or PNG is missing: OpenCV decodes what is left, and only prints a warning."""
+    if data.startswith(b"\x89P"):
+        return _PNG_END not in data
+    # other bytes may lie behind the end: padding, or the film of a phone
+    return data.startswith(b"\xff\xd8") and b"\xff\xd9" not in data[-64:] and not _has_jpeg_end(data)
+
+
+def _has_jpeg_end(data: bytes) -> bool:
+    """Walk from segment to segment: a thumbnail in one of them has an end mark of its own."""
+    return any(kind == 0xD9 for kind, _ in _jpeg_segments(data))
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the kind of each segment, and where what it says begins."""
+    place = 2
+    while found := _JPEG_MARKER.search(data, place):
+        kind, place = data[found.start() + 1], found.end()
+        yield kind, place + 2
+        if kind not in (0x01, 0xD8):
+            place += int.from_bytes(data[place : place + 2])
+
+
+def _claimed_pixels(data: bytes) -> int:
+    """Return how many pixels the header of a PNG, BMP or JPEG promises; 0 for what it does not say."""
+    if data.startswith(b"\x89P"):
+        return int.from_bytes(data[16:20]) * int.from_bytes(data[20:24])
+    if data.startswith(b"BM"):
+        sides = (int.from_bytes(data[place : place + 4], "little", signed=True) for place in (18, 22))
+        return abs(next(sides)) * abs(next(sides))
+    if data.startswith(b"\xff\xd8"):
+        for kind, place in _jpeg_segments(data):
+            if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
+                return int.from_bytes(data[place + 1 : place + 3]) * int.from_bytes(data[place + 3 : place + 5])
+    return 0
 
 
 def save_image(path: Path, image: np.ndarray, *, jpeg_quality: int = 95) -> None:

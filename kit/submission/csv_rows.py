@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,9 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from kit.errors import KitError, SubmissionError, TableError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 AGAIN = "Write it again: kit upload --dry-run"
 FETCH = "Fetch it again: kit fetch --force"
@@ -65,18 +68,38 @@ def _opened(path: Path, context: ErrorContext) -> Iterator[IO[bytes]]:
         raise context.error(f"{path} is damaged ({error}). {context.again}") from None
 
 
+class _LineFeeds(io.RawIOBase):
+    """What is left of a file, with line feeds where it has the carriage returns of a Mac."""
+
+    def __init__(self, begun: bytes, file: IO[bytes]) -> None:
+        self._begun, self._file = begun, file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        view = memoryview(buffer).cast("B")
+        data = self._begun[: len(view)] or self._file.read(len(view))
+        self._begun = self._begun[len(view) :]
+        view[: len(data)] = data.replace(b"\r", b"\n")
+        return len(data)
+
+
 class CsvRows:
     """The rows of one two-column CSV, as many at a time as one asks for."""
 
     def __init__(self, path: Path, file: IO[bytes], context: ErrorContext) -> None:
         self.path = path
         line = file.readline(1 << 16)
+        if b"\r" in line.rstrip(b"\r\n"):  # no line feed before the second line: a Mac's line ends
+            line, _, rest = line.partition(b"\r")
+            file = io.BufferedReader(_LineFeeds(rest, file), 1 << 20)
         if b"\x00" in line and path.suffix.lower() not in _SUFFIXES:
             kind = path.suffix or "a file without a suffix"
             raise context.error(f"{path}: {kind} is not a submission: .csv, .csv.gz, or .zip with one CSV is needed.")
         if b"\x00" in line:
             raise context.error(f"{path}, line 1: found zero bytes, as in UTF-16, expected UTF-8. {context.again}")
-        first = line.decode("utf-8", "replace").rstrip("\r\n")
+        first = line.decode("utf-8-sig", "replace").rstrip("\r\n")
         self.header: list[str] = next(csv.reader([first]), [])
         self.line = 2
         """Line in the file of the next row; the header is line 1."""
@@ -113,6 +136,19 @@ def open_rows(path: Path, context: ErrorContext = SUBMISSION) -> Iterator[CsvRow
     """Open a CSV of two columns at its first row. What is wrong with it is raised as `context` words it."""
     with _opened(path, context) as file:
         yield CsvRows(path, file, context)
+
+
+def read_all(path: Path, context: ErrorContext = SUBMISSION) -> tuple[pa.Array, pa.Array]:
+    """Return all ids and values of a CSV of two columns, as text."""
+    with open_rows(path, context) as rows:
+        blocks = list(iter(rows.take_block, (_NONE, _NONE)))
+    return (
+        pa.concat_arrays([_NONE, *(ids for ids, _ in blocks)]),
+        pa.concat_arrays([_NONE, *(texts for _, texts in blocks)]),
+    )
+
+
+_NONE = pa.array([], pa.string())
 
 
 def batches(path: Path, file: IO[bytes], context: ErrorContext) -> Iterator[pa.RecordBatch]:

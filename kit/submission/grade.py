@@ -17,7 +17,7 @@ from kit.errors import ImageError, SubmissionError
 from kit.imaging.holes import scored_pixels
 from kit.imaging.images import load_image
 from kit.imaging.metrics import Estimate, rmse_by_photo, sse
-from kit.submission.csv_rows import SUBMISSION, batches, first_difference, numbers, open_rows
+from kit.submission.csv_rows import SUBMISSION, batches, first_difference, numbers, open_rows, read_all
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,25 @@ def grade_submission(path: Path, truth: Path, index: Index, layout: Competition)
             f"{truth} lacks {len(absent)} of the {len(index.test)} original test photos (first: {absent[0]!r}). "
             "Give the folder that holds them all: --truth DIR"
         )
+    try:
+        errors, counts = _in_index_order(path, truth, index, layout)
+    except SubmissionError as error:
+        found = _in_any_order(path, truth, index, layout)
+        if found is None:
+            raise error from None
+        errors, counts = found
+    photos = tuple(
+        PhotoGrade(photo_row.name, float(np.sqrt(error / count)), int(count))
+        for photo_row, error, count in zip(index.test, errors, counts, strict=True)
+        if count
+    )
+    there = counts > 0
+    score = rmse_by_photo(errors[there], counts[there], np.arange(there.sum()))
+    return Grade(score, photos, int(counts.sum()))
+
+
+def _in_index_order(path: Path, truth: Path, index: Index, layout: Competition) -> tuple[np.ndarray, np.ndarray]:
+    """Return squared errors and rows by photo. Raises `SubmissionError` for other ids, or another order of them."""
     errors, counts = np.zeros(len(index.test)), np.zeros(len(index.test), np.int64)
     with open_rows(path) as rows:
         for position, photo_row in enumerate(track(index.test, "Grading", len(index.test), "photos")):
@@ -85,11 +104,31 @@ def grade_submission(path: Path, truth: Path, index: Index, layout: Competition)
             raise SubmissionError(
                 f"{path} has more than {counts.sum()} rows. See what is wrong with it: kit check {path}"
             )
-    photos = tuple(
-        PhotoGrade(photo_row.name, float(np.sqrt(error / count)), int(count))
-        for photo_row, error, count in zip(index.test, errors, counts, strict=True)
-    )
-    return Grade(rmse_by_photo(errors, counts, np.arange(len(counts))), photos, int(counts.sum()))
+    return errors, counts
+
+
+def _in_any_order(path: Path, truth: Path, index: Index, layout: Competition) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the same of a file with the rows of some photos, each once, in any order; None where it is not that.
+
+    All rows are in memory: a sample may ask for another order than the index has, but hardly ever does.
+    """
+    ids, texts = read_all(path)
+    try:
+        values = pc.cast(texts, pa.float64()).to_numpy()
+    except pa.ArrowInvalid:
+        return None
+    truths = [_truth_rows(truth, photo_row, layout) for photo_row in index.test]
+    places = pc.index_in(pa.concat_arrays([expected for expected, _ in truths]), value_set=ids)
+    found = places.fill_null(-1).to_numpy(zero_copy_only=False)
+    errors, counts, start = np.zeros(len(truths)), np.zeros(len(truths), np.int64), 0
+    for position, (_, target) in enumerate(truths):
+        here = found[start : start + len(target)]
+        start += len(target)
+        if (here >= 0).all():
+            errors[position], counts[position] = sse(values[here], target), len(target)
+        elif (here >= 0).any():
+            return None
+    return (errors, counts) if counts.sum() == len(ids) and np.isfinite(errors).all() else None
 
 
 def load_original(folder: Path, photo_row: PhotoRow) -> np.ndarray:

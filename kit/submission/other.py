@@ -10,7 +10,7 @@ from kit.competitions import sample_path
 from kit.data.origin import raw_folder
 from kit.data.project import Project
 from kit.errors import ArchiveError
-from kit.submission.write import check_submission, write_submission
+from kit.submission.write import check_written, write_submission
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def write_other(project: Project, what: Blend | str) -> Written:
     written = write_submission(project, values, name, header)
     if sample is None:
         return Written(written.path, f"{written.rows} rows, not checked: there is no {layout.sample} among them")
-    check = check_submission(written.path, sample)
+    written, check = check_written(written, sample)
     return Written(
         written.path, f"{check.rows} rows, values {check.lowest:.4f} to {check.highest:.4f}, ids as in the sample"
     )

@@ -31,7 +31,7 @@ from kit.imaging.metrics import Estimate
 from kit.submission.circumstances import commit_of, versions
 from kit.submission.ledger import LedgerRow, append_ledger, drop_from_ledger, now, read_ledger, update_ledger
 from kit.submission.refresh import UNCLEAR, clear_up, rank_now, scored
-from kit.submission.write import Check, check_submission, sample_of, write_submission, zip_submission
+from kit.submission.write import Check, check_submission, check_written, sample_of, write_submission, zip_submission
 
 if TYPE_CHECKING:
     from kit.remote import CompetitionInfo, Limits
@@ -101,7 +101,7 @@ def prepare(project: Project, what: str | None, *, zipped: bool = False) -> Prep
         return Prepared(path, "csv", digest_file(path), check, None)
     kind, name, cv, values = _values(project, what)
     written = write_submission(project, values, name)
-    check = check_submission(written.path, sample_of(project.workspace, project.layout))
+    written, check = check_written(written, sample_of(project.workspace, project.layout))
     path = zip_submission(written.path) if zipped else written.path
     return Prepared(path, f"{kind} {name}", digest_file(path) if zipped else written.digest, check, cv)
 

@@ -26,7 +26,7 @@ from kit.data.index import Index
 from kit.data.origin import raw_folder
 from kit.data.project import Project
 from kit.errors import KitError, PredictionsError, SubmissionError, TableError, UsageError
-from kit.submission.csv_rows import AGAIN, FETCH, SAMPLE, first_difference, numbers, open_rows, wrong_value
+from kit.submission.csv_rows import AGAIN, FETCH, SAMPLE, first_difference, numbers, open_rows, read_all, wrong_value
 
 
 @dataclass(frozen=True)
@@ -192,6 +192,53 @@ def check_submission(path: Path, sample: Path) -> Check:
     if not total:
         raise TableError(f"{sample} has no rows. {FETCH}")
     return Check(path, total, lowest, highest, digest_file(path))
+
+
+def check_written(written: SubmissionFile, sample: Path) -> tuple[SubmissionFile, Check]:
+    """Check a submission that kit has written in the order of the index; bring it to the sample's where that differs.
+
+    Raises:
+        SubmissionError: the sample asks for rows of which there are no values.
+        TableError: as `check_submission`.
+    """
+    try:
+        return written, check_submission(written.path, sample)
+    except SubmissionError:
+        ordered = _in_sample_order(written, sample)
+        return ordered, check_submission(ordered.path, sample)
+
+
+def _in_sample_order(written: SubmissionFile, sample: Path) -> SubmissionFile:
+    """Write the rows that a sample asks for, in its order. All ids are in memory: a sample in another order is rare."""
+    ids, texts = read_all(written.path)
+    asked, _ = read_all(sample, SAMPLE)
+    places = pc.index_in(asked, value_set=ids)
+    if places.null_count:
+        absent = pc.filter(asked, pc.is_null(places))
+        raise SubmissionError(
+            f"{sample} asks for {len(absent)} rows that no photo of the index has, first {str(absent[0])!r}. Does it "
+            f"belong to these photos? {FETCH}"
+        )
+    with written.path.open("rb") as old:
+        header = old.readline()
+    sha = hashlib.sha256()
+    with writing(written.path) as file:
+        for start in range(0, len(asked), _ROWS):
+            rows = asked.slice(start, _ROWS), texts.take(places.slice(start, _ROWS))
+            lines = pc.binary_join_element_wise(_cells(rows[0]), rows[1], ",").to_pylist()
+            data = (header if start == 0 else b"") + "".join(f"{line}\n" for line in lines).encode()
+            sha.update(data)
+            file.write(data)
+    return SubmissionFile(written.path, len(asked), sha.hexdigest()[:16])
+
+
+def _cells(ids: pa.Array) -> pa.Array:
+    """Return ids as cells of a CSV: some letters put one in quotes."""
+    quoted = pc.binary_join_element_wise('"', pc.replace_substring(ids, '"', '""'), '"', "")
+    return pc.if_else(pc.match_substring_regex(ids, '[,"\r\n]'), quoted, ids)
+
+
+_ROWS = 1 << 18
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -134,6 +135,43 @@ def test_another_archive_is_refused_by_what_it_lacks(tmp_path: Path, folder: str
         index(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("table", "there"),
+    [("Cat (9).png", "Cat (9).PNG"), ("Élan (9).png", unicodedata.normalize("NFD", "Élan (9).png"))],
+    ids=["case", "Unicode form"],
+)
+def test_a_name_of_another_form_or_case_is_found_where_only_one_file_is_meant(
+    tmp_path: Path, table: str, there: str
+) -> None:
+    base = make_raw(tmp_path)
+    for folder in ("Training_Data/Cat/Masked_Train", "Training_Data/Cat/Unmasked_Train", "Testing_Data"):
+        put(base / "Dataset" / folder / there)
+        if not folder.endswith("Unmasked_Train"):
+            put(base / "Dataset" / folder / "masked_info.csv", info(table))
+    sample = unicodedata.normalize("NFC", there)
+    put(base / "sample_submission.csv", sample_text(sample))
+    rows = index(tmp_path).rows
+    train, test = rows[rows["klass"] == "Cat"].iloc[0], rows.iloc[-1]
+    assert (train["name"], train["target"].rsplit("/")[-1]) == (table, there)
+    assert (test["name"], test["image"].rsplit("/")[-1]) == (sample, there), "a submission says what the sample says"
+
+
+def test_a_name_that_two_files_may_mean_is_missing(tmp_path: Path) -> None:
+    base = make_raw(tmp_path)
+    for name in ("Cat (1).PNG", "CAT (1).png"):
+        put(base / "Dataset/Testing_Data" / name)
+    put(base / "Dataset/Testing_Data/masked_info.csv", info("Cat (1).png"))
+    with pytest.raises(ArchiveError, match=r"Cat \(1\)\.png is missing"):
+        index(tmp_path)
+
+
+def test_an_archive_in_the_archive_is_said(tmp_path: Path) -> None:
+    put(tmp_path / "sample_submission.csv", "id,value\n")
+    put(tmp_path / "files/Dataset.zip")
+    with pytest.raises(ArchiveError, match=r"files/Dataset\.zip, an archive in the archive\. Unpack both"):
+        index(tmp_path)
+
+
 def test_no_masked_info_at_all_is_an_error(tmp_path: Path) -> None:
     make_raw(tmp_path)
     (tmp_path / "Dataset/Testing_Data/masked_info.csv").unlink()
@@ -208,8 +246,8 @@ def test_a_sample_that_asks_for_other_photos_is_said(tmp_path: Path) -> None:
     assert any("'Dog (7).png'" in note and "'Tiger (1).jpeg'" in note for note in found.notes)
 
 
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-@pytest.mark.parametrize("value", ["value", "Value"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\r" + "a,0\r" * 9])
+@pytest.mark.parametrize("value", ["value", "Value", "\N{LATIN SMALL LETTER E WITH ACUTE}"])
 def test_the_header_is_the_sample_s(tmp_path: Path, value: str, end: str) -> None:
     with (tmp_path / "sample_submission.csv").open("w", newline="") as file:
         file.write(f"filename_box_pixel,{value}{end}")

@@ -282,3 +282,12 @@ def test_the_description_counts_photos_classes_and_duplicates(toy: Toy) -> None:
     assert text[0] == "fold 0: 8 photos (Cat 4, Dog 4)" and text[-1].startswith("0 near duplicates")
     twins = Folds(toy.folds.fold, np.repeat(np.arange(12), 2), 3, "")
     assert describe_folds(twins, toy.index).splitlines()[-1] == "12 near duplicates kept with their originals"
+
+
+def test_line_ends_that_git_has_changed_are_no_other_folds(toy: Toy, tmp_path: Path) -> None:
+    path = toy.workspace.folds
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    recipe = path.with_suffix(".json")
+    recipe.write_bytes(recipe.read_bytes().replace(b"\n", b"\r\n"))
+    found = read_folds(toy.workspace, toy.index)
+    assert (found.fold.tolist(), found.digest) == (toy.folds.fold.tolist(), toy.folds.digest)

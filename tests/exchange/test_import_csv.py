@@ -29,7 +29,8 @@ from kit.data.pack import build_pack, read_pack
 from kit.errors import PredictionsError
 from kit.exchange import import_part
 from kit.exchange.values import Photos, from_score_space
-from kit.imaging.images import save_image, to_uint8
+from kit.imaging.holes import boxes_from_text, hole_of
+from kit.imaging.images import load_image, save_image, to_uint8
 
 pytestmark = pytest.mark.toy(**READY)
 
@@ -87,6 +88,9 @@ def twins(tmp_path: Path, same_boxes: bool) -> Toy:
     second[3] = first[3]
     if same_boxes:
         second[6] = first[6]
+        whole = load_image(workspace.raw / second[5])
+        hole = hole_of(boxes_from_text(first[6]), *whole.shape[:2])
+        save_image(workspace.raw / second[4], np.where(hole[..., None], np.uint8(0), whole))
     lines[2] = ",".join(second)
     table.write_text("\n".join(lines) + "\n")
     from support.toy import TOY

@@ -113,3 +113,40 @@ def test_the_range_of_each_channel_is_numpys() -> None:
     hole = rng.random((17, 23)) < 0.5
     for pixels, found in ((image.reshape(-1, 3), channel_range(image)), (image[~hole], channel_range(image, hole))):
         np.testing.assert_array_equal(found, np.stack([pixels.min(axis=0), pixels.max(axis=0)]))
+
+
+def test_bytes_behind_the_end_do_no_harm_and_an_end_in_a_thumbnail_is_none(tmp_path: Path) -> None:
+    thumbnail = cv2.imencode(".jpg", PHOTO[:8, :8])[1].tobytes()
+    for suffix in (".jpeg", ".png"):
+        path = tmp_path / f"a{suffix}"
+        save_image(path, PHOTO)
+        whole, photo = path.read_bytes(), load_image(path)
+        path.write_bytes(whole + bytes(5000) + thumbnail)
+        np.testing.assert_array_equal(load_image(path), photo)
+        segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2) + thumbnail if suffix == ".jpeg" else b""
+        path.write_bytes(whole[:2] + segment + whole[2 : len(whole) * 2 // 3])
+        with pytest.raises(ImageError, match="is truncated"):
+            load_image(path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".jpeg"])
+def test_a_picture_that_claims_to_be_huge_is_not_decoded(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    save_image(path, PHOTO)
+    data = bytearray(path.read_bytes())
+    if suffix == ".png":
+        data[16:24] = (1 << 15).to_bytes(4) * 2
+    elif suffix == ".bmp":
+        data[18:26] = (1 << 15).to_bytes(4, "little") * 2
+    else:
+        place = data.index(b"\xff\xc0") + 5
+        data[place : place + 4] = b"\xff\xf0\xff\xf0"
+    path.write_bytes(bytes(data))
+    with pytest.raises(ImageError, match="claims to hold"):
+        load_image(path)
+
+
+def test_a_picture_of_another_kind_than_its_name_says_is_read_by_its_bytes(tmp_path: Path) -> None:
+    save_image(tmp_path / "a.png", PHOTO)
+    (tmp_path / "a.jpeg").write_bytes((tmp_path / "a.png").read_bytes())
+    np.testing.assert_array_equal(load_image(tmp_path / "a.jpeg"), PHOTO)

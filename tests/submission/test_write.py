@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,7 @@ from kit.submission import csv_rows as row_stream
 from kit.submission import ledger
 from kit.submission.grade import grade_submission
 from kit.submission.ledger import LedgerRow, append_ledger, read_ledger, update_ledger
-from kit.submission.write import check_submission, sample_of, write_submission, zip_submission
+from kit.submission.write import check_submission, check_written, sample_of, write_submission, zip_submission
 
 pytestmark = pytest.mark.toy(shared=True, photos=6, k=2, seed=4)  # some boxes overlap, and some hide the darkest pixel
 
@@ -391,6 +391,60 @@ def test_real_photos_in_kaggle_s_layout_go_the_whole_way(tmp_path: Path) -> None
     assert grade_submission(perfect.path, demo.truth, index, layout).score.value == 0.0
     estimated_range = write_submission(Project(workspace), iter(values), "estimated")
     assert 0 < grade_submission(estimated_range.path, demo.truth, index, layout).score.value < 0.1
+
+
+def sample_with(toy: Toy, rows: Callable[[list[str]], list[str]], end: str = "\n", bom: str = "") -> None:
+    """Change the rows of the workspace's sample."""
+    path = sample_of(toy.workspace, toy.layout)
+    header, *old = path.read_text().splitlines()
+    path.write_bytes((bom + end.join([header, *rows(old), ""])).encode())
+
+
+ORDERS = {
+    "photos": lambda rows: [row for start in (1200, 600, 0) for row in rows[start : start + 600]],
+    "sorted": sorted,
+    "shuffled": lambda rows: [rows[place] for place in np.random.default_rng(0).permutation(len(rows))],
+    "some photos": lambda rows: rows[600:],
+}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("order", list(ORDERS))
+def test_what_kit_writes_has_the_rows_of_the_sample_in_its_order_and_kit_takes_it(
+    toy: Toy, tmp_path: Path, order: str, end: str
+) -> None:
+    toy = toy.copy(tmp_path / "w")
+    sample_with(toy, ORDERS[order], end, "\ufeff")
+    sample = sample_of(toy.workspace, toy.layout)
+    written = write_submission(with_true_value_range(toy.project, list(toy.truth)), truth_values(toy), "mine")
+    ordered, check = check_written(written, sample)
+    asked = sample.read_bytes().decode("utf-8-sig").replace(end, "\n").splitlines()
+    assert [line.split(",")[0] for line in ordered.path.read_text().splitlines()] == [
+        line.split(",")[0] for line in asked
+    ]
+    assert (ordered.rows, check.rows, ordered.digest) == (len(asked) - 1, len(asked) - 1, check.digest)
+    grade = grade_submission(ordered.path, truth_dir(toy), toy.index, toy.layout)
+    assert grade.score.value == 0.0 and grade.rows == len(asked) - 1
+
+
+def test_a_zipped_sample_is_a_sample(toy: Toy, tmp_path: Path) -> None:
+    toy = toy.copy(tmp_path / "w")
+    path = sample_of(toy.workspace, toy.layout)
+    with zipfile.ZipFile(path.with_name(f"{path.name}.zip"), "w") as archive:
+        archive.write(path, path.name)
+    path.unlink()
+    written = write_submission(toy.project, truth_values(toy), "mine")
+    assert check_written(written, sample_of(toy.workspace, toy.layout))[1].rows == written.rows
+
+
+def test_a_sample_of_other_photos_says_which_row_has_no_value(toy: Toy, tmp_path: Path) -> None:
+    toy = toy.copy(tmp_path / "w")
+    sample_with(toy, lambda rows: [*rows, "Bird (1).png_box1_0_0_0,0"])
+    written = write_submission(toy.project, truth_values(toy), "mine")
+    with pytest.raises(
+        SubmissionError, match=r"asks for 1 rows that no photo of the index has, first 'Bird \(1\)\.png"
+    ):
+        check_written(written, sample_of(toy.workspace, toy.layout))
 
 
 # --- the ledger
