@@ -20,7 +20,7 @@ from kit.core.progress import track
 from kit.core.storage import disk_errors, temporary_sibling
 from kit.errors import PredictionsError, TableError
 from kit.exchange.values import Photos, ReaderLog, ValueFormat, few, to_pixels
-from kit.submission.csv_rows import CsvRows, ErrorContext, batches, open_rows
+from kit.submission.csv_rows import CsvRows, ErrorContext, batches, open_rows, read_all
 
 CONTEXT = ErrorContext(TableError, "Copy it again, or write two columns in UTF-8 as in the sample submission: id,value")
 _NONE = pa.array([], pa.string())
@@ -39,6 +39,10 @@ def csv_values(
         PredictionsError: ids that are not those of the photos, photos missing or there twice.
     """
     log.how = f"a submission's rows, {value_format.space} space"
+    if _is_shuffled(path, photos):
+        log.how += ", sorted by id"
+        yield from _sorted_values(path, photos, value_format)
+        return
     with open_rows(path, CONTEXT) as rows, _Waiting(waiting, photos) as held:
         _check_header(path, rows)
         reader = _Reader(path, rows, photos, value_format, log)
@@ -58,6 +62,41 @@ def csv_values(
             due += 1
 
 
+def _is_shuffled(path: Path, photos: Photos) -> bool:
+    """Return whether rows of several photos stand among the first: what has been sorted by nothing."""
+    with open_rows(path, CONTEXT) as rows:
+        _check_header(path, rows)
+        first = rows.take(2)[0].to_pylist()
+    names = {_name_of(one or "", photos.named) for one in first}
+    return len(names) > 1 and None not in names and int(photos.counts.min()) > 1
+
+
+def _sorted_values(path: Path, photos: Photos, value_format: ValueFormat) -> Iterator[np.ndarray]:
+    """Yield the values of each photo from rows in any order; all of them are in memory.
+
+    Raises:
+        PredictionsError: a row is missing or there twice; photos of one name, which only their order tells apart.
+    """
+    twins = [name for name, positions in photos.named.items() if len(positions) > 1]
+    if twins:
+        raise PredictionsError(
+            f"{path}: rows in any order cannot tell photos of one name apart: {few(twins)}. Write the rows of each "
+            "photo together, in the order of index.csv."
+        )
+    ids, texts = read_all(path, CONTEXT)
+    if pc.count_distinct(ids).as_py() < len(ids):
+        twice = next(one["values"] for one in pc.value_counts(ids).to_pylist() if one["counts"] > 1)
+        raise PredictionsError(f"{path}: the id {twice!r} is there twice.")
+    values, expected = _numbers(path, 2, texts), [expected_ids(path, photos, one) for one in range(len(photos.counts))]
+    places = pc.index_in(pa.concat_arrays(expected), value_set=ids).fill_null(-1).to_numpy()
+    ends = np.cumsum([len(one) for one in expected])
+    for position, (asked, here) in enumerate(zip(expected, np.split(places, ends[:-1]), strict=True)):
+        if (here < 0).any():
+            absent = str(asked[int(np.argmax(here < 0))])
+            raise PredictionsError(f"{path} lacks rows of {photos.photo_rows[position].id}, first {absent!r}.")
+        yield to_pixels(photos.layout.decode(values[here]), photos, position, value_format, str(path))
+
+
 def values_in_file_order(path: Path, photos: Photos) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the position and values, `(n, 3)` RGB in pixel space, of each photo of a submission, in the file's order.
 
@@ -71,6 +110,11 @@ def values_in_file_order(path: Path, photos: Photos) -> Iterator[tuple[int, np.n
 def _check_header(path: Path, rows: CsvRows) -> None:
     if len(rows.header) != 2:
         found = ",".join(rows.header)[:80]
+        if len(rows.header) == 3 and (rows.header[0] in ("", "index") or rows.header[0].startswith("Unnamed: ")):
+            raise TableError(
+                f"{path}, line 1: the first of the 3 columns ({found!r}) is a table's index. Write it without: "
+                "table.to_csv(path, index=False)"
+            )
         raise TableError(f"{path}, line 1: found {len(rows.header)} columns ({found!r}), expected 2. {CONTEXT.again}")
     with contextlib.suppress(ValueError):
         float(rows.header[1])
@@ -162,9 +206,7 @@ class _Reader:
         return position, to_pixels(rgb, self.all, position, self.value_format, str(self.path))
 
     def _expected(self, position: int) -> pa.Array:
-        photo_row = self.all.photo_rows[position]
-        lines = self.all.layout.encode(photo_row.name, photo_row.boxes, np.zeros((photo_row.scored, 3)))
-        return pa.concat_arrays([part.column(0) for part in batches(self.path, io.BytesIO(lines), CONTEXT)])
+        return expected_ids(self.path, self.all, position)
 
     def _fill(self, count: int) -> bool:
         missing = count - len(self._ids)
@@ -181,10 +223,22 @@ class _Reader:
 
     def _pass_over(self, first: str) -> None:
         """Leave out rows of a photo of the other split whole, others one by one."""
+        if not self._read and not self._extra:
+            self._check_suffix(first)
         self._first_extra = self._first_extra or first
         other = _name_of(first, self._others)
         ids, _ = self._take(3 * self._others[other].scored if other else 1)
         self._extra += len(ids)
+
+    def _check_suffix(self, first: str) -> None:
+        """Raise `PredictionsError` if the very first row names a photo but for its suffix: all will do so."""
+        stems = {name.rsplit(".", 1)[0]: name for name in (*self.all.named, *self._others)}
+        stem = _name_of(first, stems)
+        if stem is not None and _name_of(first, self._others) is None and not first.startswith(f"{stem}."):
+            raise PredictionsError(
+                f"{self.path}, line 2: the id {first!r} lacks the suffix of {stems[stem]!r}. Write ids as the sample "
+                "submission has them."
+            )
 
     def check_whole(self) -> None:
         """Check at the end of the file that every photo has been there. Raises `PredictionsError`."""
@@ -237,6 +291,13 @@ class _Reader:
             f"{self.path}, line {line + place}: found the id {str(ids[place])!r} among the rows of {photo_row.name!r}, "
             f"but it is none of {which} (one would be {str(expected[min(place, len(expected) - 1)])!r})."
         )
+
+
+def expected_ids(path: Path, photos: Photos, position: int) -> pa.Array:
+    """Return the ids of one photo's rows, as the layout writes them."""
+    photo_row = photos.photo_rows[position]
+    lines = photos.layout.encode(photo_row.name, photo_row.boxes, np.zeros((photo_row.scored, 3)))
+    return pa.concat_arrays([part.column(0) for part in batches(path, io.BytesIO(lines), CONTEXT)])
 
 
 def _name_of(row: str, names: object) -> str | None:

@@ -128,7 +128,7 @@ def _in_any_order(path: Path, truth: Path, index: Index, layout: Competition) ->
             errors[position], counts[position] = sse(values[here], target), len(target)
         elif (here >= 0).any():
             return None
-    return (errors, counts) if counts.sum() == len(ids) and np.isfinite(errors).all() else None
+    return (errors, counts) if 0 < counts.sum() == len(ids) and np.isfinite(errors).all() else None
 
 
 def load_original(folder: Path, photo_row: PhotoRow) -> np.ndarray:

@@ -26,7 +26,7 @@ from support.toy import Toy, make_toy_files, write_toy_source
 from kit.competitions import to_score_space
 from kit.core.workspace import PredictionSplit
 from kit.data.pack import build_pack, read_pack
-from kit.errors import PredictionsError
+from kit.errors import PredictionsError, TableError
 from kit.exchange import import_part
 from kit.exchange.values import Photos, from_score_space
 from kit.imaging.holes import boxes_from_text, hole_of
@@ -128,3 +128,34 @@ def test_arrays_and_pictures_of_one_name_need_more_than_that_name(tmp_path: Path
         import_part(project_of(toy), "mate", "oof", tmp_path / "flat")
     import_part(project_of(toy), "mate", "oof", tmp_path / "classes")
     assert np.allclose(stored(toy, "mate", "oof"), stored(toy, "good", "oof"), atol=0.004)
+
+
+def rows_shuffled(toy: Toy, path: Path, split: PredictionSplit = "oof", keep: int = 1) -> Path:
+    header, *rows = b"".join(csv_of(toy, "good", split)).splitlines()
+    order = np.random.default_rng(1).permutation(len(rows))[:: 1 if keep else 2]
+    path.write_bytes(b"\n".join([header, *(rows[place] for place in order), b""]))
+    return path
+
+
+def test_rows_in_any_order_are_sorted_by_id(toy: Toy, tmp_path: Path) -> None:
+    (tmp_path / "in-order.csv").write_bytes(b"".join(csv_of(toy, "good", "oof")))
+    import_part(project_of(toy), "whole", "oof", tmp_path / "in-order.csv")
+    part = import_part(project_of(toy), "mixed", "oof", rows_shuffled(toy, tmp_path / "mixed.csv"))
+    assert "sorted by id" in part.how
+    np.testing.assert_array_equal(stored(toy, "mixed", "oof"), stored(toy, "whole", "oof"))
+
+
+def test_shuffled_rows_that_lack_some_are_named(toy: Toy, tmp_path: Path) -> None:
+    with pytest.raises(PredictionsError, match=r"lacks rows of train/Cat/Cat \(0\)\.png, first 'Cat \(0\)\.png_box1"):
+        import_part(project_of(toy), "mixed", "oof", rows_shuffled(toy, tmp_path / "half.csv", keep=0))
+
+
+def test_a_table_s_index_and_ids_without_suffix_are_told_at_once(toy: Toy, tmp_path: Path) -> None:
+    header, *rows = b"".join(csv_of(toy, "good", "oof")).decode().splitlines()
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join([f",{header}", *(f"{place},{row}" for place, row in enumerate(rows))]))
+    with pytest.raises(TableError, match=r"is a table's index\. Write it without: table\.to_csv\(path, index=False\)"):
+        import_part(project_of(toy), "mine", "oof", path)
+    path.write_text("\n".join([header, *(row.replace(".png", "") for row in rows)]))
+    with pytest.raises(PredictionsError, match=r"line 2: the id .* lacks the suffix of 'Cat \(0\)\.png'"):
+        import_part(project_of(toy), "mine", "oof", path)
