@@ -92,7 +92,8 @@ def _training_rows(raw: Path, folder: Path, notes: list[str]) -> list[dict[str, 
     table = _masked_info(masked, stop=raw)
     present = _pictures(masked)
     listed = _listed_here(table, masked, present)
-    spelled, whole = _Spellings(present), _Spellings(_pictures(unmasked) if unmasked.is_dir() else ())
+    asked = listed["filename"]
+    spelled, whole = _Spellings(present, asked), _Spellings(_pictures(unmasked) if unmasked.is_dir() else (), asked)
     _note_unlisted(masked, present, {spelled.find(name) or name for name in listed["filename"]}, notes)
     rows = []
     for name, boxes in _named_boxes(listed, masked):
@@ -124,7 +125,7 @@ def _testing_rows(raw: Path, folder: Path, classes: Sequence[str], notes: list[s
     table = _masked_info(folder, stop=raw)
     present = _pictures(folder)
     table = _listed_here(table, folder, present)
-    spelled = _Spellings(present)
+    spelled = _Spellings(present, table["filename"])
     _note_unlisted(folder, present, {spelled.find(name) or name for name in table["filename"]}, notes)
     rows = []
     for name, boxes in _named_boxes(table, folder):
@@ -164,8 +165,12 @@ class _Spellings:
     Archives that were packed on a Mac have another Unicode form, cameras and Windows write `.PNG`.
     """
 
-    def __init__(self, names: Iterable[str]) -> None:
-        self._names = set(names)
+    def __init__(self, names: Iterable[str], asked: Iterable[str] = ()) -> None:
+        """
+        Args:
+            asked: all names that will be asked for; one that is there by itself is nobody else's.
+        """
+        self._names, self._asked = set(names), set(asked)
         self._alike: dict[str, set[str]] = {}
         for name in self._names:
             self._alike.setdefault(_folded(name), set()).add(name)
@@ -174,7 +179,7 @@ class _Spellings:
         """Return the very name, or the only one that differs in nothing but form and case."""
         if name in self._names:
             return name
-        alike = self._alike.get(_folded(name), set())
+        alike = self._alike.get(_folded(name), set()) - self._asked
         return next(iter(alike)) if len(alike) == 1 else None
 
 
@@ -205,7 +210,7 @@ def _in_sample_order(raw: Path, rows: list[dict[str, str]], notes: list[str]) ->
         asked = _sample_names(sample_path(raw, SAMPLE))
     except (ArchiveError, TableError):
         return rows  # said where the sample is needed: at `kit upload`
-    spelled = _Spellings(asked)  # a submission has to call photos as the sample does
+    spelled = _Spellings(asked, [row["name"] for row in rows])  # a submission has to call photos as the sample does
     rows = [{**row, "name": spelled.find(row["name"]) or row["name"]} for row in rows]
     places = {name: place for place, name in reversed(list(enumerate(asked)))}
     unasked = [row["name"] for row in rows if row["name"] not in places]

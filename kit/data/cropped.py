@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from kit.core.parallel import map_in_order
+from kit.core.progress import track
 from kit.data.likeness import THUMBNAIL_SIZE, are_alike, correlation
 from kit.imaging.images import resize
 
@@ -67,7 +68,8 @@ def near_pairs(greys: np.ndarray) -> list[Near]:
         windows = list(itertools.product(places, repeat=2))
         own = (_coefficients(greys, *window) for window in windows)
         found = map_in_order(partial(_products_beyond, columns=turns), own)
-        for (rows, columns), products in zip(windows, found, strict=True):
+        shown = track(found, "Comparing shifted photos" if middle else "Comparing photos", len(windows), "windows")
+        for (rows, columns), products in zip(windows, shown, strict=True):
             for first, other, cosine in products:
                 turn, second = divmod(other, len(greys))
                 # of two shifted copies each lies in the other: one of them is enough

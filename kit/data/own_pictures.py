@@ -77,7 +77,28 @@ def match_masks(images: Path, masks: Path) -> tuple[list[OwnPicture], list[str]]
         )
     unused = sorted(drawn.keys() - {one.mask.stem for one in found})
     notes = [f"{len(unused)} masks are of no picture (first: {drawn[unused[0]][0]})"] if unused else []
+    notes += _notes_on(images, [one.path for one in found])
     return found, notes
+
+
+def _notes_on(folder: Path, pictures: Sequence[Path]) -> list[str]:
+    """Say what of a folder is passed over, and what of its pictures is lost."""
+    other = [path for path in sorted(folder.iterdir()) if path not in pictures and not path.name.startswith(".")]
+    clear = [path for path in pictures if _has_alpha(path)]
+    notes = []
+    if other:
+        notes.append(f"{len(other)} of {folder} passed over: no pictures that kit reads (first: {other[0].name})")
+    if clear:
+        notes.append(f"transparency is lost, and pictures come out opaque: {len(clear)} of them (first: {clear[0]})")
+    return notes
+
+
+def _has_alpha(path: Path) -> bool:
+    """Return whether a PNG has a channel of alpha: its header says so."""
+    if path.suffix.lower() != ".png":
+        return False
+    with path.open("rb") as file:
+        return file.read(26)[25:26] in (b"\x04", b"\x06")
 
 
 def _by_name(folder: Path, option: str) -> dict[str, list[Path]]:

@@ -118,7 +118,7 @@ def _agreeing(found: Layout, facts: Sequence[_Facts]) -> Layout:
         if wrong and not is_few(len(wrong), total):
             raise ImageError(
                 f"{len(wrong)} of {total} {called} photos contradict themselves: {described(wrong)}. Nothing was kept. "
-                "Mend the pictures or masked_info.csv, then: kit fetch --from FOLDER"
+                "Give pictures and boxes that agree: kit fetch --from FOLDER"
             )
         if wrong:
             done = "left out" if split == "train" else "kept, for a submission needs all"

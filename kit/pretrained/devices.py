@@ -6,19 +6,19 @@ import os
 
 import torch
 
-from kit.errors import TrainingError
+from kit.errors import UsageError
 
 
 def device_named(name: str) -> torch.device:
-    """Return the device that `auto`, `cpu`, `cuda` ... name. Raises `TrainingError` when it is not there."""
+    """Return the device that `auto`, `cpu`, `cuda` ... name. Raises `UsageError` when it is not there."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, ImportError, AttributeError) as error:
-        reason = str(error).splitlines()[0].split(". ")[0][:100]
-        raise TrainingError(
+        reason = str(error).splitlines()[0].split(". ")[0].partition(", xla")[0].partition("Expected one of")[0][:100]
+        raise UsageError(
             f"--device {name} cannot be used here ({reason}). Use --device cpu or --device auto."
         ) from None
     if device.type == "cuda" and device.index is not None:

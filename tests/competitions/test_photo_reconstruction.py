@@ -165,6 +165,14 @@ def test_a_name_that_two_files_may_mean_is_missing(tmp_path: Path) -> None:
         index(tmp_path)
 
 
+def test_a_file_that_is_named_by_itself_is_nobody_else_s(tmp_path: Path) -> None:
+    base = make_raw(tmp_path)
+    put(base / "Dataset/Testing_Data/cat (1).png")
+    put(base / "Dataset/Testing_Data/masked_info.csv", info("cat (1).png", "Cat (1).png"))
+    with pytest.raises(ArchiveError, match=r"Cat \(1\)\.png is missing"):
+        index(tmp_path)
+
+
 def test_an_archive_in_the_archive_is_said(tmp_path: Path) -> None:
     put(tmp_path / "sample_submission.csv", "id,value\n")
     put(tmp_path / "files/Dataset.zip")

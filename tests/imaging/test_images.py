@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import cv2
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from kit.errors import ImageError
 from kit.imaging.holes import Box, hole_of
@@ -150,3 +152,31 @@ def test_a_picture_of_another_kind_than_its_name_says_is_read_by_its_bytes(tmp_p
     save_image(tmp_path / "a.png", PHOTO)
     (tmp_path / "a.jpeg").write_bytes((tmp_path / "a.png").read_bytes())
     np.testing.assert_array_equal(load_image(tmp_path / "a.jpeg"), PHOTO)
+
+
+@pytest.mark.parametrize("kind", ["CMYK", "palette", "16 bits", "animated PNG", "animated WebP", "black and white"])
+def test_every_kind_of_picture_is_three_channels_of_bytes(kind: str) -> None:
+    image, data = Image.fromarray(PHOTO), io.BytesIO()
+    other = [image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
+    if kind == "CMYK":
+        image.convert("CMYK").save(data, "JPEG", quality=95)
+    elif kind == "palette":
+        image.quantize(256).save(data, "PNG")
+    elif kind == "16 bits":
+        Image.fromarray(PHOTO[..., 0].astype(np.uint16) * 257).save(data, "PNG")
+    elif kind == "black and white":
+        image.convert("1").save(data, "PNG")
+    else:
+        options = {"lossless": True} if kind.endswith("WebP") else {}
+        image.save(data, kind.split()[1], save_all=True, append_images=other, **options)
+    found = decode_image(data.getvalue(), Path("a.png"))
+    assert found.shape == PHOTO.shape and found.dtype == np.uint8
+    if kind not in ("16 bits", "black and white"):
+        assert np.abs(found.astype(int) - PHOTO).mean() < 12, "the first picture, in its own colours"
+
+
+def test_a_camera_s_turn_is_followed_as_opencv_does() -> None:
+    data, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    Image.fromarray(PHOTO).save(data, "JPEG", exif=exif, quality=98)
+    assert np.abs(np.rot90(decode_image(data.getvalue(), Path("a.jpg"))).astype(int) - PHOTO).mean() < 8

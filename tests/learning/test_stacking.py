@@ -15,7 +15,7 @@ from support.toy import Toy, make_toy_workspace, noisy, write_toy_source
 from kit.competitions import to_score_space
 from kit.data.predictions import Predictions
 from kit.data.project import Project
-from kit.errors import KitError, Mismatch, MissingStep, PredictionsError, TrainingError, UsageError
+from kit.errors import KitError, Mismatch, MissingStep, PredictionsError, UsageError
 from kit.imaging.holes import scored_pixels
 from kit.learning.stacking import StackSettings, stack_name, stack_recipe, train_stack
 from kit.learning.stacking.inputs import open_inputs
@@ -360,7 +360,7 @@ def test_bad_settings(toy: Toy) -> None:
     for wrong in ({"size": 18}, {"epochs": 0}, {"dropout": 1.0}, {"learning_rate": float("nan")}, {"width": -1}):
         with pytest.raises(UsageError, match="A stack's"):
             StackSettings(**wrong)  # type: ignore[arg-type]
-    with pytest.raises(TrainingError, match="--device nowhere"):
+    with pytest.raises(UsageError, match="--device nowhere"):
         stacked(toy, device="nowhere")
 
 

@@ -37,7 +37,7 @@ import kit.learning.training.engine
 import kit.learning.training.trainer
 from kit.core.workspace import Workspace
 from kit.data.project import Project
-from kit.errors import DamagedStore, Mismatch, MissingStep, TrainingError
+from kit.errors import DamagedStore, Mismatch, MissingStep, TrainingError, UsageError
 from kit.imaging.holes import hole_of
 from kit.learning.experiments import EXPERIMENTS, Experiment
 from kit.learning.training import State, device_named, load_generator, new_state
@@ -356,7 +356,7 @@ def test_a_device_out_of_memory_later_keeps_what_was_reached(tmp_path: Path, mon
 
 @pytest.mark.parametrize("name", ["meta", "nope", "cuda:99", "", "hpu"])
 def test_a_device_that_is_not_there_is_said(name: str) -> None:
-    with pytest.raises(TrainingError, match="Use --device cpu or --device auto"):
+    with pytest.raises(UsageError, match="Use --device cpu or --device auto"):
         device_named(name)
 
 

@@ -58,11 +58,11 @@ def train_stack(
         device: `cpu`, `cuda` ...; by default a GPU where there is one.
 
     Raises:
-        UsageError: members, weights or size that cannot be, or the name belongs to something else.
+        UsageError: members, weights, size or device that cannot be, or the name belongs to something else.
         MissingStep: a member lacks folds.
         PredictionsError: a member's value is not finite.
         Mismatch: the name is that of another stack.
-        TrainingError: the loss is no longer finite, or there is no such device.
+        TrainingError: the loss is no longer finite.
     """
     recipe = stack_recipe(project, members, base, settings=settings, seed=seed)
     smallest = min(min(photo_row.height, photo_row.width) for photo_row in (*project.index.train, *project.index.test))

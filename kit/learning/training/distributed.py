@@ -111,7 +111,7 @@ def processes_on(device: str) -> DistributedContext:
     """Join the other processes, if there are any, and take a device: `auto`, `cpu`, `cuda`, ...
 
     Raises:
-        TrainingError: there is no such device.
+        UsageError: there is no such device.
     """
     if not started_by_torchrun():
         return DistributedContext(device_named(device))
