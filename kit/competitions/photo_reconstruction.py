@@ -44,6 +44,10 @@ def index(raw: Path) -> Layout:
     for folder in classes:
         rows += _training_rows(raw, folder, notes)
     rows += _in_sample_order(raw, _testing_rows(raw, testing, [folder.name for folder in classes], notes), notes)
+    try:
+        sample_path(raw, SAMPLE)
+    except ArchiveError:  # hours of training later would be late
+        notes.append(f"{SAMPLE} is not among the competition's files: without it no submission can be written")
     return Layout(pd.DataFrame(rows), tuple(notes))
 
 
