@@ -205,7 +205,7 @@ def _listed_here(table: pd.DataFrame, folder: Path, present: set[str]) -> pd.Dat
     if (folder / "masked_info.csv").is_file():
         return table
     spelled = _Spellings(present)
-    return table[[spelled.find(name) is not None for name in table["filename"]]]
+    return table[np.array([spelled.find(name) is not None for name in table["filename"]], bool)]
 
 
 def _in_sample_order(raw: Path, rows: list[dict[str, str]], notes: list[str]) -> list[dict[str, str]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import gzip
 import io
 import zipfile
@@ -65,6 +66,10 @@ def _opened(path: Path, context: ErrorContext) -> Iterator[IO[bytes]]:
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise context.error(f"{path} is not a file. {context.again}") from None
     except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+        raise context.error(f"{path} is damaged ({error}). {context.again}") from None
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a zip whose directory leads before its beginning
+            raise
         raise context.error(f"{path} is damaged ({error}). {context.again}") from None
 
 

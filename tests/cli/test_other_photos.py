@@ -58,11 +58,11 @@ def hidden(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def others(hidden: Path, tmp_path: Path) -> Path:
-    """Other test photos in the same layout: the fetched ones, mirrored."""
+    """Other test photos in the same layout: the fetched ones, red and blue exchanged."""
     folder = tmp_path / "others"
     shutil.copytree(hidden, folder)
     for path in (folder / "Dataset" / "Testing_Data").glob("*.*g"):
-        save_image(path, np.ascontiguousarray(load_image(path)[::-1, ::-1]))
+        save_image(path, np.ascontiguousarray(load_image(path)[..., ::-1]))
     return folder
 
 
