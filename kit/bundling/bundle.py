@@ -21,7 +21,7 @@ from kit.bundling.notebook import write_notebook
 from kit.bundling.wheels import make_wheel
 from kit.core.archive import check_room
 from kit.core.progress import track
-from kit.core.storage import digest_file, write_json, writing_folder
+from kit.core.storage import digest_file, only_one, write_json, writing_folder
 from kit.core.workspace import Workspace
 from kit.data.project import Project
 from kit.errors import MissingStep, UsageError
@@ -69,9 +69,16 @@ def make_bundle(
     Raises:
         UsageError: the folder is there; a member cannot be predicted elsewhere; the bundle would be too large.
         MissingStep, UnknownName: see `contents_of`.
+        Busy: another process makes one there.
     """
-    _check_free(folder, force)
-    contents = contents_of(project, name)
+    with only_one(folder, "kit bundle"):
+        _check_free(folder, force)
+        return _make(project, contents_of(project, name), folder, wheels, add)
+
+
+def _make(
+    project: Project, contents: Contents, folder: Path, wheels: Sequence[str], add: Callable[[Path], None]
+) -> Bundle:
     _check_size(project, contents, folder)
     ready = prepare(project, contents.name)
     with writing_folder(folder) as inside:
