@@ -98,7 +98,7 @@ class Chain:
             if last is not None:
                 shutil.rmtree(root, ignore_errors=True)
                 shutil.copytree(self.folder / f"after-{last.name}", root)
-        before = shutil.copytree(root, self.folder / f"before-{name}")
+        before = shutil.copytree(root, self.folder / f"before-{name}", dirs_exist_ok=True)
         words = tuple(LINES[name].format(root=root, raw=raw).split())
         end = run(self.forks, root, words)
         assert end.code == 0, (name, end.err)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from crash.chain import LINES, Chain
-from crash.trials import KINDS, copied_on_its_way, some_faults, survives, two_at_once
+from crash.trials import KINDS, copied_on_its_way, on_a_full_disk, some_faults, survives, two_at_once
 
 pytestmark = pytest.mark.crash
 SLOW_TO_START = ("blend", "stack", "figure")  # a trial of these takes seconds; the others' take less than one
@@ -27,14 +27,26 @@ def test_killed_and_failed_on_its_way_it_ends_with_the_bytes_of_one_never_distur
     name: str, chain: Chain, forks: Any
 ) -> None:
     step, rng = chain.until(name), random.Random(name)
-    few = name in SLOW_TO_START
-    kinds = rng.sample(KINDS, 2) if few else KINDS
+    others = [] if name in SLOW_TO_START else rng.sample(KINDS[1:], 2)
+    kinds = ["kill", *others]
     survives(step, [fault for kind in kinds for fault in some_faults(step, kind, 1, rng)], forks, Counter())
 
 
 @pytest.mark.parametrize("name", ["fetch", "fill", "train", "predict", "import", "upload"])
 def test_of_two_at_once_each_does_its_work_or_says_why_not(name: str, chain: Chain, forks: Any) -> None:
     two_at_once(chain.until(name), forks)
+
+
+@pytest.mark.parametrize(("name", "room"), [("fetch", 150_000), ("fill", 9_000), ("train", 500_000), ("upload", 9_000)])
+def test_a_disk_that_is_full_is_said_and_with_more_room_all_ends_well(
+    name: str, room: int, chain: Chain, forks: Any
+) -> None:
+    step = chain.until(name)
+    try:
+        end = on_a_full_disk(step, room, forks)
+    except OSError as error:
+        pytest.skip(f"no disk can be mounted: {error}")
+    assert end.code == 1 and ("No room left on the disk" in end.err or "Free some space" in end.err), end
 
 
 @pytest.mark.parametrize(("name", "wait"), [("fill", 0.3), ("train", 0.7)])

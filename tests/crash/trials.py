@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 import shutil
+import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from support.crashes import ERRORS, Fault, begin, finish
+from support.crashes import ERRORS, End, Fault, begin, finish
 
 from crash.chain import Step
 
@@ -41,7 +42,7 @@ def survives(step: Step, faults: list[Fault], forks: Any, seen: Counter[str]) ->
         if end.code == 0:  # it came to its end before: the next fault begins anew
             step.fresh()
     again = step.run(forks)
-    assert again.code == 0, (step.name, faults, again.err)
+    assert again.is_done, (step.name, faults, again.err)
     left = step.left()
     assert left == step.after, (step.name, faults, _difference(left, step.after))
 
@@ -53,9 +54,44 @@ def two_at_once(step: Step, forks: Any) -> None:
     ends = [finish(process) for process in both]
     assert all(end.is_in_words for end in ends), (step.name, ends)
     again = step.run(forks)
-    assert again.code == 0, (step.name, ends, again.err)
+    assert again.is_done, (step.name, ends, again.err)
     left = step.left()
     assert left == step.after, (step.name, ends, _difference(left, step.after))
+
+
+def on_a_full_disk(step: Step, room: int, forks: Any) -> End:
+    """Run the command on a disk with so many bytes left, then give it more: it ends as if there had always been room.
+
+    Raises:
+        OSError: no disk of its own can be mounted here.
+    """
+    shutil.rmtree(step.root, ignore_errors=True)
+    step.root.mkdir()
+    _mount("-t", "tmpfs", "-o", f"size={_used(step.before) + room}", "tmpfs", str(step.root))
+    try:
+        shutil.copytree(step.before, step.root, dirs_exist_ok=True)
+        end = step.run(forks)
+        assert end.is_in_words, (step.name, room, end)
+        _mount("-o", "remount,size=1g", str(step.root))
+        again = step.run(forks)
+        assert again.is_done, (step.name, room, again.err)
+        left = step.left()
+        assert left == step.after, (step.name, room, _difference(left, step.after))
+        return end
+    finally:
+        subprocess.run(["umount", "-l", str(step.root)], check=False)
+
+
+def _mount(*words: str) -> None:
+    done = subprocess.run(["mount", *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise OSError(done.stderr)
+
+
+def _used(folder: Path) -> int:
+    """Return the bytes that a folder takes on a disk of pages."""
+    page = 4096
+    return sum(page + -(-path.lstat().st_size // page) * page for path in [folder, *folder.rglob("*")])
 
 
 def copied_on_its_way(step: Step, wait: float, forks: Any, folder: Path) -> None:
@@ -70,7 +106,7 @@ def copied_on_its_way(step: Step, wait: float, forks: Any, folder: Path) -> None
     shutil.rmtree(root)
     copy.rename(root)  # paths are noted in manifests
     again = step.run(forks)
-    assert again.code == 0, (step.name, again.err)
+    assert again.is_done, (step.name, again.err)
     left = step.left()
     assert left == step.after, (step.name, _difference(left, step.after))
 

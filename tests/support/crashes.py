@@ -57,6 +57,11 @@ class End:
     """How many changes it made to files below the workspace; -1 where it was killed."""
 
     @property
+    def is_done(self) -> bool:
+        """Whether what it makes is there: made now, or before, where it replaces nothing unasked."""
+        return self.code == 0 or "is there already. Replace it" in self.err
+
+    @property
     def is_in_words(self) -> bool:
         """Whether it did its work, or says in one line why not: no traceback in either case."""
         lines = [line for line in self.err.splitlines() if line.startswith("Error: ")]
@@ -112,6 +117,9 @@ def _redirect(notes: Path) -> list[subprocess.Popen[bytes]]:
         assert pipe is not None
         os.dup2(pipe.fileno(), number)
         pipe.close()
+    # what was there believes that it writes to a file
+    sys.stdout = open(1, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
     return writers
 
 
