@@ -25,7 +25,7 @@ LINES = {
     "neighbours": "clip neighbours",
     "export": "export mean --out {root}/mean.npz",
     "import": "import other --oof {root}/mean.npz --test {root}/mean.npz",
-    "blend": "blend mean telea harmonic regress --name mixed",
+    "blend": "blend mean telea harmonic regress --name mixed --plots none",
     "stack": "blend mean harmonic regress --stack --name deep --plots none",
     "figure": "figure mean",
     "upload": "upload mixed --dry-run",

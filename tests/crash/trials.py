@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import subprocess
@@ -67,9 +68,11 @@ def on_a_full_disk(step: Step, room: int, forks: Any) -> End:
     """
     shutil.rmtree(step.root, ignore_errors=True)
     step.root.mkdir()
-    _mount("-t", "tmpfs", "-o", f"size={_used(step.before) + room}", "tmpfs", str(step.root))
+    _mount("-t", "tmpfs", "-o", "size=1g", "tmpfs", str(step.root))
     try:
         shutil.copytree(step.before, step.root, dirs_exist_ok=True)
+        disk = os.statvfs(step.root)
+        _mount("-o", f"remount,size={(disk.f_blocks - disk.f_bfree) * disk.f_frsize + room}", str(step.root))
         end = step.run(forks)
         assert end.is_in_words, (step.name, room, end)
         _mount("-o", "remount,size=1g", str(step.root))
@@ -86,12 +89,6 @@ def _mount(*words: str) -> None:
     done = subprocess.run(["mount", *words], capture_output=True, text=True, check=False)
     if done.returncode:
         raise OSError(done.stderr)
-
-
-def _used(folder: Path) -> int:
-    """Return the bytes that a folder takes on a disk of pages."""
-    page = 4096
-    return sum(page + -(-path.lstat().st_size // page) * page for path in [folder, *folder.rglob("*")])
 
 
 def copied_on_its_way(step: Step, wait: float, forks: Any, folder: Path) -> None:

@@ -34,7 +34,7 @@ from support.imports import (
 from support.toy import Toy
 
 from kit.competitions import to_score_space
-from kit.core.storage import read_json
+from kit.core.storage import read_json, write_json
 from kit.core.workspace import PredictionSplit
 from kit.errors import StoreError
 from kit.exchange import import_part
@@ -182,7 +182,7 @@ def test_names_that_belong_to_something_else_are_refused(
     toy: Toy, tmp_path: Path, digests: Callable, name: str, said: str
 ) -> None:
     path = flat(toy, "oof", tmp_path / "file")
-    (toy.workspace.runs / "begun").mkdir(parents=True)
+    write_json(toy.workspace.run("begun", 0) / "experiment.json", {})
     ok(f"-w {toy.workspace.root} blend good other --name blended")
     before = digests(toy.workspace.root)
     for more in ("", "--force"):

@@ -18,7 +18,7 @@ from kit.imaging.holes import scored_pixels
 FOLD = 0
 CHAIN = [
     "fill all",
-    f"train regress --fold all {flags('regress')} --epochs 2 --device cpu --seeds 2 --mean",
+    f"train regress --fold all {flags('regress')} --epochs 1 --device cpu --seeds 2 --mean",
     f"train pix2pix --fold all {flags('pix2pix')} --epochs 1 --device cpu",
     "clip embed --model thumbnail",
     f"train regress --fold all {flags('regress')} --epochs 1 --device cpu --set clip_model=thumbnail --as told",

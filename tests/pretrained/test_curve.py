@@ -10,6 +10,7 @@ import pytest
 from support.toy import Toy, make_toy_workspace, write_toy_source
 
 from kit.blending import score_sources
+from kit.core.storage import write_json
 from kit.data.fill_sources import make_fill_source
 from kit.data.project import Project
 from kit.errors import UsageError
@@ -150,6 +151,6 @@ def test_what_is_fitted_for_a_fold_does_not_see_its_photos(tmp_path: Path) -> No
 def test_a_name_of_another_source_is_not_overwritten(tmp_path: Path) -> None:
     toy = make_toy_workspace(tmp_path / "w", photos=6, test=2, size=32, k=2)
     write_toy_source(toy, "x-mean", noise=0.15)
-    (toy.workspace.runs / "x-shrunk").mkdir(parents=True)
+    write_json(toy.workspace.run("x-shrunk", 0) / "experiment.json", {})
     with pytest.raises(UsageError, match="x-shrunk is the name of a trained experiment"):
         shrunk(toy)
