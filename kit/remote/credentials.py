@@ -122,13 +122,12 @@ def _prepare_key() -> None:
     for value in (_plain(user), _plain(key)):
         _check_sendable(value, str(path))
     try:
-        is_plain = json.loads(path.read_bytes()) == found and not path.read_bytes().startswith(
-            (b"\xef", b"\xff", b"\xfe")
-        )
+        is_plain = json.loads(path.read_bytes()) == found and not path.read_bytes().startswith(_MARKS)
     except ValueError:
         is_plain = False
     if not is_plain or (_plain(user), _plain(key)) != (user, key):
-        os.environ["KAGGLE_USERNAME"], os.environ["KAGGLE_KEY"], _read_from = _plain(user), _plain(key), str(path)
+        os.environ["KAGGLE_USERNAME"], os.environ["KAGGLE_KEY"] = _plain(user), _plain(key)
+        _read_from[_plain(key)] = str(path)  # else a refusal would blame a variable that nobody has set
 
 
 def _check_oauth() -> None:

@@ -11,7 +11,7 @@ from support.kaggle_standin import KEY, SLUG, TOKEN, USER, KaggleStandIn
 from support.remote import Time
 
 from kit.errors import CredentialsError, KitError, RemoteError
-from kit.remote import Remote
+from kit.remote import Remote, credentials
 
 KAGGLE_JSON = json.dumps({"username": USER, "key": KEY})
 
@@ -130,3 +130,9 @@ def test_a_service_that_repeats_the_token_gives_no_secret_away(
         Remote(SLUG, timeout=5.0, sleep=time_.sleep, clock=time_.clock).competition()
     except KitError as error:
         assert TOKEN not in str(error)
+
+
+def test_a_key_that_was_read_for_the_client_is_known_by_its_file(folder: Path) -> None:
+    (folder / "kaggle.json").write_text(KAGGLE_JSON, encoding="utf-16")
+    credentials.prepare()
+    assert credentials.read_from(KEY) == str(folder / "kaggle.json")
