@@ -20,7 +20,7 @@ from kit.blending.result import (
     rmse_of,
     trajectory,
 )
-from kit.blending.scores import complete_sources, finite_sources, stack_recipe
+from kit.blending.scores import complete_sources, finite_gram, stack_recipe
 from kit.blending.selection import Selection, select_candidate
 from kit.blending.store import write_blend
 from kit.blending.weights.candidates import AUTO, CANDIDATES, STACK, Designs
@@ -96,7 +96,8 @@ def chosen_members(project: Project, sources: Sequence[str] | None) -> list[str]
             raise UsageError(f"{', '.join(twice)} is named twice: name each source once.")
         return sorted(sources)
     complete = [source for source in complete_sources(project) if stack_recipe(project, source) is None]
-    complete, _ = finite_sources(project, complete)
+    _, flaws = finite_gram(project, complete)
+    complete = [source for source in complete if source not in flaws]
     if not complete:
         raise MissingStep("There is no source with all OOF and test predictions. Run: kit fill all")
     return complete

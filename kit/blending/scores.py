@@ -38,21 +38,20 @@ def _why_incomplete(project: Project, source: str) -> str | None:
     return None
 
 
-def finite_sources(
+def finite_gram(
     project: Project, sources: list[str], *, workers: int | None = None
-) -> tuple[list[str], dict[str, str]]:
-    """Return those of these complete sources whose OOF values are all finite, and what is wrong with each other one.
-
-    The pass that looks is the one that makes their Gram, which is kept.
-    """
+) -> tuple[ResidualGram | None, dict[str, str]]:
+    """Return the Gram of those of these complete sources whose OOF values are all finite, and what is wrong with each
+    other one; None in place of the Gram where there is no such source."""
+    if not sources:
+        return None, {}
     try:
-        if sources:
-            cached_gram(project, sources, workers=workers)
-        return sources, {}
+        return cached_gram(project, sources, workers=workers), {}
     except PredictionsError:
         found = {source: project.predictions.read(source, "oof").flaw() for source in sources}
     flaws = {source: str(flaw) for source, flaw in found.items() if flaw is not None}
-    return [source for source in sources if source not in flaws], flaws
+    finite = [source for source in sources if source not in flaws]
+    return cached_gram(project, finite, workers=workers) if finite else None, flaws
 
 
 def stack_recipe(project: Project, source: str) -> dict[str, Any] | None:
@@ -104,8 +103,7 @@ def score_sources(project: Project, *, seed: int = 0, workers: int | None = None
 
     One that cannot be read, or has values that are not finite, has its problem in place of a score.
     """
-    complete, flaws = finite_sources(project, complete_sources(project), workers=workers)
-    gram = cached_gram(project, complete, workers=workers) if complete else None
+    gram, flaws = finite_gram(project, complete_sources(project), workers=workers)
     scores = []
     for source in project.predictions.sources():
         if source in flaws:
