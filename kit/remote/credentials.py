@@ -47,6 +47,12 @@ def config_file() -> Path:
     return (own if own.exists() else other) / "kaggle.json"
 
 
+def files() -> list[Path]:
+    """Return the files with credentials that are there."""
+    names = ("access_token", "access_token.txt", "credentials.json")
+    return [path for path in (*(_home() / ".kaggle" / name for name in names), config_file()) if path.is_file()]
+
+
 def prepare() -> None:
     """Make what the client will read plain, or say what is wrong with it.
 

@@ -27,6 +27,7 @@ from kit.core.progress import track
 from kit.core.storage import locked
 from kit.core.workspace import Workspace
 from kit.errors import KitError
+from kit.remote.credentials import files
 
 if TYPE_CHECKING:
     from kit.learning.experiments import Experiment
@@ -196,15 +197,10 @@ def _credentials() -> Iterator[Finding]:
     """Say where credentials for Kaggle are found and who may read them; never what they are."""
     names = [name for name in ("KAGGLE_API_TOKEN", "KAGGLE_KEY", "KAGGLE_API_V1_TOKEN") if os.environ.get(name)]
     found = [f"the variable {name}" for name in names]
-    folders = [os.environ.get("KAGGLE_CONFIG_DIR"), "~/.kaggle", "~/.config/kaggle"]
-    readable = []
-    for folder in dict.fromkeys(folder for folder in folders if folder):
-        for name in ("access_token", "access_token.txt", "kaggle.json", "credentials.json"):
-            path = Path(folder).expanduser() / name
-            if path.is_file():
-                found.append(str(path))
-                if os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-                    readable.append(str(path))
+    there = files()
+    found += map(str, there)
+    others = stat.S_IRWXG | stat.S_IRWXO
+    readable = [str(path) for path in there if os.name == "posix" and path.stat().st_mode & others]
     if not found:
         text = "none for Kaggle: fetch and upload need a token, which https://www.kaggle.com/settings makes"
         yield Finding("credentials", "note", text)
