@@ -20,7 +20,7 @@ scores                  single sources: which are complete, and how good they ar
 """
 
 from kit.blending.apply import blend_test_values, blend_values, check_members, mixer
-from kit.blending.blend import chosen_members, make_blend, nested_weights
+from kit.blending.blend import blend_oof_values, chosen_members, make_blend, nested_weights
 from kit.blending.grams.cache import cached_gram
 from kit.blending.grams.residual_gram import ResidualGram, residual_gram
 from kit.blending.result import Blend
@@ -36,6 +36,7 @@ __all__ = [
     "CandidateRow",
     "ResidualGram",
     "SourceScore",
+    "blend_oof_values",
     "blend_test_values",
     "blend_values",
     "cached_gram",

@@ -39,13 +39,7 @@ def blend_values(project: Project, blend: Blend, split: PredictionSplit) -> Call
     Raises:
         Mismatch: index, folds or a member's predictions are not those of the blend.
     """
-    made_in = project.trained or project
-    for what, mine, here in (
-        ("index", blend.index, made_in.index.digest),
-        ("folds", blend.folds, made_in.folds.digest),
-    ):
-        if mine != here:
-            raise Mismatch(f"Blend {blend.name} was made with another {what} ({mine}, here {here}). Run: kit blend")
+    check_made_here(project.trained or project, blend)
     model = blend.recipe
     members = [_read(project, blend, blend.members[k], split) for k in model.used]  # the others may be gone
     mixed = mixer(blend)
@@ -84,6 +78,16 @@ def _read(project: Project, blend: Blend, row: MemberRow, split: PredictionSplit
     if project.trained is None:
         check_members(project, blend, [row])
     return project.predictions.read(row.name, split)
+
+
+def check_made_here(project: Project, blend: Blend) -> None:
+    """Raise `Mismatch` for a blend of other photos or folds."""
+    for what, mine, here in (
+        ("index", blend.index, project.index.digest),
+        ("folds", blend.folds, project.folds.digest),
+    ):
+        if mine != here:
+            raise Mismatch(f"Blend {blend.name} was made with another {what} ({mine}, here {here}). Run: kit blend")
 
 
 def check_members(project: Project, blend: Blend, rows: Sequence[MemberRow]) -> None:

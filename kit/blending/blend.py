@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from kit.blending.apply import check_made_here, check_members
 from kit.blending.evaluation.crossfit import crossfit
 from kit.blending.evaluation.intervals import leaderboard, residual_correlation
 from kit.blending.grams.cache import cached_gram
@@ -111,6 +112,23 @@ def nested_weights(project: Project, members: Sequence[str], *, workers: int | N
     return Regression(gram, project.folds.fold[gram.photos], one).run(CANDIDATES["ridge"].solve).coefficients[:, 0, :-1]
 
 
+def blend_oof_values(project: Project, blend: Blend, *, workers: int | None = None) -> Callable[[int], np.ndarray]:
+    """Return a training photo's position to its blend `(n, 3)` float64 by weights fitted on the other folds: what the
+    blend's CV is measured on. A blend's file has the weights of all photos alone, so they are fitted again.
+
+    Raises:
+        Mismatch: index, folds or a member's predictions are not those of the blend.
+    """
+    check_made_here(project, blend)
+    check_members(project, blend, blend.members)
+    sources = [row.name for row in (blend.members[:-1] if blend.rung == STACK else blend.members)]
+    with threadpool_limits(1, user_api="blas"):
+        builder = BlendBuilder(project, sources, blend.seed, workers)
+        values = builder.nested_values(blend.rung)
+    places = {int(photo): place for place, photo in enumerate(builder.gram.photos)}
+    return lambda photo: values(places[photo])
+
+
 def _check_sample(gram: ResidualGram, folds: Folds) -> None:
     fold, group = folds.fold[gram.photos], folds.group[gram.photos]
     if len(np.unique(group)) < 2:
@@ -142,6 +160,14 @@ class BlendBuilder:
         self.features = features.of(photos)
         self.designs = Designs(self.gram, self.features, self.fold)
         self.plain_gram = self.gram
+
+    def nested_values(self, rung: str) -> Values:
+        """Return each photo's blend on this rung by the weights of the other folds."""
+        stack = self._stack() if rung == STACK else None
+        selection = self._select(rung, stack)
+        if stack is not None:
+            self._join(stack)
+        return self._values(selection, selection.model())
 
     def build(self, name: str | None, requested_rung: str) -> Blend:
         """Return the finished blend."""

@@ -80,8 +80,9 @@ def _make(
     project: Project, contents: Contents, folder: Path, wheels: Sequence[str], add: Callable[[Path], None]
 ) -> Bundle:
     _check_size(project, contents, folder)
-    ready = prepare(project, contents.name)
     with writing_folder(folder) as inside:
+        noted = inside / "submission"  # for what is noted of it alone, and not in the workspace, which may be read-only
+        ready = prepare(project, contents.name, folder=noted)
         for package in ("hole-kit", *wheels):
             make_wheel(package, inside / "wheels")
         for path in track(contents.files, "Copying", len(contents.files), "files"):
@@ -91,6 +92,7 @@ def _make(
         add(inside)
         write_notebook(inside / "notebook", contents, project.workspace.slug)
         document = _document(project, contents, ready)
+        shutil.rmtree(noted)
         document["files"] = digests_of(inside)
         write_json(inside / MANIFEST, document)
         sizes = [entry["bytes"] for entry in document["files"].values()]

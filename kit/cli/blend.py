@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -98,7 +99,11 @@ def blend(
         _train_stack(project, chosen_members(project, named), seed, force)
     left_out = {} if named else left_out_sources(project)
     complete = [] if named else complete_sources(project)
+    before = _blend_of_name(project.workspace, name)
     made = make_blend(project, named, name=name, rung=rung, seed=seed)
+    if before is not None and {**before.weights} != {**made.weights}:
+        replaced = ", ".join(row.name for row in before.members)
+        print(f"Note: replaces the blend {before.name} of {replaced} (CV RMSE {before.cv})", file=sys.stderr)
     pictures = _plots(project.workspace, made, plots)
     if as_json:
         print_json(made)
@@ -108,6 +113,17 @@ def blend(
             print(with_workspace_flags(f"Left out, not complete (kit sources says why): {', '.join(left_out)}"))
         if unsound := _left_out_unsound(project, made, complete):
             print(with_workspace_flags(f"Left out, values not finite (kit sources says where): {', '.join(unsound)}"))
+
+
+def _blend_of_name(workspace: Workspace, name: str | None) -> Blend | None:
+    """Return the blend that is there under a name, if it can be read."""
+    from kit.blending import read_blend
+    from kit.errors import KitError
+
+    try:
+        return None if name is None else read_blend(workspace, name)
+    except KitError:
+        return None
 
 
 def _left_out_unsound(project: Project, made: Blend, complete: list[str]) -> list[str]:

@@ -51,6 +51,8 @@ def bundle(
       kit bundle --weights tf_efficientnet_lite0     # so that kit train begins from ImageNet there
     """
     from kit.bundling import MANIFEST, contents_of, make_bundle
+    from kit.core.storage import can_write
+    from kit.errors import UsageError
     from kit.remote.push import checked_reference
 
     project = project_of(context)
@@ -58,6 +60,8 @@ def bundle(
         checked_reference("--push", push)
     contents = contents_of(project, name)
     folder = out or project.workspace.root / "bundles" / contents.name
+    if out is None and not can_write(folder):
+        raise UsageError(f"{folder} cannot be written. Put it elsewhere: kit bundle {contents.name} --out FOLDER")
     needed = [*split_commas(wheels), *_lacking(project.workspace, contents.trained)]
     add = partial(_add_weights, models=split_commas(weights))
     if push is None or force or not (folder / MANIFEST).is_file():

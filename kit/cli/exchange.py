@@ -135,14 +135,15 @@ def _judge(project: Project, name: str, *, looked: bool) -> None:
     print(with_workspace_flags(f"Next: kit import {name} --{absent[0]} FILE" if absent else "Next: kit blend"))
 
 
-@app.command("export", short_help="Write a source's predictions to one .npz.")
+@app.command("export", short_help="Write a source's or blend's predictions to one .npz.")
 def export(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="A source.")],
+    name: Annotated[str, typer.Argument(help="A source or a blend.")],
     out: Annotated[Path | None, typer.Option("--out", help="The file. Default: <name>.npz here.")] = None,
     force: ForceOption = False,
 ) -> None:
-    """Write a source's OOF and test predictions to one .npz for a team mate: an array a photo, named by its id.
+    """Write OOF and test predictions of a source or a blend to one .npz for a team mate: an array a photo, named by its
+    id. Those of a blend are out of fold too: each photo by weights that were fitted on the other folds.
 
     The team mate types: kit import NAME --oof regress.npz --test regress.npz
 
@@ -150,6 +151,7 @@ def export(
     Examples:
       kit export regress
       kit export regress --out for-anna.npz
+      kit export blend-1a2b3c4d --out ours.npz
     """
     from kit.exchange import export_source
 

@@ -173,6 +173,11 @@ def _own_pictures(project: Project, name: str | None, images: Path, masks: Path,
     shapes = [read_own(picture)[0].shape for picture in track(pictures, "Checking", len(pictures), "pictures")]
     usual = (project.index.train[0].height, project.index.train[0].width)
     models = PhotoModels(project, kinds, device_named(device))
+    notes += [
+        f"{source} is predicted without fold {','.join(map(str, folds))}, which has not been trained here. All of "
+        f"them: kit train {source} --fold all"
+        for source, folds in models.absent_folds().items()
+    ]
     mixed = None if blend is None else mixer(blend)
     untouched = 0
     for picture in track(pictures, f"Filling by {called}", len(pictures), "pictures"):
@@ -193,5 +198,5 @@ def _own_pictures(project: Project, name: str | None, images: Path, masks: Path,
     if untouched:
         notes.append(f"{untouched} of {len(pictures)} have nothing hidden, and are as they were")
     for note in notes:
-        print(f"Note: {note}")
+        print(with_workspace_flags(f"Note: {note}"))
     print(f"Filled: {len(pictures)} pictures by {called}, in {out}")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
     from kit.data.project import Project
     from kit.submission.ledger import LedgerRow
+    from kit.submission.upload import Prepared
     from kit.submission.write import Check
 
 
@@ -46,7 +50,17 @@ def upload(
       kit upload --zip
       kit upload submissions/mine.csv
     """
-    from kit.submission.upload import check_known, check_not_sample, is_sample, preflight, prepare, send, sent_before
+    from kit.submission.upload import (
+        check_can_note,
+        check_known,
+        check_not_sample,
+        is_file,
+        is_sample,
+        preflight,
+        prepare,
+        send,
+        sent_before,
+    )
     from kit.submission.write import check_copy, copy_submission
 
     project = project_of(context)
@@ -56,18 +70,22 @@ def upload(
     if not dry_run:  # all that could be in the way is asked before a large file is written
         check_not_sample(project)
         check_known(project, what)
+        check_can_note(project)
         if not yes:
             check_answerable()
         entry = preflight(project)
-    ready = prepare(project, what, zipped=zipped)
-    check = ready.check
-    print(f"{ready.path}: {ready.what}, {_described(check)}")
-    _warn_of_doubts(project, check)
-    if out is not None:
-        copy_submission(check.path, out)
-        print(f"Written: {out}")
+    with contextlib.nullcontext() if is_file(what) else _read_only(project, out) as elsewhere:
+        ready = prepare(project, what, zipped=zipped, folder=elsewhere)
+        check = ready.check
+        print(f"{out if elsewhere else ready.path}: {ready.what}, {_described(check)}")
+        _warn_of_doubts(project, check)
+        if out is not None:
+            copy_submission(check.path, out)
+            print(f"Written: {out}")
     if ready.cv is not None:
         print(f"CV RMSE {ready.cv}")
+    for remark in _remarks(project, ready):
+        print(with_workspace_flags(f"Note: {remark}"))
     earlier = sent_before(project, ready)
     if earlier is not None:
         print(f"Note: these very bytes were sent on {earlier.when} ({_reference(earlier)}).")
@@ -85,12 +103,66 @@ def upload(
     if info.is_over:
         print(f"Note: the deadline was {_minute(info.deadline)}. Kaggle scores it as late: it gets no place.")
     print(f"Submissions left today: {limits.allowed_now}")
+    if not zipped:
+        _say_zip(ready.path)
     if not yes and not agreed(f"Send it to {project.workspace.slug}?"):
         print("Nothing was sent.")
         return
     said = message or f"kit {ready.what}"
     row = send(project, ready, said, wait_seconds=wait * 60, late=info.is_over, poll=_say_status)
     print(with_workspace_flags(_ended(row, project.workspace.ledger)))
+
+
+@contextlib.contextmanager
+def _read_only(project: Project, out: Path | None) -> Iterator[Path | None]:
+    """Give a folder beside `--out` for the submission of a workspace that cannot be written; else None."""
+    from kit.core.storage import can_write, disk_errors
+
+    if can_write(project.workspace.submission("any").parent):
+        yield None
+    elif out is None:
+        raise UsageError(
+            f"{project.workspace.root} cannot be written. Write the submission elsewhere: kit upload --dry-run --out "
+            "submission.csv"
+        )
+    else:
+        with disk_errors(out):
+            out.absolute().parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=out.absolute().parent, prefix=".kit-") as folder:
+                yield Path(folder)
+
+
+_WORTH_ZIPPING = 20 << 20  # bytes; less is sent in a moment anyway
+
+
+def _say_zip(path: Path) -> None:
+    """Say of a large CSV what --zip would make of it, and from which connection on it is the slower way."""
+    from kit.submission.write import zip_gain
+
+    size = path.stat().st_size
+    if path.suffix.lower() == ".csv" and size >= _WORTH_ZIPPING:
+        share, speed = zip_gain(path)
+        print(
+            f"{size / 1e6:.0f} MB to send; with --zip {share * size / 1e6:.0f} MB, which is faster where less than "
+            f"{speed * 8 / 1e6:.0f} Mbit/s go up"
+        )
+
+
+def _remarks(project: Project, ready: Prepared) -> Iterator[str]:
+    """Yield what speaks against sending this blend or source: its own reason, and a blend with a better CV."""
+    from kit.blending import read_blend
+    from kit.upkeep.status import list_blends
+
+    kind, _, name = ready.what.partition(" ")
+    if kind == "blend":
+        blend = read_blend(project.workspace, name)
+        if blend.rung != next(row.rung for row in reversed(blend.ladder) if row.taken):
+            yield blend.reason
+    mine = ready.cv.value if ready.cv else None
+    others = [one for one in list_blends(project) if one.cv is not None and not one.problem and one.name != name]
+    best = min(others, key=lambda one: one.cv or 0.0, default=None)
+    if mine is not None and best is not None and best.cv is not None and best.cv < mine:
+        yield f"blend {best.name} has a better CV RMSE, {best.cv:.4f} instead of {mine:.4f}: kit upload {best.name}"
 
 
 def _ended(row: LedgerRow, ledger: Path) -> str:

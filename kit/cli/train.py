@@ -27,6 +27,7 @@ from kit.cli.options import (
 )
 from kit.cli.queue import GpusOption, JobsOption, say_idle_gpus, slots_for
 from kit.cli.trainings import Training, Trainings
+from kit.cli.trial import try_all
 from kit.core.parallel import is_main_process
 from kit.core.progress import say_once
 from kit.errors import NotFinished
@@ -98,6 +99,9 @@ def train(
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the settings as TOML, for --config, and train nothing.")
     ] = False,
+    trial: Annotated[
+        bool, typer.Option("--try", help="Train one epoch, say what it takes and scores, and store nothing.")
+    ] = False,
     force: ForceOption = False,
     begun: Annotated[
         str | None,
@@ -125,6 +129,7 @@ def train(
       kit train --config mine.toml --fold all --as mine   # --set on the command line wins over the file
       kit train regress --fold all --seeds 3 --mean       # regress, regress-s1, regress-s2; regress-mean is their mean
       kit train pix2pix --fold 0 --set encoder=tu-resnet34 --set encoder_weights=resnet34.safetensors --as p2p34
+      kit train regress --try                             # one epoch: does it run, how long would it take?
       kit train regress --fold all --gpus all             # one training at a time on each GPU
       kit train regress bilstm --fold all --jobs 4        # four at a time, which share the cores
       kit train --fold all --stop-after 11h30m            # stop by then; type it again to go on
@@ -139,6 +144,9 @@ def train(
         return
     document = read_document(config)
     names = names_of(split_commas(experiments or []), document) or [DEFAULT]
+    if trial:
+        _check_trial({"--force": force, "--seeds": seeds > 1, "--gpus": gpus, "--jobs": jobs})
+        fold = fold or ["0"]
     if not fold and not print_config:
         raise UsageError(f"Which fold of {', '.join(names)}? Run the same command with --fold 0, or --fold all.")
     _check_words(names, fold)
@@ -155,12 +163,22 @@ def train(
     given = [*settings, *(document.settings if document else ())]
     chosen = with_weights_at_hand(project.workspace, chosen, given, force=force)
     options = {"max_minutes": max_minutes, "compiled": compiled, "board": board}
+    if trial:
+        try_all(project, chosen, numbers[0], device, options)
+        return
     replaced = project.folds.chosen([replacing]) if replacing else numbers if force else []
     families = [with_seeds(one, seeds) for one in chosen]
     trained = [Training(one, number) for number in numbers for family in families for one in family]
     work = Trainings(project, trained, force, begun=split_commas([begun or ""]))
     slots = slots_for(gpus, jobs, device)
     _train_all(work, families, device, options, replaced, slots, mean=mean)
+
+
+def _check_trial(given: dict[str, object]) -> None:
+    from kit.errors import UsageError
+
+    if wrong := [name for name, value in given.items() if value]:
+        raise UsageError(f"--try stores nothing and trains one epoch here: leave out {', '.join(wrong)}.")
 
 
 def _check_seeds(seeds: int, mean: bool) -> None:

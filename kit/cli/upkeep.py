@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ from kit.cli.options import JsonOption, YesOption, project_of, with_workspace_fl
 from kit.errors import FAILED
 
 if TYPE_CHECKING:
-    from kit.upkeep.status import BlendState, Status
+    from kit.upkeep.status import BlendState, SourceState, Status
 
 
 @app.command(short_help="What is there, what is stale, what runs, what is next.")
@@ -44,7 +45,7 @@ def _status_lines(found: Status) -> list[str]:
     if found.sources:
         rows = [[one.name, one.kind, one.parts, "see below" if one.problem else ""] for one in found.sources]
         lines += ["", table(["source", "what it is", "parts", ""], rows)]
-        lines += [with_workspace_flags(f"{one.name}: {one.problem}") for one in found.sources if one.problem]
+        lines += _problems(found.sources)
     if found.trainings:
         rows = [
             [
@@ -58,14 +59,14 @@ def _status_lines(found: Status) -> list[str]:
         lines += ["", table(["training", "fold", "reached", ""], rows)]
     if found.blends:
         lines += ["", _blends_table(found.blends)]
-        lines += [with_workspace_flags(f"{one.name}: {one.problem}") for one in found.blends if one.problem]
+        lines += _problems(found.blends)
     if found.running:
         lines += ["", *(f"Running: {one}" for one in found.running)]
-    sent = f"{found.sent} sent" if found.sent else "none sent"
+    sent = f"{found.sent} sent, {found.today} of them today (left: kit leaderboard)" if found.sent else "none sent"
     sent += f", {found.pending} without a score yet" if found.pending else ""
     sent += f", best public score {found.best_public:.5f}" if found.best_public is not None else ""
     sizes = ", ".join(f"{name} {size:,.1f}" for name, size in found.megabytes.items())
-    lines += ["", f"Submissions: {sent}", f"Disk, MB: {sizes or 'nothing'}"]
+    lines += ["", f"Submissions: {with_workspace_flags(sent)}", f"Disk, MB: {sizes or 'nothing'}"]
     return [*lines, with_workspace_flags(f"Next: {found.following}")]
 
 
@@ -87,9 +88,7 @@ def blends(context: typer.Context, as_json: JsonOption = False) -> None:
         print(with_workspace_flags("There are no blends yet. Run: kit blend"))
     else:
         print(_blends_table(found))
-        for one in found:
-            if one.problem:
-                print(with_workspace_flags(f"{one.name}: {one.problem}"))
+        print("".join(f"{line}\n" for line in _problems(found)), end="")
         best = min((one for one in found if one.cv is not None), key=lambda one: one.cv or 0.0, default=found[0])
         if best is not found[0]:
             print(
@@ -97,6 +96,10 @@ def blends(context: typer.Context, as_json: JsonOption = False) -> None:
                     f"The newest, {found[0].name}, is what kit upload takes; the best by CV is {best.name}."
                 )
             )
+
+
+def _problems(found: Sequence[BlendState | SourceState]) -> list[str]:
+    return [with_workspace_flags(f"{one.name}: {one.problem}") for one in found if one.problem]
 
 
 def _blends_table(found: tuple[BlendState, ...]) -> str:

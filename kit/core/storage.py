@@ -74,6 +74,12 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def can_write(path: Path) -> bool:
+    """Return whether `path` can be written: whether the nearest folder that is there, itself or above, may be."""
+    folder = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+    return folder.is_dir() and os.access(folder, os.W_OK)
+
+
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
     """Turn a full disk or a folder without permission into one `KitError` line that names `path`."""

@@ -11,7 +11,6 @@ the test photos: the same photos under another name are the same, and what was p
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from kit.competitions import Layout
 from kit.core.archive import extract
 from kit.core.parallel import map_in_order
 from kit.core.progress import byte_progress
-from kit.core.storage import digest_file, digest_of, only_one
+from kit.core.storage import can_write, digest_file, digest_of, only_one
 from kit.core.workspace import Workspace
 from kit.data.attached import folders_with
 from kit.data.index import read_index
@@ -50,7 +49,8 @@ def open_other_tests(
     if not source.exists():
         raise UsageError(f"--input {source}: there is no such folder or zip. Give one in the competition's layout.")
     base = work.expanduser() if work else project.workspace.root / "inputs"
-    _check_writable(base)
+    if not can_write(base):
+        raise UsageError(f"{base} cannot be written. Say where the work is to be kept: --work DIR")
     with _errors_of(source):
         raw = _chosen_folder(project, source) if source.is_dir() else _unpacked(source, base)
         found = _test_photos(project, raw, source)
@@ -81,13 +81,6 @@ def _chosen_folder(project: Project, source: Path) -> Path:
         listed = ", ".join(map(str, found))
         raise UsageError(f"{len(found)} folders in {source} may be meant: {listed}. Name one: --input {found[0]}")
     return found[0] if found else source
-
-
-def _check_writable(base: Path) -> None:
-    """Raise `UsageError` where nothing can be written at or below the nearest folder that is there."""
-    folder = next(folder for folder in (base.absolute(), *base.absolute().parents) if folder.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UsageError(f"{base} cannot be written. Say where the work is to be kept: --work DIR")
 
 
 def _unpacked(archive: Path, base: Path) -> Path:

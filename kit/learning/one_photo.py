@@ -43,6 +43,12 @@ class PhotoModels:
         }
         self._encoders: dict[str, object] = {}
 
+    def absent_folds(self) -> dict[str, list[Fold]]:
+        """Return the folds of each trained source that have no network here, where some have."""
+        every = range(self.project.folds.k)
+        absent = {name: [fold for fold in every if fold not in folds] for name, folds in self.networks.items()}
+        return {name: list(folds) for name, folds in absent.items() if folds}
+
     def values(self, image: np.ndarray, row: PhotoRow, names: Sequence[str]) -> np.ndarray:
         """Return `(K, n, 3)` float32, what these sources predict for the scored pixels of one photo.
 

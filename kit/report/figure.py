@@ -31,6 +31,7 @@ WIDTH = 900  # pixels: what a README shows without shrinking it
 
 _MARGIN, _GUTTER, _HEADING, _CAPTION = 12, 8, 42, 24
 _LINE = 15  # pixels from line to line of small type
+_NARROWEST = 40  # pixels of a column in which something can be seen
 _DPI = 100
 _DARK, _GREY = "#1f2328", "#6e7781"
 _NOTE_SCORES = (
@@ -233,8 +234,9 @@ def photo_rmse(
 def _draw(titles: Sequence[tuple[str, float | None]], rows: Sequence[_Row], has_truth: bool, width: int) -> np.ndarray:
     """Type by matplotlib on white, then the photos' own pixels over it: no resampling but one."""
     count = len(titles)
-    cell_width = min(rows[0].hidden.shape[1], (width - 2 * _MARGIN - (count - 1) * _GUTTER) // count)
-    if cell_width < 40:
+    own_width = rows[0].hidden.shape[1]
+    cell_width = min(own_width, (width - 2 * _MARGIN - (count - 1) * _GUTTER) // count)
+    if cell_width < min(_NARROWEST, own_width):
         raise UsageError(f"{count} columns do not fit into {width} pixels: name fewer sources, or a larger width.")
     cell_height = round(cell_width * rows[0].hidden.shape[0] / rows[0].hidden.shape[1])
     width = min(width, count * cell_width + (count - 1) * _GUTTER + 2 * _MARGIN)

@@ -16,7 +16,7 @@ import numpy as np
 
 from kit.blending import blend_test_values, read_blend, score_sources
 from kit.core.progress import byte_progress
-from kit.core.storage import digest_file
+from kit.core.storage import can_write, digest_file
 from kit.data.origin import read_origin
 from kit.data.project import Project
 from kit.errors import (
@@ -65,9 +65,18 @@ def check_not_sample(project: Project) -> None:
         )
 
 
+def check_can_note(project: Project) -> None:
+    """Raise `UsageError` for a workspace that cannot be written: what is sent is noted in it."""
+    if not can_write(project.workspace.ledger.parent):
+        raise UsageError(
+            f"{project.workspace.root} cannot be written, and what is sent is noted there. Write the submission "
+            "elsewhere: kit upload --dry-run --out submission.csv"
+        )
+
+
 def check_known(project: Project, what: str | None) -> None:
     """Raise `UnknownName` or `MissingStep` unless there is such a blend, source or file."""
-    if not _is_file(what):
+    if not is_file(what):
         _kind_of(project, what)
 
 
@@ -85,28 +94,30 @@ def preflight(project: Project) -> tuple[CompetitionInfo, Limits]:
     return answer
 
 
-def prepare(project: Project, what: str | None, *, zipped: bool = False) -> Prepared:
+def prepare(project: Project, what: str | None, *, zipped: bool = False, folder: Path | None = None) -> Prepared:
     """Write and check the submission of a blend (default: the newest), a source or an existing CSV.
 
     Args:
         zipped: send it as a zip with the CSV in it; an existing file is sent as it is.
+        folder: where it is written, by default the workspace's `submissions/`.
 
     Raises:
         UnknownName: no blend, source or file of that name.
         SubmissionError: the file is not what the competition wants.
     """
-    if what is not None and _is_file(what):
+    if what is not None and is_file(what):
         path = Path(what).expanduser()
         check = check_submission(path, sample_of(project.workspace, project.layout))
         return Prepared(path, "csv", digest_file(path), check, None)
     kind, name, cv, values = _values(project, what)
-    written = write_submission(project, values, name)
+    written = write_submission(project, values, name, folder=folder)
     written, check = check_written(written, sample_of(project.workspace, project.layout))
     path = zip_submission(written.path) if zipped else written.path
     return Prepared(path, f"{kind} {name}", digest_file(path) if zipped else written.digest, check, cv)
 
 
-def _is_file(what: str | None) -> bool:
+def is_file(what: str | None) -> bool:
+    """Return whether `what` names a file, and not a blend or a source."""
     return what is not None and (Path(what).suffix.lower() in (".csv", ".gz", ".zip") or Path(what).is_file())
 
 

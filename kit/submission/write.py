@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
+import time
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,8 @@ from kit.data.project import Project
 from kit.errors import KitError, PredictionsError, SubmissionError, TableError, UsageError
 from kit.submission.csv_rows import AGAIN, FETCH, SAMPLE, first_difference, numbers, open_rows, read_all, wrong_value
 
+_LEVEL = 6  # of deflate
+
 
 @dataclass(frozen=True)
 class SubmissionFile:
@@ -39,14 +43,19 @@ class SubmissionFile:
 
 
 def write_submission(
-    project: Project, values: Iterable[np.ndarray], name: str, header: bytes | None = None
+    project: Project,
+    values: Iterable[np.ndarray],
+    name: str,
+    header: bytes | None = None,
+    folder: Path | None = None,
 ) -> SubmissionFile:
-    """Write `submissions/<name>.csv`, whole or not at all.
+    """Write `<name>.csv`, whole or not at all.
 
     Args:
         values: for each test photo in index order `(n, 3)` RGB in [0, 1]; taken to score space here by the value
             range that was estimated from the known pixels.
         header: the first line, by default the sample's.
+        folder: where, by default the workspace's `submissions/`.
 
     Raises:
         PredictionsError: values that are not finite, or not one `(n, 3)` array for each test photo.
@@ -54,6 +63,7 @@ def write_submission(
     """
     layout, index, value_range = project.layout, project.index, project.pack.test_estimated_range
     path = project.workspace.submission(name)
+    path = path if folder is None else folder / path.name
     header = layout.header(raw_folder(project.workspace)) if header is None else header
     sha = hashlib.sha256()
     rows = 0
@@ -129,7 +139,7 @@ def zip_submission(path: Path, target: Path | None = None) -> Path:
     info.compress_type = zipfile.ZIP_DEFLATED
     with (
         writing(target) as file,
-        zipfile.ZipFile(file, "w", compresslevel=6) as archive,
+        zipfile.ZipFile(file, "w", compresslevel=_LEVEL) as archive,
         archive.open(info, "w", force_zip64=True) as member,
         path.open("rb") as source,
         byte_progress("Zipping") as report,
@@ -138,6 +148,18 @@ def zip_submission(path: Path, target: Path | None = None) -> Path:
             member.write(block)
             report(source.tell(), path.stat().st_size)
     return target
+
+
+def zip_gain(path: Path) -> tuple[float, float]:
+    """Return what a zip of this file would be, as a share of its size, and the bytes a second of a connection below
+    which zipping and sending that is faster than sending the file as it is. Measured on its first MB."""
+    with path.open("rb") as file:
+        sample = file.read(1 << 20)
+    started = time.perf_counter()
+    packed = len(zlib.compress(sample, _LEVEL))
+    speed = len(sample) / max(time.perf_counter() - started, 1e-6)
+    share = packed / max(len(sample), 1)
+    return share, max(1.0 - share, 0.0) * speed
 
 
 @dataclass(frozen=True)

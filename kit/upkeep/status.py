@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from kit.blending import Blend, read_blend
-from kit.blending.apply import check_members
+from kit.blending.apply import check_made_here, check_members
 from kit.core.storage import holder
 from kit.core.workspace import FULL, Fold, PredictionSplit, Workspace
 from kit.data.origin import read_origin
@@ -20,7 +20,7 @@ from kit.data.project import Project
 from kit.errors import KitError, MissingStep
 from kit.imaging.fills import FILLS
 from kit.learning.experiments.progress import Training, list_trainings
-from kit.submission.ledger import LedgerRow, read_ledger
+from kit.submission.ledger import LedgerRow, now, read_ledger
 from kit.submission.refresh import UNCLEAR
 
 PENDING = ("pending", *UNCLEAR)
@@ -82,6 +82,8 @@ class Status:
     trainings: tuple[TrainingState, ...]
     blends: tuple[BlendState, ...]
     sent: int
+    today: int
+    """Of them since 00:00 UTC, when Kaggle's day begins."""
     pending: int
     best_public: float | None
     megabytes: dict[str, float]
@@ -112,6 +114,7 @@ def read_status(project: Project) -> Status:
         trainings=unfinished,
         blends=blends,
         sent=len([row for row in rows if row.ref]),
+        today=len([row for row in rows if row.ref and row.when[:10] == now()[:10]]),
         pending=len([row for row in rows if row.status in PENDING]),
         best_public=min(scores, default=None),
         megabytes=_sizes(workspace.root),
@@ -141,12 +144,7 @@ def _blend(project: Project, path: Path, rows: list[LedgerRow]) -> BlendState:
 
 def _stale(project: Project, blend: Blend) -> str:
     try:
-        for what, mine, here in (
-            ("index", blend.index, project.index.digest),
-            ("folds", blend.folds, project.folds.digest),
-        ):
-            if mine != here:
-                return f"it was made with another {what}"
+        check_made_here(project, blend)
         check_members(project, blend, blend.members)
     except KitError as error:
         return str(error)

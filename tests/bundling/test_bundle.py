@@ -65,6 +65,7 @@ def test_the_same_project_makes_the_same_bytes(copied: Project, tmp_path: Path) 
 def test_the_submission_that_is_noted_is_known_again(copied: Project, tmp_path: Path) -> None:
     folder, csv = tmp_path / "bundle", copied.workspace.submission("all-three")
     ok(f"{w(copied)} bundle all-three --out {folder}")
+    ok(f"{w(copied)} upload all-three --dry-run")
     assert "the very bytes that were noted" in ok(f"verify {folder} --submission {csv}")
     lines = csv.read_text().splitlines()
     name, value = lines[1].split(",")
@@ -127,6 +128,16 @@ def test_a_mean_of_seeds_brings_its_members(copied: Project, tmp_path: Path) -> 
     ok(f"{w(copied)} bundle both-mean --out {tmp_path / 'b'}")
     runs = {path.name for path in (tmp_path / "b" / "workspace" / "runs").iterdir()}
     assert runs == {"regress", "partialconv"}
+
+
+def test_a_workspace_that_cannot_be_written_is_bundled_elsewhere(copied: Project, tmp_path: Path) -> None:
+    for name in ("submissions", "bundles"):
+        (copied.workspace.root / name).write_text("")  # nothing can be written there, by root either
+    done = kit(f"{w(copied)} bundle all-three")
+    assert done.is_one_error_line and "bundle all-three --out FOLDER" in done.err
+    assert "Packed" in ok(f"{w(copied)} bundle all-three --out {tmp_path / 'b'}")
+    assert not (tmp_path / "b" / "submission").exists()
+    assert "all as written" in ok(f"verify {tmp_path / 'b'}")
 
 
 def test_a_folder_that_is_there_is_not_lost(copied: Project, tmp_path: Path) -> None:

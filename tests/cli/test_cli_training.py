@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -273,3 +274,18 @@ def test_a_source_of_other_folds_is_trained_again_by_the_command_that_is_said(co
     ok(f"-w {root} {said.removeprefix('kit ')} {PARTIALCONV} --epochs 1")
     (line,) = [line for line in ok(f"-w {root} sources").splitlines() if line.startswith("partialconv ")]
     assert " all " in line
+
+
+def test_a_trial_says_what_it_takes_and_stores_nothing(
+    copied: Project, digests: Callable[[Path], dict[str, str]]
+) -> None:
+    root = copied.workspace.root
+    before = digests(root)
+    said = ok(f"-w {root} train {' '.join(NAMES)} --try --set base=harmonic --set epochs=7 {FLAGS}")
+    lines = said.splitlines()
+    assert [line[: line.index(": one epoch in ")] for line in lines] == [f"Tried: {name}, fold 0" for name in NAMES]
+    assert all("fold RMSE 0." in line and "its 7 epochs take about" in line for line in lines)
+    assert "fold 2" in ok(f"-w {root} train regress --try --fold 2 --as other {REGRESS}")
+    assert digests(root) == before
+    done = kit(f"-w {root} train regress --try --force")
+    assert done.is_one_error_line and "leave out --force" in done.err

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from support.command import kit, ok
-from support.confined import obeying_permissions
+from support.confined import obeying_permissions, read_only
 from support.small import Small
 
 from kit.blending import make_blend
@@ -206,19 +206,37 @@ def test_a_workspace_that_may_not_be_written_wants_a_place_for_the_work(
 ) -> None:
     root = tmp_path / "w"
     shutil.copytree(trained, root)
-    for path in [root, *root.rglob("*")]:
-        path.chmod(0o555 if path.is_dir() else 0o444)
-    command = [*(obeying_permissions() or []), sys.executable, "-m", "kit", "predict", "regions", "--device", "cpu"]
-    command += ["-w", str(root), "--input", str(hidden), "--out", str(tmp_path / "s.csv")]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    kit_predict = ["predict", "regions", "--device", "cpu", "--input", str(hidden), "--out", str(tmp_path / "s.csv")]
+    with read_only(root):
+        done = unprivileged(root, *kit_predict)
         assert done.returncode == 2 and done.stderr.endswith("Say where the work is to be kept: --work DIR\n")
-        done = subprocess.run([*command, "--work", str(tmp_path / "work")], capture_output=True, text=True, check=False)
+        done = unprivileged(root, *kit_predict, "--work", str(tmp_path / "work"))
         assert done.returncode == 0, done.stderr
         assert (tmp_path / "s.csv").stat().st_size > 1e6
-    finally:
-        for path in [root, *root.rglob("*")]:
-            path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def unprivileged(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run kit as somebody who may write where permissions say."""
+    command = [*(obeying_permissions() or []), sys.executable, "-m", "kit", "-w", str(root), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(obeying_permissions() is None, reason="root may write anywhere here")
+def test_a_workspace_that_may_not_be_written_gives_its_submission_elsewhere(trained: Path, tmp_path: Path) -> None:
+    ok("upload mean --dry-run --out", tmp_path / "expected.csv", "-w", trained)
+    root = tmp_path / "w"
+    shutil.copytree(trained, root, ignore=lambda _, names: {"submissions"} & {*names})
+    out = tmp_path / "new" / "s.csv"
+    with read_only(root):
+        done = unprivileged(root, "upload", "mean", "--dry-run")
+        assert done.returncode == 2 and done.stderr.endswith("upload --dry-run --out submission.csv\n")
+        done = unprivileged(root, "upload", "mean", "--dry-run", "--out", str(out))
+        assert done.returncode == 0 and f"{out}: source mean" in done.stdout, done.stderr
+        assert out.read_bytes() == (tmp_path / "expected.csv").read_bytes()
+        assert [path.name for path in out.parent.iterdir()] == ["s.csv"]
+        done = unprivileged(root, "upload", str(out), "--dry-run")
+        assert done.returncode == 0 and "csv" in done.stdout, done.stderr
 
 
 # --- pictures of one's own

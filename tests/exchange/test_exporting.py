@@ -17,6 +17,7 @@ from support.imports import (
 )
 from support.toy import Toy, write_toy_source
 
+from kit.blending import blend_test_values, make_blend, score_sources
 from kit.exchange import export_source, import_part
 from kit.exchange.values import Photos
 
@@ -57,3 +58,21 @@ def test_half_an_import_can_be_exported_and_half_a_training_cannot(toy: Toy, tmp
     done = kit(f"-w {toy.workspace.root} export part --out {tmp_path / 'part.npz'}")
     assert done.is_one_error_line and "lacks the oof predictions of folds 1, 2" in done.err
     assert not (tmp_path / "part.npz").exists()
+
+
+@pytest.mark.parametrize("rung", ["simplex", "regions"])
+def test_a_blend_goes_out_with_the_oof_that_its_cv_is_measured_on(toy: Toy, tmp_path: Path, rung: str) -> None:
+    project = project_of(toy)
+    write_toy_source(toy, "other", noise=0.2, seed=8)
+    blend = make_blend(project, ["good", "unet", "other"], name="ours", rung=rung)
+    path = tmp_path / "ours.npz"
+    assert export_source(project, "ours", path).photos == {"oof": 30, "test": 6}
+    ok(f"-w {toy.workspace.root} import back --oof {path} --test {path}")
+    scores = {score.name: score.score for score in score_sources(project_of(toy))}
+    assert abs(scores["back"].value - blend.cv.value) < 2e-4 * blend.cv.value  # float16, and clipped
+    expected = [np.clip(values, 0, 1).astype(np.float16) for values in blend_test_values(project, blend)]
+    for found, values in zip(values_of(toy, "back", "test"), expected, strict=True):
+        assert np.array_equal(found.astype(np.float16), values)
+    write_toy_source(toy, "good", noise=0.3, seed=9)
+    done = kit(f"-w {toy.workspace.root} export ours --force --out {path}")
+    assert done.is_one_error_line and "have changed since blend ours was made" in done.err

@@ -140,6 +140,15 @@ def test_a_column_may_bring_its_own_values(toy: Toy) -> None:
         draw(toy, columns=[Column("short", lambda _: np.zeros((3, 3)))])
 
 
+def test_narrow_photos_are_drawn_at_their_own_size(tmp_path: Path) -> None:
+    small = make_toy_workspace(tmp_path / "w", photos=4, test=2, size=24, box=6, k=2)
+    write_toy_source(small, "good", noise=0.05)
+    sheet = draw(small, photos=[0])
+    assert sheet.shape[1] == 3 * 24 + 2 * figure._GUTTER + 2 * figure._MARGIN
+    with pytest.raises(UsageError, match="3 columns do not fit into 60 pixels"):
+        draw(small, width=60)
+
+
 def test_photos_are_found_by_position_id_or_name(toy: Toy) -> None:
     photo_row = toy.index.train[3]
     by_position, by_id, by_name = (draw(toy, photos=[key]) for key in (3, photo_row.id, photo_row.name))

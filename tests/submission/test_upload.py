@@ -7,15 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.command import kit, ok
 from support.toy import Toy
 
-from kit.blending import make_blend
+from kit.blending import make_blend, read_blend
 from kit.core.storage import digest_file
 from kit.data.project import Project
 from kit.errors import MissingStep, SubmissionError, UnknownName
 from kit.submission.ledger import LedgerRow, append_ledger, now
 from kit.submission.refresh import refresh
 from kit.submission.upload import prepare, sent_before
+from kit.submission.write import zip_gain, zip_submission
 
 pytestmark = pytest.mark.toy(
     test=3, sources=[{"name": "a", "noise": 0.05, "seed": 1}, {"name": "b", "noise": 0.05, "seed": 2, "by_fold": True}]
@@ -111,3 +113,35 @@ def test_submissions_are_written_from_averaged_folds(toy: Toy, project: Project)
     assert values.shape == (1800,) and values.min() >= 0 and values.max() <= 1
     fold = np.load(toy.workspace.source("b", "test") / "fold_0.npy")
     assert fold.shape == (600, 3)
+
+
+def test_something_better_is_said_and_what_the_gate_says(project: Project) -> None:
+    w = f"-w {project.workspace.root}"
+    blend(project, "best", "a", "b")
+    make_blend(project, ["a", "b"], name="lone", rung="single")
+    make_blend(project, ["a"], name="alone")
+    said = ok(f"{w} upload alone --dry-run")
+    assert "Note: blend" in said and "has a better CV RMSE" in said
+    (advice,) = [line.rpartition(": ")[2] for line in said.splitlines() if "has a better CV RMSE" in line]
+    assert "has a better CV RMSE" not in ok(f"{w} {advice.removeprefix('kit ')} --dry-run")
+    ladder = read_blend(project.workspace, "lone").ladder
+    assert [row.rung for row in ladder if row.taken][-1] != "single"
+    assert "Rung single was asked for; by the gate it would be" in ok(f"{w} upload lone --dry-run")
+
+
+def test_a_blend_that_is_replaced_is_named(project: Project) -> None:
+    w = f"-w {project.workspace.root} blend --plots none --name mine"
+    assert "replaces" not in kit(f"{w} a b").err
+    assert "replaces" not in kit(f"{w} a b").err
+    assert "Note: replaces the blend mine of a, b (CV RMSE 0." in kit(f"{w} a").err
+
+
+def test_what_a_zip_would_save_is_measured(project: Project, tmp_path: Path) -> None:
+    written = prepare(project, "a").path
+    share, speed = zip_gain(written)
+    real = zip_submission(written).stat().st_size / written.stat().st_size
+    assert abs(share - real) < 0.1 and speed > 0
+    noise = tmp_path / "noise.csv"
+    noise.write_bytes(os.urandom(1 << 16))
+    share, speed = zip_gain(noise)
+    assert share > 0.99 and speed < 1e6  # nothing to gain

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 
 _BARE = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"]
 _OFFLINE = ["unshare", "--net"]
@@ -23,6 +26,18 @@ def obeying_permissions() -> list[str] | None:
     if os.getuid() != 0:
         return []
     return _BARE if _works(_BARE) else None
+
+
+@contextlib.contextmanager
+def read_only(root: Path) -> Iterator[None]:
+    """Let nobody who obeys permissions write below a folder."""
+    try:
+        for path in [root, *root.rglob("*")]:
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        yield
+    finally:
+        for path in [root, *root.rglob("*")]:
+            path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 @functools.cache
