@@ -4,7 +4,7 @@
     data/<slug>/extra/<digest>/manifest.json   which of them are taken, and how many are left out and why
 
 Nothing is taken that is a near duplicate of a training photo (some fold validates on it), of a test photo, or of
-another extra one. The folder's digest is that of its pictures' contents: another name is no change. What is kept under
+another extra one; of training and extra photos a part is one too, such as a crop. The folder's digest is that of its pictures' contents: another name is no change. What is kept under
 it is read by every fold and every process, and made again when it is deleted.
 """
 
@@ -22,6 +22,7 @@ import numpy as np
 from kit.core.parallel import map_in_order
 from kit.core.progress import track
 from kit.core.storage import ArrayWriter, digest_file, digest_of, map_array, read_json, write_json, writing_folder
+from kit.data.cropped import grey_picture
 from kit.data.duplicates import duplicate_groups, duplicates_of_masked
 from kit.data.leaks import masked_thumbnails
 from kit.data.likeness import perceptual_hash, thumbnail
@@ -31,7 +32,7 @@ from kit.imaging.images import decode_image, resize
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 LARGEST_GAIN = 4  # a photo that would be enlarged by more has nothing to teach
-EXTRA_VERSION = 2  # raise it when other photos would be taken, or others' pixels
+EXTRA_VERSION = 3  # raise it when other photos would be taken, or others' pixels
 _REASONS = {
     "test": "like a test photo",
     "training": "like a training photo",
@@ -161,6 +162,7 @@ class _View:
 
     phash: int
     thumbnail: np.ndarray
+    grey: np.ndarray
 
 
 def _prepare(project: Project, paths: Sequence[Path], kept: Path) -> None:
@@ -198,7 +200,7 @@ def _views_of(photo: np.ndarray, height: int, width: int) -> tuple[np.ndarray, l
     since the competition may have cropped its photos or not."""
     centre = fitted(photo, height, width)
     views = [centre] if photo.shape[0] * width == photo.shape[1] * height else [centre, resize(photo, height, width)]
-    return centre, [_View(int(perceptual_hash(view), 16), thumbnail(view)) for view in views]
+    return centre, [_View(int(perceptual_hash(view), 16), thumbnail(view), grey_picture(view)) for view in views]
 
 
 def _choose(project: Project, views: Sequence[Sequence[_View]]) -> tuple[list[int], dict[str, int]]:
@@ -210,7 +212,8 @@ def _choose(project: Project, views: Sequence[Sequence[_View]]) -> tuple[list[in
     train, targets = project.index.train, project.pack.train_target
     hashes = [*(int(photo_row.phash, 16) for photo_row in train), *(view.phash for view in flat)]
     own = np.stack([thumbnail(np.asarray(photo)) for photo in targets])
-    groups = duplicate_groups(np.array(hashes, np.uint64), np.concatenate([own, small]))
+    greys = np.stack([*(grey_picture(np.asarray(photo)) for photo in targets), *(view.grey for view in flat)])
+    groups = duplicate_groups(np.array(hashes, np.uint64), np.concatenate([own, small]), greys)
     of_training, seen = set(groups[: len(train)].tolist()), set[int]()
     taken, left_out = [], dict.fromkeys(("test", "training", "extra"), 0)
     ends = np.cumsum([len(of_photo) for of_photo in views])

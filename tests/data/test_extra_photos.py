@@ -120,6 +120,19 @@ def test_near_duplicates_of_every_photo_of_the_competition_are_left_out(
     assert len(found.taken) == 30
 
 
+def test_most_crops_of_training_photos_are_left_out_and_no_new_photo_is(small: Small, tmp_path: Path) -> None:
+    project = small.copy(tmp_path / "w")
+    photos = np.array(project.pack.train_target)
+    for number, photo in enumerate(photos):
+        crop = np.ascontiguousarray(np.rot90(resize(photo[20:248, 5:233], 300, 300), number % 4))
+        save_image(tmp_path / "extra" / f"crop {number}.jpg", crop)
+    new_photos(tmp_path / "extra", count=30, size=(270, 256))
+    found = read(project, tmp_path / "extra")
+    assert found.left_out["like a training photo"] >= 0.85 * len(photos)
+    assert found.left_out["like another extra one"] == found.left_out["like a test photo"] == 0
+    assert len(found.taken) + found.left_out["like a training photo"] == 30 + len(photos)
+
+
 def test_the_uncropped_photo_of_a_squeezed_one_is_left_out(toy: Toy, tmp_path: Path) -> None:
     folder = new_photos(tmp_path / "new", count=1)
     save_image(folder / "train.png", resize(toy.pack.train_target[2], 64, 96))
