@@ -4,8 +4,9 @@
     data/<slug>/extra/<digest>/manifest.json   which of them are taken, and how many are left out and why
 
 Nothing is taken that is a near duplicate of a training photo (some fold validates on it), of a test photo, or of
-another extra one; of training and extra photos a part is one too, such as a crop. The folder's digest is that of its pictures' contents: another name is no change. What is kept under
-it is read by every fold and every process, and made again when it is deleted.
+another extra one; of training and extra photos a part is one too, such as a crop. The folder's digest is that of its
+pictures' contents: another name is no change. What is kept under it is read by every fold and every process, and made
+again when it is deleted.
 """
 
 from __future__ import annotations
