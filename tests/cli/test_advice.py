@@ -94,6 +94,10 @@ def sent_somewhere(root: Path) -> None:
     append_ledger(Workspace(root), LedgerRow("2020-01-01T00:00:00+00:00", "c", "a.csv", "d", "csv", status="complete"))
 
 
+def exported(root: Path) -> None:
+    ok(f"-w {root} export mean --out {root}/mean.npz")
+
+
 ADVICE = [
     Advice("folds", "kit fetch", nothing),
     Advice("sources", "kit fetch", nothing),
@@ -117,6 +121,10 @@ ADVICE = [
     pytest.param(Advice("upload --dry-run", "kit blend", broken_blend), marks=pytest.mark.slow),
     Advice("fetch --from {archive}x", "kit fetch --from ZIP", nothing, then="ZIP is missing", ends="is missing"),
     Advice("submissions", "kit upload", then="--yes"),
+    Advice("export mean --out {w}/mean.npz", "kit export mean --out {w}/mean.npz --force", exported, ends="--force"),
+    Advice("export mean --out {w}/m.csv", "kit export mean --out m.npz", ends="is a .npz file"),
+    Advice("train --config {w}/no.toml --fold 0", "kit train regress --print-config", ends="is not there"),
+    Advice("predict telea --fold 0", "kit fill telea --force", ends="is a fill, and is not trained"),
 ]
 
 
