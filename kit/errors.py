@@ -68,18 +68,20 @@ class UnknownName(UsageError):
         *,
         suggestion: str | None = None,
         listed_by: str | None = None,
+        otherwise: str = "",
     ) -> None:
         """
         Args:
             known: the names that there are; the nearest is suggested.
             suggestion: what is suggested instead of the nearest.
             listed_by: a command that lists the names, where they are too many for one line.
+            otherwise: what can be done where none of them was meant.
         """
         names = sorted(known)
         nearest = suggestion or closest_name(name, names)
         meant = f" Did you mean {nearest}?" if nearest else ""
         listed = f"All of them: {listed_by}" if listed_by else f"Known: {', '.join(names) or 'none yet'}."
-        super().__init__(f"There is no {kind} {name!r}.{meant} {listed}")
+        super().__init__(f"There is no {kind} {name!r}.{meant} {listed} {otherwise}")
 
 
 def closest_name(name: str, known: Iterable[str]) -> str | None:

@@ -27,6 +27,7 @@ from kit.data.project import Project
 from kit.errors import MissingStep, UsageError
 from kit.remote.push import METADATA
 from kit.submission.csv_rows import numbers, open_rows
+from kit.submission.pictures import picture_means
 from kit.submission.upload import Prepared, prepare
 
 MANIFEST = "bundle.json"
@@ -118,7 +119,10 @@ def digests_of(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def sampled_rows(path: Path, rows: int) -> dict[str, float]:
-    """Return some values of a submission by their ids, evenly from its first row to its last."""
+    """Return some values of a submission by their ids, evenly from its first row to its last; of a zip of pictures
+    their means."""
+    if path.suffix == ".zip":
+        return picture_means(path)
     sample: dict[str, float] = {}
     step, start = max(1, rows // SAMPLED), 0
     with open_rows(path) as found:

@@ -15,6 +15,7 @@ from kit.bundling.bundle import MANIFEST, digests_of
 from kit.core.storage import digest_file
 from kit.errors import DamagedStore, SubmissionError
 from kit.submission.csv_rows import numbers, open_rows
+from kit.submission.pictures import picture_means
 
 _NAMED = 5  # files in one message
 
@@ -91,6 +92,8 @@ def compare_submission(document: dict[str, Any], path: Path) -> Comparison:
 
 
 def _values_of(path: Path, wanted: dict[str, float]) -> list[tuple[str, float]]:
+    if any(name.endswith(".png") for name in wanted):
+        return [(name, value) for name, value in picture_means(path).items() if name in wanted]
     values: list[tuple[str, float]] = []
     with open_rows(path) as rows:
         while True:

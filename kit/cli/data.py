@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from kit.cli import app
+from kit.cli.layouts import chosen_layout
 from kit.cli.options import (
     ForceOption,
     SeedOption,
@@ -35,6 +36,32 @@ def fetch(
         bool, typer.Option("--in-place", help="Do not copy that folder: read its files where they are.")
     ] = False,
     sample: Annotated[bool, typer.Option("--sample", help="Take the small built-in competition: no account.")] = False,
+    layout: Annotated[
+        str | None, typer.Option("--layout", help="How the files are read: FILE.py, or a name. Default: the slug's.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option("--images", help="Whole training pictures, where the competition is plain folders.")
+    ] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option("--masks", help="Their masks, white where hidden. Default: the shapes of the test masks."),
+    ] = None,
+    test_images: Annotated[Path | None, typer.Option("--test-images", help="Test pictures.")] = None,
+    test_masks: Annotated[Path | None, typer.Option("--test-masks", help="Their masks.")] = None,
+    targets: Annotated[
+        Path | None, typer.Option("--targets", help="Whole training pictures, where --images have holes.")
+    ] = None,
+    boxes: Annotated[
+        Path | None, typer.Option("--boxes", help="CSV with a row a hidden box: name, row, col, height, width.")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option("--columns", help="What its columns are called: name=FILE,row=Y,col=X ...")
+    ] = None,
+    hole: Annotated[
+        str | None, typer.Option("--hole", help="Hidden without masks: alpha, or a colour, #000000.")
+    ] = None,
+    hidden: Annotated[str, typer.Option("--hidden", help="What masks hide: white or black.")] = "white",
+    metric: Annotated[str, typer.Option("--metric", help="Of plain folders: rmse or mse.")] = "rmse",
     force: ForceOption = False,
 ) -> None:
     """Download the competition's data, check it, and make the index and the pack.
@@ -50,6 +77,8 @@ def fetch(
       kit fetch --from ~/Downloads/photo-reconstruction.zip
       kit fetch --from /mnt/photo-reconstruction --in-place
       kit --workspace try fetch --sample
+      kit fetch paint-the-cat --layout cat.py     # another competition; begin with: kit new competition cat
+      kit fetch cats --images train --masks train_masks --test-images test --test-masks test_masks
     """
     from kit.data.fetch import fetch as fetch_data
     from kit.data.fetch import is_fetched, truth_of, written_bytes
@@ -57,6 +86,12 @@ def fetch(
     from kit.errors import UsageError
     from kit.remote import slug_of
 
+    folders = {"images": images, "masks": masks, "test_images": test_images, "test_masks": test_masks}
+    folders |= {"targets": targets, "boxes": boxes}
+    texts = {"columns": columns, "hole": hole, "hidden": hidden, "metric": metric}
+    choice, at = chosen_layout(layout, folders, texts, source)
+    if at is not None:  # plain folders are read where they are
+        source, in_place = at, True
     workspace = workspace_of(context, slug_of(slug) if slug else None)
     origin = read_origin(workspace)
     stays_sample = origin is not None and origin.sample and not (slug or source or sample)
@@ -66,7 +101,14 @@ def fetch(
         source, sample, in_place = origin.source, origin.sample, in_place or origin.in_place
     if stays_sample and not force and not is_fetched(workspace):
         raise UsageError(f"{workspace.data} {_SAMPLE_HERE}")
-    fetched = fetch_data(workspace, source=source, in_place=in_place, sample=sample, force=force)
+    fetched = fetch_data(
+        workspace,
+        source=source,
+        in_place=in_place,
+        sample=sample,
+        force=force,
+        choice=choice,
+    )
     for note in fetched.notes:
         print(f"Note: {note}")
     index = fetched.index

@@ -288,10 +288,10 @@ def check(
     Examples:
       kit check submissions/mine.csv
     """
-    from kit.submission.write import check_submission, sample_of
+    from kit.submission.formats import check_file
 
     project = project_of(context)
-    found = check_submission(file, sample_of(project.workspace, project.layout))
+    found = check_file(project, file)
     print(f"{file}: {_described(found)}")
     _warn_of_doubts(project, found)
 

@@ -13,11 +13,11 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from kit.errors import ArchiveError, TableError, UnknownName
+from kit.errors import ArchiveError, TableError, UnknownName, UsageError
 from kit.imaging.holes import Box
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ class Layout:
     rows: pd.DataFrame
     """Columns id, split (train|test), klass, name, image, target (paths below raw/, target "" in test), boxes."""
     notes: tuple[str, ...] = ()
+
+
+def _no_table(*_: Any) -> Any:
+    raise UsageError("A submission of this competition is a zip of pictures, and no table.")
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,11 @@ class Competition:
     value_range: Callable[[np.ndarray, np.ndarray | None], np.ndarray]
     """`(image uint8 RGB (H, W, 3), hole bool (H, W) or None)` to `(2, 3)` float64: low and high of each channel in
     [0, 1]. Score space is `(value - low) / (high - low)`. With a hole the hidden pixels are not looked at."""
-    header: Callable[[Path], bytes]
+    header: Callable[[Path], bytes] = _no_table
     """First line of a submission, read from the sample, with its line end."""
-    encode: Callable[[str, Sequence[Box], np.ndarray], bytes]
+    encode: Callable[[str, Sequence[Box], np.ndarray], bytes] = _no_table
     """`(name, boxes, values (n, 3) RGB in score space)` to the CSV lines of one photo."""
-    decode: Callable[[np.ndarray], np.ndarray]
+    decode: Callable[[np.ndarray], np.ndarray] = _no_table
     """`(n * 3,)` values of one photo as they stand in the file, to `(n, 3)` RGB in score space."""
     holds: Callable[[Path], bool] | None = None
     """Whether a folder holds the files of this competition, by a glance; None: it does if the sample is there."""
@@ -59,10 +63,16 @@ class Competition:
     """`(folder, classes)` to the rows of the test photos alone, in a folder whose training photos may be missing; None:
     `index` finds them, which wants both."""
 
+    submission: Literal["csv", "pictures"] = "csv"
+    """What is sent: a table with a row a value, or a zip of the test pictures as PNG."""
+    painted: bool = True
+    """Whether holes are painted black in the pictures as given, so that boxes can be compared with what is black."""
+
     def is_in(self, folder: Path) -> bool:
         """Return whether a folder seems to hold this competition's files."""
         try:
-            sample_path(folder, self.sample)
+            if self.sample:
+                sample_path(folder, self.sample)
         except ArchiveError:
             return False
         return self.holds is None or self.holds(folder)
@@ -123,13 +133,28 @@ def open_sample(path: Path) -> Iterator[IO[bytes]]:
 
 
 def competition(slug: str) -> Competition:
-    """Look a layout up. Raises `UnknownName`."""
+    """Look up the layout that a slug names. Raises `UnknownName`."""
+    known = _known()
+    if slug not in known:
+        raise UnknownName(
+            "competition layout",
+            slug,
+            known,
+            otherwise=f"Say how its files are read: kit fetch {slug} --layout FILE.py, which begins with: kit new "
+            "competition FILE",
+        )
+    return known[slug]
+
+
+def registered_slugs() -> list[str]:
+    """Return the names of all layouts in this package, and of those added at run time."""
+    return list(_known())
+
+
+def _known() -> dict[str, Competition]:
     from kit.competitions.photo_reconstruction import PHOTO_RECONSTRUCTION
 
-    known = {layout.slug: layout for layout in (PHOTO_RECONSTRUCTION, *_REGISTERED)}
-    if slug not in known:
-        raise UnknownName("competition layout", slug, known)
-    return known[slug]
+    return {layout.slug: layout for layout in (PHOTO_RECONSTRUCTION, *_REGISTERED)}
 
 
 _REGISTERED: list[Competition] = []

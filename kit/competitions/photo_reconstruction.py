@@ -26,6 +26,8 @@ from kit.imaging.images import IMAGE_SUFFIXES, channel_range
 
 BOX_SIZE = 75
 BOX_COLUMNS = ["box1_row", "box1_col", "box2_row", "box2_col"]
+TITLE = "Photo Reconstruction"
+METRIC = "rmse"
 SAMPLE = "sample_submission.csv"
 DECIMALS = 6  # `_decimal` writes them as three and three
 
@@ -439,8 +441,8 @@ def decode(values: np.ndarray) -> np.ndarray:
 
 PHOTO_RECONSTRUCTION = Competition(
     slug="photo-reconstruction",
-    title="Photo Reconstruction",
-    metric="rmse",
+    title=TITLE,
+    metric=METRIC,
     sample=SAMPLE,
     index=index,
     value_range=value_range,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.competitions import Competition, competition
+from kit.competitions.loading import LayoutChoice, choice_digest, keep_layout, load_layout, noted_choice
 from kit.core.archive import extract
 from kit.core.progress import byte_progress
 from kit.core.storage import disk_errors, only_one
@@ -42,6 +43,7 @@ def fetch(
     in_place: bool = False,
     sample: bool = False,
     force: bool = False,
+    choice: LayoutChoice | None = None,
 ) -> Fetched:
     """Bring a competition's data into the workspace.
 
@@ -51,6 +53,7 @@ def fetch(
         in_place: leave the files of the folder `source` where they are; index and pack alone are written.
         sample: make the small built-in competition instead; needs no account and no network.
         force: do it again although it is there.
+        choice: the layout; by default that which it was fetched with before, or that which the slug names.
 
     Raises:
         UsageError: two sources at once, another competition is in this workspace, or a folder that cannot be used in
@@ -58,13 +61,19 @@ def fetch(
         ArchiveError, DataError: the archive cannot be used; what was there before is untouched.
         RemoteError: the download was refused or failed.
     """
-    layout = competition(workspace.slug)
+    noted = None if force and choice else noted_choice(workspace)
+    given, choice = choice, choice or noted
+    layout = competition(workspace.slug) if choice is None else load_layout(choice, workspace.slug)
     if source is not None and sample:
         raise UsageError("--from and --sample exclude each other: give one.")
     _check_only_competition(workspace)
     if not force:
         there = _ready(workspace)
         if there is not None:
+            if given is not None and choice_digest(given) != choice_digest(noted):
+                raise UsageError(
+                    f"{workspace.data} was fetched with another layout. Fetch it again with this one: add --force"
+                )
             return Fetched(there, (), already=True)
     if not sample and (source is None or (in_place and not source.expanduser().exists())):
         attached = attached_folder(layout)
@@ -76,23 +85,24 @@ def fetch(
     is_new = not workspace.root.exists()
     try:
         with only_one(workspace.data, "kit fetch"):
-            return _fetch(workspace, layout, Origin(sample, source, in_place))
+            return _fetch(workspace, layout, choice, Origin(sample, source, in_place))
     except BaseException:
         _prune(workspace, is_new)
         raise
 
 
-def _fetch(workspace: Workspace, layout: Competition, origin: Origin) -> Fetched:
+def _fetch(workspace: Workspace, layout: Competition, choice: LayoutChoice | None, origin: Origin) -> Fetched:
     staging = Workspace(workspace.data / "incoming", workspace.slug)
     shutil.rmtree(staging.root, ignore_errors=True)
     try:
         with disk_errors(staging.root):
             archive = _archive(workspace, staging, origin)
             write_origin(staging, origin)
+            chosen = keep_layout(staging, choice)
             if not origin.in_place:
                 with byte_progress("Unpacking") as report:
                     extract(archive, staging.raw, progress=report)
-            index, notes = build_pack(staging, layout)
+            index, notes = build_pack(staging, layout, chosen=chosen)
             _check_not_empty(index, archive)
             notes += note_test_copies(Project(staging))
             _swap_in(staging, workspace)
@@ -208,9 +218,11 @@ def truth_of(workspace: Workspace) -> Path:
 def _swap_in(staging: Workspace, workspace: Workspace) -> None:
     """Put raw, pack and index in place. A kill in between leaves an index that does not fit its pack: fetched again."""
     workspace.index.with_suffix(".json").unlink(missing_ok=True)
-    for name in ("raw", "pack", "fetched.json", "index.csv", "index.json"):
+    for name in ("raw", "pack", "fetched.json", "layout.py", "layout.json", "index.csv", "index.json"):
         old, new = workspace.data / name, staging.data / name
         if old.is_dir() and not old.is_symlink():
             shutil.rmtree(old)
+        elif old.name in ("layout.py", "layout.json"):
+            old.unlink(missing_ok=True)
         if new.exists():  # there is no `raw` of files that are used in place
             new.replace(old)

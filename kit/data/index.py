@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kit.core.storage import digest_bytes, read_json, write_json, write_text
+from kit.core.storage import digest_bytes, digest_of, read_json, write_json, write_text
 from kit.core.workspace import Split, Workspace
 from kit.errors import DamagedStore, MissingStep, UsageError
 from kit.imaging.holes import Box, boxes_from_text, hole_of, scored_count
@@ -80,10 +80,19 @@ class Index:
         return {photo_row.id: position for position, photo_row in enumerate(self.train)}
 
 
-def write_index(workspace: Workspace, rows: pd.DataFrame, notes: Sequence[str] = ()) -> str:
-    """Write `index.csv` and its manifest; return the digest."""
+def index_digest(table: bytes, layout: str = "") -> str:
+    """Return what names an index: its table, and the layout that it was read by where that was given by hand."""
+    return digest_of([digest_bytes(table), layout]) if layout else digest_bytes(table)
+
+
+def write_index(workspace: Workspace, rows: pd.DataFrame, notes: Sequence[str] = (), *, layout: str = "") -> str:
+    """Write `index.csv` and its manifest; return the digest.
+
+    Args:
+        layout: digest of a layout that was given by hand.
+    """
     text = rows[COLUMNS].to_csv(index=False, lineterminator="\n")
-    digest = digest_bytes(text.encode())
+    digest = index_digest(text.encode(), layout)
     write_text(workspace.index, text)
     write_json(
         workspace.index.with_suffix(".json"),
@@ -93,6 +102,7 @@ def write_index(workspace: Workspace, rows: pd.DataFrame, notes: Sequence[str] =
             "train": int((rows["split"] == "train").sum()),
             "test": int((rows["split"] == "test").sum()),
             "notes": list(notes),
+            **({"layout": layout} if layout else {}),
         },
     )
     return digest
@@ -116,8 +126,9 @@ def read_index(workspace: Workspace) -> Index:
         data = workspace.index.read_bytes()
     except FileNotFoundError:
         raise MissingStep(f"{workspace.index} is missing. Run: {again}") from None
-    if digest_bytes(data) != manifest.get("digest"):
+    if index_digest(data, manifest.get("layout", "")) != manifest.get("digest"):
         raise DamagedStore(f"{workspace.index} was changed after kit wrote it. Make it again: {again} --force")
+    csv.field_size_limit(1 << 30)  # the boxes of a free-form hole are many
     photo_rows: dict[str, list[PhotoRow]] = {"train": [], "test": []}
     for row in csv.DictReader(io.StringIO(data.decode(), newline="")):
         photo_rows[row["split"]].append(

@@ -24,7 +24,7 @@ from kit.core.parallel import map_in_order
 from kit.core.progress import track
 from kit.core.storage import ArrayWriter, digest_bytes, map_array, read_json, write_json, writing_folder
 from kit.core.workspace import Split, Workspace
-from kit.data.index import COLUMNS, Index, read_index, write_index
+from kit.data.index import COLUMNS, Index, index_digest, read_index, write_index
 from kit.data.likeness import perceptual_hash
 from kit.data.soundness import Doubt, Doubtful, described, doubt_about, is_few, turned
 from kit.errors import DamagedStore, ImageError, Mismatch, TableError
@@ -63,11 +63,14 @@ class Pack:
         return self.train_estimated_range if split == "train" else self.test_estimated_range
 
 
-def build_pack(workspace: Workspace, layout: Competition, found: Layout | None = None) -> tuple[Index, tuple[str, ...]]:
+def build_pack(
+    workspace: Workspace, layout: Competition, found: Layout | None = None, *, chosen: str = ""
+) -> tuple[Index, tuple[str, ...]]:
     """Read every photo once; write the index and the pack. Returns the index and what the layout has to say.
 
     Args:
         found: the photos, by default all that the layout finds.
+        chosen: digest of a layout that was given by hand.
 
     Raises:
         DataError: a photo that cannot be read, has another size than the rest, or a box outside the photo.
@@ -84,11 +87,11 @@ def build_pack(workspace: Workspace, layout: Competition, found: Layout | None =
         rows = agreeing.rows.assign(
             height=height, width=width, digest=[one.digest for one in facts], phash=[one.phash for one in facts]
         )
-        digest = digest_bytes(rows[COLUMNS].to_csv(index=False, lineterminator="\n").encode())
+        digest = index_digest(rows[COLUMNS].to_csv(index=False, lineterminator="\n").encode(), chosen)
         write_json(
             folder / "manifest.json", {"index": digest, "version": PACK_VERSION, "height": height, "width": width}
         )
-    write_index(workspace, rows, agreeing.notes)
+    write_index(workspace, rows, agreeing.notes, layout=chosen)
     return read_index(workspace), agreeing.notes
 
 
@@ -187,7 +190,7 @@ class _Packer:
         self.arrays[f"{row.split}_image"].write(row.position, image)
         self.arrays[f"{row.split}_estimated"].write(row.position, self.layout.value_range(image, hole))
         if not row.target:
-            doubt = doubt_about(given, row.boxes, hole, None)
+            doubt = doubt_about(given, row.boxes, hole, None, painted=self.layout.painted)
             return _Facts(digest_bytes(data), "", Doubtful(row.id, doubt) if doubt else None)
         target, target_data = _read(self.raw / row.target)
         if target.shape != image.shape:
@@ -196,7 +199,7 @@ class _Packer:
             )
         self.arrays["train_target"].write(row.position, target)
         self.arrays["train_extremes"].write(row.position, self.layout.value_range(target, None))
-        doubt = doubt_about(given, row.boxes, hole, target)
+        doubt = doubt_about(given, row.boxes, hole, target, painted=self.layout.painted)
         hint = turned(given, target, hole) if doubt is Doubt.PAIR else ""
         return _Facts(
             digest_bytes(data + target_data),

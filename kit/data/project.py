@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from kit.competitions import Competition, competition
+from kit.competitions import Competition
+from kit.competitions.loading import layout_of
 from kit.core.workspace import Workspace
 from kit.data.folds import Folds, read_folds
 from kit.data.index import Index, read_index
@@ -24,8 +25,8 @@ class Project:
 
     @cached_property
     def layout(self) -> Competition:
-        """Return the layout. Raises `UnknownName` for a slug without one."""
-        return competition(self.workspace.slug)
+        """Return the layout that it was fetched with. Raises `UnknownName` for a slug without one."""
+        return layout_of((self.trained or self).workspace)
 
     @cached_property
     def index(self) -> Index:

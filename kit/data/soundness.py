@@ -40,15 +40,18 @@ class Doubtful:
     hint: str = ""
 
 
-def doubt_about(masked: np.ndarray, boxes: Sequence[Box], hole: np.ndarray, whole: np.ndarray | None) -> Doubt | None:
+def doubt_about(
+    masked: np.ndarray, boxes: Sequence[Box], hole: np.ndarray, whole: np.ndarray | None, *, painted: bool = True
+) -> Doubt | None:
     """Return what is wrong with a photo, None where all agrees.
 
     Args:
         masked: uint8 `(H, W, 3)`, as the file has it.
         hole: bool `(H, W)`, of the boxes.
         whole: the same photo without holes, None in the test split.
+        painted: whether holes are painted black.
     """
-    doubt = _doubt_about_boxes(masked, boxes, whole)
+    doubt = _doubt_about_boxes(masked, boxes, whole) if painted else None
     if doubt is not Doubt.BOXES and whole is not None and misfit(masked, whole, hole) > MISFIT:
         return Doubt.PAIR
     return doubt

@@ -25,7 +25,7 @@ from kit.errors import MissingStep, UnknownName, UsageError
 from kit.imaging.holes import scored_pixels
 from kit.imaging.images import composite, resize, save_image, to_uint8
 from kit.imaging.metrics import rmse
-from kit.submission.grade import load_original
+from kit.submission.pictures import load_whole
 
 WIDTH = 900  # pixels: what a README shows without shrinking it
 
@@ -208,7 +208,7 @@ def _row(
 def _target(pack: Pack, split: Split, position: int, photo_row: PhotoRow, truth: Path | None) -> np.ndarray | None:
     if split == "train":
         return np.asarray(pack.train_target[position])
-    return None if truth is None else load_original(truth, photo_row)
+    return None if truth is None else load_whole(truth, photo_row)
 
 
 def _filled(image: np.ndarray, photo_row: PhotoRow, values: np.ndarray) -> np.ndarray:

@@ -15,9 +15,9 @@ from kit.core.progress import track
 from kit.data.index import Index, PhotoRow
 from kit.errors import ImageError, SubmissionError
 from kit.imaging.holes import scored_pixels
-from kit.imaging.images import load_image
 from kit.imaging.metrics import Estimate, rmse_by_photo, sse
 from kit.submission.csv_rows import SUBMISSION, batches, first_difference, numbers, open_rows, read_all
+from kit.submission.pictures import graded_pictures, load_whole, whole_path
 
 
 @dataclass(frozen=True)
@@ -54,20 +54,23 @@ def grade_submission(path: Path, truth: Path, index: Index, layout: Competition)
         ImageError: an original is missing, truncated or of another size.
         SubmissionError: ids that are not those of the index, or values that are not finite.
     """
-    with open_rows(path):  # a mistyped file is told of before the folder is asked for
-        pass
+    pictures = layout.submission == "pictures"
+    if not pictures:
+        with open_rows(path):  # a mistyped file is told of before the folder is asked for
+            pass
     if not truth.is_dir():
         raise ImageError(f"{truth} is not a folder. Give that of the original test photos: --truth DIR")
-    absent = [photo_row.name for photo_row in index.test if not (truth / photo_row.name).is_file()]
+    absent = [row.name for row in index.test if whole_path(truth, row.name) is None]
     if absent:
         raise ImageError(
             f"{truth} lacks {len(absent)} of the {len(index.test)} original test photos (first: {absent[0]!r}). "
             "Give the folder that holds them all: --truth DIR"
         )
     try:
-        errors, counts = _in_index_order(path, truth, index, layout)
+        grade = graded_pictures if pictures else _in_index_order
+        errors, counts = grade(path, truth, index, layout)
     except SubmissionError as error:
-        found = _in_any_order(path, truth, index, layout)
+        found = None if pictures else _in_any_order(path, truth, index, layout)
         if found is None:
             raise error from None
         errors, counts = found
@@ -131,25 +134,9 @@ def _in_any_order(path: Path, truth: Path, index: Index, layout: Competition) ->
     return (errors, counts) if 0 < counts.sum() == len(ids) and np.isfinite(errors).all() else None
 
 
-def load_original(folder: Path, photo_row: PhotoRow) -> np.ndarray:
-    """Return the original of one test photo, uint8 RGB. Raises `ImageError` when missing, cut or of another size."""
-    path = folder / photo_row.name
-    try:
-        photo = load_image(path)
-    except ImageError:
-        found = f"{path.stat().st_size} bytes that are no whole picture" if path.is_file() else "nothing"
-        raise ImageError(f"{path}: found {found}. Give the folder of the original test photos: --truth DIR") from None
-    if photo.shape[:2] != (photo_row.height, photo_row.width):
-        raise ImageError(
-            f"{path} is {photo.shape[1]}x{photo.shape[0]}, expected {photo_row.width}x{photo_row.height}. "
-            "Give the folder of the original test photos: --truth DIR"
-        )
-    return photo
-
-
 def _truth_rows(truth: Path, photo_row: PhotoRow, layout: Competition) -> tuple[pa.Array, np.ndarray]:
     """Return ids and values of a photo's rows, as the layout writes the truth."""
-    photo = load_original(truth, photo_row)
+    photo = load_whole(truth, photo_row)
     rows, columns = scored_pixels(photo_row.boxes)
     values = to_score_space(photo[rows, columns] / 255.0, layout.value_range(photo, None))
     parts = list(

@@ -29,9 +29,10 @@ from kit.errors import (
 )
 from kit.imaging.metrics import Estimate
 from kit.submission.circumstances import commit_of, versions
+from kit.submission.formats import check_file, write_checked
 from kit.submission.ledger import LedgerRow, append_ledger, drop_from_ledger, now, read_ledger, update_ledger
 from kit.submission.refresh import UNCLEAR, clear_up, rank_now, scored
-from kit.submission.write import Check, check_submission, check_written, sample_of, write_submission, zip_submission
+from kit.submission.write import Check, zip_submission
 
 if TYPE_CHECKING:
     from kit.remote import CompetitionInfo, Limits
@@ -107,11 +108,11 @@ def prepare(project: Project, what: str | None, *, zipped: bool = False, folder:
     """
     if what is not None and is_file(what):
         path = Path(what).expanduser()
-        check = check_submission(path, sample_of(project.workspace, project.layout))
+        check = check_file(project, path)
         return Prepared(path, "csv", digest_file(path), check, None)
     kind, name, cv, values = _values(project, what)
-    written = write_submission(project, values, name, folder=folder)
-    written, check = check_written(written, sample_of(project.workspace, project.layout))
+    written, check = write_checked(project, values, name, folder)
+    zipped = zipped and written.path.suffix != ".zip"
     path = zip_submission(written.path) if zipped else written.path
     return Prepared(path, f"{kind} {name}", digest_file(path) if zipped else written.digest, check, cv)
 

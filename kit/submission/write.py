@@ -69,7 +69,7 @@ def write_submission(
     rows = 0
     sweep(path.parent)
     with writing(path) as file:
-        for position, chunk in enumerate(_checked(values, index, name)):
+        for position, chunk in enumerate(checked_values(values, index, name)):
             photo_row = index.test[position]
             lines = layout.encode(photo_row.name, photo_row.boxes, to_score_space(chunk, value_range[position]))
             data = header + lines if position == 0 else lines
@@ -79,7 +79,12 @@ def write_submission(
     return SubmissionFile(path, rows, sha.hexdigest()[:16])
 
 
-def _checked(values: Iterable[np.ndarray], index: Index, name: str) -> Iterator[np.ndarray]:
+def checked_values(values: Iterable[np.ndarray], index: Index, name: str) -> Iterator[np.ndarray]:
+    """Yield the values of each test photo if they are as many as the index asks for, and finite.
+
+    Raises:
+        PredictionsError: they are not.
+    """
     count = 0
     with progress("Writing the submission", len(index.test), "photos") as bar:
         for count, chunk in enumerate(values, 1):

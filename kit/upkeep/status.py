@@ -20,6 +20,7 @@ from kit.data.project import Project
 from kit.errors import KitError, MissingStep
 from kit.imaging.fills import FILLS
 from kit.learning.experiments.progress import Training, list_trainings
+from kit.submission.formats import submission_path
 from kit.submission.ledger import LedgerRow, now, read_ledger
 from kit.submission.refresh import UNCLEAR
 
@@ -276,7 +277,7 @@ def _next(
         return "kit blend"
     if any(row.status in PENDING for row in rows):
         return "kit submissions"
-    return "kit upload --dry-run" if not project.workspace.submission(blends[0].name).is_file() else "kit upload"
+    return "kit upload --dry-run" if not submission_path(project, blends[0].name).is_file() else "kit upload"
 
 
 def _is_newer(workspace: Workspace, sources: Iterable[SourceState], blend: str) -> bool:

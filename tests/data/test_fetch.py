@@ -140,7 +140,7 @@ fetching.fetch(Workspace(Path(sys.argv[1])), source=Path(sys.argv[2]), force=Tru
 
 
 def test_an_interrupted_fetch_leaves_no_trace(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("kit.data.fetch.build_pack", interrupted)

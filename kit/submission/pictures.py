@@ -1,0 +1,180 @@
+"""A submission that is a zip of whole pictures: each test picture as PNG, its hidden pixels filled. Knows no network.
+
+Known pixels are those of the picture as given, bit for bit; in the zip a picture has its own name with the suffix .png.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+import cv2
+import numpy as np
+
+from kit.competitions import Competition, to_score_space
+from kit.core.progress import track
+from kit.core.storage import digest_file, sweep, writing
+from kit.data.index import Index, PhotoRow
+from kit.data.project import Project
+from kit.errors import ImageError, KitError, SubmissionError
+from kit.imaging.holes import scored_pixels
+from kit.imaging.images import MAX_PIXELS, composite_values, decode_image, load_image
+from kit.submission.write import Check, SubmissionFile, checked_values
+
+_AGAIN = "Write it again: kit upload --dry-run"
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+
+
+def entry_of(name: str) -> str:
+    """Return what a test picture is called in the zip."""
+    return PurePosixPath(name).with_suffix(".png").as_posix()
+
+
+def write_pictures(
+    project: Project, values: Iterable[np.ndarray], name: str, folder: Path | None = None
+) -> SubmissionFile:
+    """Write `<name>.zip`, whole or not at all; the same values give the same bytes.
+
+    Args:
+        values: for each test photo in index order `(n, 3)` RGB in [0, 1].
+        folder: where, by default the workspace's `submissions/`.
+
+    Raises:
+        PredictionsError: values that are not finite, or not one `(n, 3)` array for each test photo.
+    """
+    path = project.workspace.submission(name).with_suffix(".zip")
+    path = path if folder is None else folder / path.name
+    sweep(path.parent)
+    with writing(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for position, chunk in enumerate(checked_values(values, project.index, name)):
+            row = project.index.test[position]
+            picture = composite_values(np.asarray(project.pack.test_image[position]), chunk, row.boxes, 0, 0)
+            entry = zipfile.ZipInfo(entry_of(row.name), (1980, 1, 1, 0, 0, 0))
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, _png(picture))
+    return SubmissionFile(path, len(project.index.test), digest_file(path))
+
+
+def _png(picture: np.ndarray) -> bytes:
+    return cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
+def check_pictures(path: Path, project: Project) -> Check:
+    """Compare a zip of pictures with the test photos: names, number, sizes, and known pixels.
+
+    Raises:
+        SubmissionError: the first thing that is wrong.
+    """
+    lowest, highest = 1.0, 0.0
+    for position, (row, picture) in enumerate(_pictures(path, project.index)):
+        given, hole = np.asarray(project.pack.test_image[position]), row.hole
+        wrong = np.argwhere((picture != given).any(axis=2) & ~hole)
+        if len(wrong):
+            place = ", ".join(map(str, wrong[0].tolist()))
+            raise SubmissionError(
+                f"{path}: {entry_of(row.name)} has changed {len(wrong)} known pixels (first: row and column {place}). "
+                f"{_AGAIN}"
+            )
+        inside = picture[hole]
+        if inside.size:
+            lowest, highest = min(lowest, inside.min() / 255), max(highest, inside.max() / 255)
+    return Check(path, len(project.index.test), min(lowest, highest), highest, digest_file(path))
+
+
+def graded_pictures(path: Path, truth: Path, index: Index, layout: Competition) -> tuple[np.ndarray, np.ndarray]:
+    """Return squared errors in score space and hidden values by photo, two of `(M,)`.
+
+    Raises:
+        SubmissionError: pictures are missing, too many, or of another size.
+        ImageError: an original cannot be read, or is of another size.
+    """
+    errors, counts = np.zeros(len(index.test)), np.zeros(len(index.test), np.int64)
+    for position, (row, picture) in enumerate(_pictures(path, index, "Grading")):
+        whole = load_whole(truth, row)
+        scored, true_range = scored_pixels(row.boxes), layout.value_range(whole, None)
+        estimated = layout.value_range(whole, row.hole)  # known pixels alone: what a submission is scaled by
+        values = to_score_space(picture[scored] / 255.0, estimated).clip(0, 1)
+        errors[position] = float(np.square(values - to_score_space(whole[scored] / 255.0, true_range)).sum())
+        counts[position] = values.size
+    return errors, counts
+
+
+def load_whole(folder: Path, row: PhotoRow) -> np.ndarray:
+    """Return the original of a test photo, uint8 RGB: of its name, or of its name with another suffix.
+
+    Raises:
+        ImageError: it is missing, cannot be read, or has another size.
+    """
+    path = whole_path(folder, row.name)
+    if path is None:
+        raise ImageError(f"{folder / row.name}: found nothing. Give the folder of the original test photos: --truth DIR")
+    try:
+        photo = load_image(path)
+    except ImageError:
+        found = f"{path.stat().st_size} bytes that are no whole picture"
+        raise ImageError(f"{path}: found {found}. Give the folder of the original test photos: --truth DIR") from None
+    if photo.shape[:2] != (row.height, row.width):
+        raise ImageError(
+            f"{path} is {photo.shape[1]}x{photo.shape[0]}, expected {row.width}x{row.height}. Give the folder of the "
+            "original test photos: --truth DIR"
+        )
+    return photo
+
+
+def whole_path(folder: Path, name: str) -> Path | None:
+    """Return where the original of a test photo lies: of several masks of one picture, all have the same one."""
+    path = folder / name
+    if path.is_file():
+        return path
+    stems = [path.stem, path.stem.rpartition("_mask")[0]]
+    for stem in filter(None, stems):
+        found = sorted(one for one in path.parent.glob("*.*") if one.stem == stem)
+        if found:
+            return found[0]
+    return None
+
+
+def picture_means(path: Path) -> dict[str, float]:
+    """Return the mean of each picture in a zip, in [0, 1], by its name there."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = [one for one in archive.infolist() if not one.is_dir()]
+            return {one.filename: float(_decoded(archive, one, path).mean()) / 255 for one in entries}
+    except (*_DAMAGE, OSError) as error:
+        raise SubmissionError(f"{path} is no zip that can be read ({error}). {_AGAIN}") from None
+
+
+def _pictures(path: Path, index: Index, title: str = "Checking") -> Iterator[tuple[PhotoRow, np.ndarray]]:
+    """Yield each test photo with its picture in the zip, uint8 RGB of the photo's size."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            there = {one.filename: one for one in archive.infolist() if not one.is_dir()}
+            wanted = {entry_of(row.name) for row in index.test}
+            for what, names in (("lacks", wanted - there.keys()), ("has too", there.keys() - wanted)):
+                if names:
+                    more = f" and {len(names) - 1} others" if len(names) > 1 else ""
+                    raise SubmissionError(f"{path} {what} {min(names)}{more}; {len(wanted)} belong there. {_AGAIN}")
+            for row in track(index.test, title, len(index.test), "pictures"):
+                picture = _decoded(archive, there[entry_of(row.name)], path)
+                if picture.shape[:2] != (row.height, row.width):
+                    raise SubmissionError(
+                        f"{path}: {entry_of(row.name)} is {picture.shape[1]}x{picture.shape[0]}, expected "
+                        f"{row.width}x{row.height}. {_AGAIN}"
+                    )
+                yield row, picture
+    except FileNotFoundError:
+        raise SubmissionError(f"{path} is not a file. {_AGAIN}") from None
+    except (*_DAMAGE, OSError) as error:
+        raise SubmissionError(f"{path} is no zip that can be read ({error}). {_AGAIN}") from None
+
+
+def _decoded(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> np.ndarray:
+    if entry.file_size > 4 * MAX_PIXELS:
+        raise SubmissionError(f"{path}: {entry.filename} claims {entry.file_size:,} bytes. {_AGAIN}")
+    try:
+        return decode_image(archive.read(entry), Path(entry.filename))
+    except KitError as error:
+        what = str(error).split(" Fetch it again")[0]
+        raise SubmissionError(f"{path}: {what} {_AGAIN}") from None
