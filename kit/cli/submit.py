@@ -187,7 +187,10 @@ def _minute(time: datetime | None) -> str:
 
 
 def _described(check: Check) -> str:
-    return f"{check.rows} rows, values {check.lowest:.4f} to {check.highest:.4f}, ids as in the sample"
+    values = f"values {check.lowest:.4f} to {check.highest:.4f}"
+    if check.pictures:
+        return f"{check.rows} pictures, {values}, known pixels as given"
+    return f"{check.rows} rows, {values}, ids as in the sample"
 
 
 def _warn_of_doubts(project: Project, check: Check) -> None:
@@ -317,4 +320,5 @@ def grade(
     if as_json:
         print_json(found)
     else:
-        print(f"{file}: RMSE {found.score} over {found.rows} rows of {len(found.photos)} photos (95 % by photo)")
+        what = found.metric.upper()
+        print(f"{file}: {what} {found.score} over {found.rows} values of {len(found.photos)} photos (95 % by photo)")

@@ -68,6 +68,9 @@ class Competition:
     painted: bool = True
     """Whether holes are painted black in the pictures as given, so that boxes can be compared with what is black."""
 
+    mixed_sizes: bool = False
+    """Whether photos may differ in size; else one of another size is an error."""
+
     def is_in(self, folder: Path) -> bool:
         """Return whether a folder seems to hold this competition's files."""
         try:

@@ -78,6 +78,7 @@ def folder_competition(slug: str, options: dict[str, Any]) -> Competition:
         value_range=unit_range,
         submission="pictures",
         painted=False,
+        mixed_sizes=True,
         holds=lambda folder: (folder / chosen.images).is_dir() and (folder / chosen.test_images).is_dir(),
     )
 

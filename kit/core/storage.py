@@ -344,8 +344,15 @@ class ArrayWriter:
 
     def write(self, row: int, values: np.ndarray) -> None:
         """Write one row: an array of the shape and the type that the file was made for."""
-        if values.shape != self._row_shape or values.dtype != self.dtype:
-            raise ValueError(f"a row of {self.dtype} {self._row_shape} is needed, not of {values.dtype} {values.shape}")
+        self._write(row, values, values.shape)
+
+    def write_many(self, row: int, values: np.ndarray) -> None:
+        """Write several rows from this one on, `(n, ...)`."""
+        self._write(row, values, values.shape[1:])
+
+    def _write(self, row: int, values: np.ndarray, shape: tuple[int, ...]) -> None:
+        if shape != self._row_shape or values.dtype != self.dtype:
+            raise ValueError(f"a row of {self.dtype} {self._row_shape} is needed, not of {values.dtype} {shape}")
         left, position = memoryview(values.tobytes()), self._offset + row * self._row_bytes
         while left:
             written = self._write_some(left, position)

@@ -61,6 +61,8 @@ def attached_folder(layout: Competition) -> Path | None:
 def _search(root: Path, layout: Competition) -> list[Path]:
     """Find the folders that hold the sample submission and what else the competition needs, outermost first."""
     found: list[Path] = []
+    if not layout.sample:  # nothing tells such a folder but its name
+        return found
     for folder in folders_with(root, layout.sample):
         if not any(folder.is_relative_to(outer) for outer in found) and layout.is_in(folder):
             found.append(folder)

@@ -12,6 +12,7 @@ import numpy as np
 from kit.core.parallel import cores, map_in_order, map_in_processes
 from kit.core.progress import track
 from kit.data.index import PhotoRow
+from kit.data.photo_list import PhotoArray
 from kit.data.prediction_store import SPLITS, photo_split
 from kit.data.project import Project
 from kit.errors import UnknownName
@@ -64,7 +65,7 @@ def make_fill_source(project: Project, name: str, *, force: bool = False, proces
 
 
 def _values(
-    name: str, photo_rows: tuple[PhotoRow, ...], images: np.ndarray, split: str, processes: int
+    name: str, photo_rows: tuple[PhotoRow, ...], images: PhotoArray, split: str, processes: int
 ) -> Iterator[np.ndarray]:
     photos = ((name, np.array(images[number]), photo_row) for number, photo_row in enumerate(photo_rows))
     if processes:

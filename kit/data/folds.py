@@ -122,7 +122,7 @@ def describe_folds(folds: Folds, index: Index) -> str:
     for fold in range(folds.k):
         members = classes[folds.fold == fold]
         counts = ", ".join(f"{klass} {int((members == klass).sum())}" for klass in index.classes)
-        lines.append(f"fold {fold}: {len(members)} photos ({counts})")
+        lines.append(f"fold {fold}: {len(members)} photos{f' ({counts})' if any(index.classes) else ''}")
     together = len(folds.group) - len(np.unique(folds.group))
     lines.append(f"{together} near duplicates kept with their originals")
     return "\n".join(lines)

@@ -72,7 +72,7 @@ def _chosen_folder(project: Project, source: Path) -> Path:
         UsageError: several folders in it hold the competition's sample.
     """
     layout = project.layout
-    if (source / layout.sample).is_file():
+    if not layout.sample or (source / layout.sample).is_file():
         return source
     found = list(dict.fromkeys(folder.resolve() for folder in folders_with(source, layout.sample)))
     named = [folder for folder in found if folder.name == layout.slug]

@@ -5,6 +5,8 @@
     test_image.npy    (M, H, W, 3)
     train_extremes.npy, train_estimated.npy, test_estimated.npy   (N, 2, 3) float64, see `Competition.value_range`
 
+Where photos differ in size, photos lie one after the other in one flat array (`kit.data.photo_list`).
+
 Hidden pixels are zeroed here, once, so that nothing downstream can depend on what a file has under its hole.
 """
 
@@ -13,8 +15,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 import numpy as np
@@ -26,6 +29,7 @@ from kit.core.storage import ArrayWriter, digest_bytes, map_array, read_json, wr
 from kit.core.workspace import Split, Workspace
 from kit.data.index import COLUMNS, Index, index_digest, read_index, write_index
 from kit.data.likeness import perceptual_hash
+from kit.data.photo_list import PhotoArray, PhotoList, starts_of
 from kit.data.soundness import Doubt, Doubtful, described, doubt_about, is_few, turned
 from kit.errors import DamagedStore, ImageError, Mismatch, TableError
 from kit.imaging.holes import Box, boxes_from_text, hole_of
@@ -47,14 +51,14 @@ _STORED_AS = {
 class Pack:
     """Memory maps of the photos; nothing is read until it is indexed."""
 
-    train_image: np.ndarray
-    train_target: np.ndarray
-    test_image: np.ndarray
+    train_image: PhotoArray
+    train_target: PhotoArray
+    test_image: PhotoArray
     train_value_range: np.ndarray
     train_estimated_range: np.ndarray
     test_estimated_range: np.ndarray
 
-    def image(self, split: Split) -> np.ndarray:
+    def image(self, split: Split) -> PhotoArray:
         """Return the photos as given, holes zero, `(N, H, W, 3)` uint8."""
         return self.train_image if split == "train" else self.test_image
 
@@ -76,30 +80,45 @@ def build_pack(
         DataError: a photo that cannot be read, has another size than the rest, or a box outside the photo.
     """
     found = found or layout.index(workspace.raw)
-    height, width = size = _read(workspace.raw / found.rows["image"].iloc[0])[0].shape[:2]
+    sizes = _sizes(workspace.raw, layout, found.rows)
     with writing_folder(workspace.pack) as folder:
-        facts = _write_arrays(folder, workspace.raw, layout, found.rows, size)
+        facts = _write_arrays(folder, workspace.raw, layout, found.rows, sizes)
         agreeing = _agreeing(found, facts)
         if len(agreeing.rows) < len(found.rows):  # rare: once more, without those
             for path in folder.glob("*.npy"):
                 path.unlink()
-            facts = _write_arrays(folder, workspace.raw, layout, agreeing.rows, size)
+            kept = found.rows["id"].isin(agreeing.rows["id"]).tolist()
+            sizes = list(compress(sizes, kept))
+            facts = _write_arrays(folder, workspace.raw, layout, agreeing.rows, sizes)
+        heights, widths = zip(*sizes, strict=True)
         rows = agreeing.rows.assign(
-            height=height, width=width, digest=[one.digest for one in facts], phash=[one.phash for one in facts]
+            height=heights, width=widths, digest=[one.digest for one in facts], phash=[one.phash for one in facts]
         )
         digest = index_digest(rows[COLUMNS].to_csv(index=False, lineterminator="\n").encode(), chosen)
-        write_json(
-            folder / "manifest.json", {"index": digest, "version": PACK_VERSION, "height": height, "width": width}
-        )
+        alike = {"height": heights[0], "width": widths[0]} if len(set(sizes)) == 1 else {}
+        write_json(folder / "manifest.json", {"index": digest, "version": PACK_VERSION, **alike})
     write_index(workspace, rows, agreeing.notes, layout=chosen)
     return read_index(workspace), agreeing.notes
 
 
+def _sizes(raw: Path, layout: Competition, rows: pd.DataFrame) -> list[tuple[int, int]]:
+    """Return height and width of each photo: all those of the first, unless the layout says that they differ."""
+    paths = [raw / path for path in rows["image"].tolist()]
+    if not layout.mixed_sizes:
+        return [_size_of(paths[0])] * len(paths)
+    return list(track(map_in_order(_size_of, paths), "Measuring photos", len(paths), "photos"))
+
+
+def _size_of(path: Path) -> tuple[int, int]:
+    height, width = _read(path)[0].shape[:2]
+    return height, width
+
+
 def _write_arrays(
-    folder: Path, raw: Path, layout: Competition, rows: pd.DataFrame, size: tuple[int, int]
+    folder: Path, raw: Path, layout: Competition, rows: pd.DataFrame, sizes: list[tuple[int, int]]
 ) -> list[_Facts]:
-    with _open_arrays(folder, rows, *size) as arrays:
-        packer = _Packer(raw, layout, arrays, size)
+    with _open_arrays(folder, rows, sizes) as arrays:
+        packer = _Packer(raw, layout, arrays, sizes)
         # threads: reading, decoding and writing release the interpreter's lock
         packed = map_in_order(packer.pack, _pack_rows(rows))
         return list(track(packed, "Reading photos", len(rows), "photos"))
@@ -148,13 +167,15 @@ class _PackRow:
     image: str
     target: str
     boxes: tuple[Box, ...]
+    number: int
+    """Its row in the table of both splits."""
 
 
 def _pack_rows(rows: pd.DataFrame) -> Iterator[_PackRow]:
     position = {"train": 0, "test": 0}
     columns = (rows[name].tolist() for name in ("id", "split", "image", "target", "boxes"))
-    for photo_id, split, image, target, boxes in zip(*columns, strict=True):
-        yield _PackRow(photo_id, split, position[split], image, target, boxes_from_text(boxes))
+    for number, (photo_id, split, image, target, boxes) in enumerate(zip(*columns, strict=True)):
+        yield _PackRow(photo_id, split, position[split], image, target, boxes_from_text(boxes), number)
         position[split] += 1
 
 
@@ -179,13 +200,15 @@ class _Facts:
 class _Packer:
     """Reads photos into the arrays of the pack; safe between threads, for each photo has rows of its own."""
 
-    def __init__(self, raw: Path, layout: Competition, arrays: dict[str, ArrayWriter], size: tuple[int, int]) -> None:
-        self.raw, self.layout, self.arrays, self.size = raw, layout, arrays, size
+    def __init__(
+        self, raw: Path, layout: Competition, arrays: dict[str, _Writer], sizes: Sequence[tuple[int, int]]
+    ) -> None:
+        self.raw, self.layout, self.arrays, self.sizes = raw, layout, arrays, sizes
 
     def pack(self, row: _PackRow) -> _Facts:
         """Store one photo; return what its files have told."""
         given, data = self._image(row)
-        hole = hole_of(row.boxes, *self.size)
+        hole = hole_of(row.boxes, *self.sizes[row.number])
         image = cv2.copyTo(given, np.where(hole, np.uint8(0), np.uint8(255)))
         self.arrays[f"{row.split}_image"].write(row.position, image)
         self.arrays[f"{row.split}_estimated"].write(row.position, self.layout.value_range(image, hole))
@@ -209,7 +232,7 @@ class _Packer:
 
     def _image(self, row: _PackRow) -> tuple[np.ndarray, bytes]:
         """Return the photo as given, and its file's bytes."""
-        height, width = self.size
+        height, width = self.sizes[row.number]
         image, data = _read(self.raw / row.image)
         if image.shape[:2] != (height, width):
             raise ImageError(
@@ -225,25 +248,69 @@ class _Packer:
         return image, data
 
 
+class _Writer(Protocol):
+    """Writes a photo, or numbers of it, at its position."""
+
+    def write(self, row: int, values: np.ndarray) -> None:
+        """Write one row."""
+
+    def close(self) -> None:
+        """Flush and close the file."""
+
+
+class _FlatWriter:
+    """Writes photos of several sizes one after the other."""
+
+    def __init__(self, path: Path, sizes: Sequence[tuple[int, int]]) -> None:
+        self.starts = starts_of(sizes)
+        self._writer = ArrayWriter(path, (self.starts[-1],), np.uint8)
+
+    def write(self, row: int, values: np.ndarray) -> None:
+        """Write the photo at this position, of the size that was announced."""
+        flat = np.ascontiguousarray(values).reshape(-1)
+        if len(flat) != self.starts[row + 1] - self.starts[row]:
+            raise ValueError(f"photo {row} was announced with another size")
+        self._writer.write_many(self.starts[row], flat)
+
+    def close(self) -> None:
+        """Flush and close the file."""
+        self._writer.close()
+
+
 @contextlib.contextmanager
-def _open_arrays(folder: Path, rows: pd.DataFrame, height: int, width: int) -> Iterator[dict[str, ArrayWriter]]:
-    train, test = (int((rows["split"] == split).sum()) for split in ("train", "test"))
+def _open_arrays(folder: Path, rows: pd.DataFrame, sizes: Sequence[tuple[int, int]]) -> Iterator[dict[str, _Writer]]:
+    splits = rows["split"].tolist()
+    by_split = {
+        split: [size for size, own in zip(sizes, splits, strict=True) if own == split] for split in ("train", "test")
+    }
     with contextlib.ExitStack() as stack:
-        arrays = {}
-        for name, (shape, dtype) in _shapes(train, test, height, width).items():
-            arrays[name] = ArrayWriter(folder / f"{name}.npy", shape, dtype)
+        arrays: dict[str, _Writer] = {}
+        for name, (shape, dtype) in _shapes(by_split["train"], by_split["test"]).items():
+            path = folder / f"{name}.npy"
+            is_flat = len(shape) == 1
+            arrays[name] = (
+                _FlatWriter(path, by_split[name.split("_")[0]]) if is_flat else ArrayWriter(path, shape, dtype)
+            )
             stack.callback(arrays[name].close)
         yield arrays
 
 
-def _shapes(train: int, test: int, height: int, width: int) -> dict[str, tuple[tuple[int, ...], type]]:
+def _shapes(
+    train: Sequence[tuple[int, int]], test: Sequence[tuple[int, int]]
+) -> dict[str, tuple[tuple[int, ...], type]]:
+    """Return shape and type of each file, by the sizes of the photos."""
+    is_one = len({*train, *test}) == 1
+
+    def photos(sizes: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+        return (len(sizes), *(train or test)[0], 3) if is_one else (starts_of(sizes)[-1],)
+
     return {
-        "train_image": ((train, height, width, 3), np.uint8),
-        "train_target": ((train, height, width, 3), np.uint8),
-        "test_image": ((test, height, width, 3), np.uint8),
-        "train_extremes": ((train, 2, 3), np.float64),
-        "train_estimated": ((train, 2, 3), np.float64),
-        "test_estimated": ((test, 2, 3), np.float64),
+        "train_image": (photos(train), np.uint8),
+        "train_target": (photos(train), np.uint8),
+        "test_image": (photos(test), np.uint8),
+        "train_extremes": ((len(train), 2, 3), np.float64),
+        "train_estimated": ((len(train), 2, 3), np.float64),
+        "test_estimated": ((len(test), 2, 3), np.float64),
     }
 
 
@@ -258,9 +325,12 @@ def read_pack(workspace: Workspace, index: Index) -> Pack:
     manifest = read_json(workspace.pack / "manifest.json", made_by="kit fetch")
     if manifest.get("index") != index.digest or manifest.get("version") != PACK_VERSION:
         raise Mismatch(f"{workspace.pack} was made from another index. Run: kit fetch --force")
-    first = (index.train or index.test)[0]
-    arrays = {}
-    for name, (shape, dtype) in _shapes(len(index.train), len(index.test), first.height, first.width).items():
+    sizes = {
+        split: [(row.height, row.width) for row in rows]
+        for split, rows in (("train", index.train), ("test", index.test))
+    }
+    arrays: dict[str, Any] = {}
+    for name, (shape, dtype) in _shapes(sizes["train"], sizes["test"]).items():
         path = workspace.pack / f"{name}.npy"
         array = arrays[name] = map_array(path, made_by="kit fetch --force")
         if array.shape != shape or array.dtype != dtype:
@@ -268,4 +338,6 @@ def read_pack(workspace: Workspace, index: Index) -> Pack:
                 f"{path} holds {array.dtype} values of shape {array.shape}, but {np.dtype(dtype)} of {shape} belong "
                 "there. Run: kit fetch --force"
             )
+        if len(shape) == 1:
+            arrays[name] = PhotoList(array, sizes[name.split("_")[0]])
     return Pack(**{_STORED_AS.get(name, name): array for name, array in arrays.items()})

@@ -12,6 +12,7 @@ import numpy as np
 from kit.competitions import Competition
 from kit.core.workspace import PredictionSplit
 from kit.data.index import PhotoRow
+from kit.data.photo_list import PhotoArray
 from kit.data.prediction_store import photo_split
 from kit.data.project import Project
 from kit.errors import PredictionsError
@@ -60,7 +61,7 @@ class Photos:
     photo_rows: tuple[PhotoRow, ...]
     others: tuple[PhotoRow, ...]
     """The photos of the other split: a file may hold them too."""
-    images: np.ndarray
+    images: PhotoArray
     """`(N, H, W, 3)` uint8, hidden pixels 0."""
     estimated_range: np.ndarray
     """`(N, 2, 3)`, the value range of each photo's known pixels."""

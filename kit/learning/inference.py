@@ -17,9 +17,10 @@ from torch import nn
 from kit.competitions import to_score_space
 from kit.data.index import PhotoRow
 from kit.data.pack import Pack
+from kit.data.photo_list import PhotoArray
 from kit.data.predictions import Predictions
 from kit.imaging.holes import scored_pixels
-from kit.learning.datasets import coverage, network_input
+from kit.learning.datasets import hidden_share, network_input
 from kit.learning.experiments import DataSettings
 
 CHUNK = 32  # photos predicted at once
@@ -43,7 +44,7 @@ class Inputs:
 
 def prepare_inputs(
     settings: DataSettings,
-    images: np.ndarray,
+    images: PhotoArray,
     photo_rows: Sequence[PhotoRow],
     positions: np.ndarray,
     fill: Predictions,
@@ -67,7 +68,7 @@ def prepare_inputs(
         photo[scored_pixels(photo_row.boxes)] = fill.values(position)
         tensor = torch.from_numpy(photo.transpose(2, 0, 1))[None]
         filled[place] = F.interpolate(tensor, size=(size, size), mode="area")[0]
-        holes[place] = coverage(photo_row.boxes, (photo_row.height, photo_row.width), size)[0]
+        holes[place] = hidden_share(photo_row.boxes, (photo_row.height, photo_row.width), size)[0]
     chosen = None if condition is None else condition[positions]
     return Inputs([photo_rows[position] for position in positions], positions, filled, holes, fill, chosen)
 

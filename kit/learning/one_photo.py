@@ -18,7 +18,7 @@ from kit.errors import MissingStep
 from kit.imaging.fills import fill_photo
 from kit.imaging.holes import scored_pixels
 from kit.learning.conditions import principal
-from kit.learning.datasets import coverage
+from kit.learning.datasets import area_share, coverage
 from kit.learning.experiments import Experiment
 from kit.learning.inference import residuals
 from kit.learning.other_photos import load_checked, mean_members
@@ -133,7 +133,7 @@ def _hidden_share(row: PhotoRow, size: int) -> torch.Tensor:
     hole = row.hole
     if cv2.connectedComponents(hole.astype(np.uint8))[0] - 1 == len(row.boxes):
         return coverage(row.boxes, hole.shape, size)
-    return F.interpolate(torch.from_numpy(hole.astype(np.float32))[None, None], size=(size, size), mode="area")
+    return area_share(hole, size)
 
 
 def _mean(members: Sequence[dict[Fold | None, np.ndarray]]) -> dict[Fold | None, np.ndarray]:

@@ -80,7 +80,7 @@ def check_pictures(path: Path, project: Project) -> Check:
         inside = picture[hole]
         if inside.size:
             lowest, highest = min(lowest, inside.min() / 255), max(highest, inside.max() / 255)
-    return Check(path, len(project.index.test), min(lowest, highest), highest, digest_file(path))
+    return Check(path, len(project.index.test), min(lowest, highest), highest, digest_file(path), True)
 
 
 def graded_pictures(path: Path, truth: Path, index: Index, layout: Competition) -> tuple[np.ndarray, np.ndarray]:
@@ -109,7 +109,9 @@ def load_whole(folder: Path, row: PhotoRow) -> np.ndarray:
     """
     path = whole_path(folder, row.name)
     if path is None:
-        raise ImageError(f"{folder / row.name}: found nothing. Give the folder of the original test photos: --truth DIR")
+        raise ImageError(
+            f"{folder / row.name}: found nothing. Give the folder of the original test photos: --truth DIR"
+        )
     try:
         photo = load_image(path)
     except ImageError:

@@ -176,6 +176,8 @@ class Check:
     lowest: float
     highest: float
     digest: str
+    pictures: bool = False
+    """It is a zip of pictures, and rows are those."""
 
 
 def check_submission(path: Path, sample: Path) -> Check:

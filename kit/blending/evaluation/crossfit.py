@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from kit.competitions import score_scale
-from kit.core.array_reader import ArrayReader
 from kit.core.parallel import map_in_order
 from kit.core.progress import track
 from kit.data.index import PhotoRow
 from kit.data.pack import Pack
+from kit.data.photo_list import PhotoReader
 from kit.imaging.holes import RINGS, cut_boxes, rings_of
 
 
@@ -51,15 +51,15 @@ def crossfit(
     """
     from kit.blending.weights.kernel import measure  # numba takes a while to import, and `kit --help` needs none
 
-    target, local = ArrayReader(pack.train_target), threading.local()
+    target, local = PhotoReader(pack.train_target), threading.local()
     estimated_range, true = np.asarray(pack.train_estimated_range), np.asarray(pack.train_value_range)
 
     def work(place: int) -> tuple[np.ndarray, ...]:
         photo = int(photos[place])
         photo_row = photo_rows[photo]
         if not hasattr(local, "photo"):
-            local.photo = np.empty((1, *pack.train_target.shape[1:]), np.uint8)
-        truth = cut_boxes(target.read(photo, local.photo)[0], photo_row.boxes)
+            local.photo = target.buffer()
+        truth = cut_boxes(target.read(photo, local.photo), photo_row.boxes)
         blended = np.ascontiguousarray(values(place), np.float64)
         rings = rings_of(photo_row.boxes, photo_row.height, photo_row.width)
         clipped, known = np.zeros((2, len(RINGS), 3))

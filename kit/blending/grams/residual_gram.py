@@ -23,11 +23,11 @@ from functools import cached_property
 import numpy as np
 
 from kit.competitions import score_scale
-from kit.core.array_reader import ArrayReader
 from kit.core.parallel import map_in_order
 from kit.core.progress import track
 from kit.data.index import PhotoRow
 from kit.data.pack import Pack
+from kit.data.photo_list import PhotoReader
 from kit.data.predictions import Predictions
 from kit.errors import UsageError
 from kit.imaging.holes import RINGS, cut_boxes, rings_of
@@ -160,7 +160,7 @@ class _PhotoResiduals:
 
     def __init__(self, photo_rows: Sequence[PhotoRow], pack: Pack, predictions: Sequence[Predictions]) -> None:
         self.photo_rows, self.members = photo_rows, [one.opened() for one in predictions]
-        self.target, self._picture = ArrayReader(pack.train_target), pack.train_target.shape[1:]
+        self.target = PhotoReader(pack.train_target)
         self._largest, self._local = max(int(one.counts.max()) for one in predictions), threading.local()
         estimated_range, value_range = np.asarray(pack.train_estimated_range), np.asarray(pack.train_value_range)
         scale = score_scale(estimated_range[:, 0], estimated_range[:, 1])
@@ -174,7 +174,7 @@ class _PhotoResiduals:
             K, n = len(self.members), self._largest
             self._local.buffers = (
                 np.empty((K, n, 3), np.float16),
-                np.empty((1, *self._picture), np.uint8),
+                self.target.buffer(),
                 np.empty((K + 1, 3, n)),
             )
         buffers: tuple[np.ndarray, np.ndarray, np.ndarray] = self._local.buffers
@@ -189,9 +189,9 @@ class _PhotoResiduals:
         stored = stored[:, : photo_row.scored]
         for member, into in zip(self.members, stored, strict=True):
             member.raw(photo, 0, into)
-        self.target.read(photo, picture)
+        whole = self.target.read(photo, picture)
         rings = rings_of(photo_row.boxes, photo_row.height, photo_row.width)
-        truth = cut_boxes(picture[0], photo_row.boxes)
+        truth = cut_boxes(whole, photo_row.boxes)
         factors = self.factors[photo]
         add_photo(stored.view(np.uint16), truth, rings, factors, HALVES, residuals, first, products, sums, counts)
         bad = np.flatnonzero(~np.isfinite(sums.sum(axis=0)))

@@ -16,6 +16,7 @@ from kit.competitions import score_scale
 from kit.core.parallel import map_in_order
 from kit.core.progress import track
 from kit.data.index import PhotoRow
+from kit.data.photo_list import PhotoArray
 from kit.imaging.holes import RINGS
 
 ONE = "one"
@@ -42,7 +43,7 @@ class PhotoFeatures:
         return PhotoFeatures(klass, self.scored[rows], self.contrast[rows])
 
 
-def photo_features(photo_rows: Sequence[PhotoRow], images: np.ndarray, estimated_range: np.ndarray) -> PhotoFeatures:
+def photo_features(photo_rows: Sequence[PhotoRow], images: PhotoArray, estimated_range: np.ndarray) -> PhotoFeatures:
     """Return the features of all photos of a split, from what is known of them alone.
 
     Args:

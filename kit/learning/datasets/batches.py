@@ -7,18 +7,21 @@ training needs only the epoch's number, and several processes together see the b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from kit.data.extra_photos import ExtraPhotos
+from kit.data.photo_list import PhotoArray, sizes_of
 from kit.errors import UsageError
 from kit.imaging.holes import Box, hole_of, random_boxes
 from kit.imaging.images import resize
 from kit.learning.datasets.augment import DRAWS, augment
-from kit.learning.datasets.base_fill import SpectralFill
-from kit.learning.datasets.boxes import as_tensor, bleed, coverage, coverage_of, windows_of
+from kit.learning.datasets.base_fill import SpectralFill, Windows
+from kit.learning.datasets.boxes import as_tensor, bleed, coverage_of, hidden_share, windows_of
+from kit.learning.datasets.shapes import HoleShapes
 from kit.learning.experiments import DataSettings
 
 
@@ -67,7 +70,7 @@ def order_of_epoch(seed: int, epoch: int, count: int) -> np.ndarray:
     return np.argsort(uniforms(seed, epoch, 1, (count,)), kind="stable")
 
 
-def load_photos(targets: np.ndarray, positions: np.ndarray, side: int) -> torch.Tensor:
+def load_photos(targets: PhotoArray, positions: np.ndarray, side: int) -> torch.Tensor:
     """Load the photos at these positions, `(n, 3, side, side)` uint8, by area."""
     photos = np.empty((len(positions), 3, side, side), np.uint8)
     for place, position in enumerate(positions):
@@ -79,7 +82,7 @@ def load_photos(targets: np.ndarray, positions: np.ndarray, side: int) -> torch.
 class MaskedPhotos:
     """The test photos, whose hidden pixels are known to nobody."""
 
-    images: np.ndarray
+    images: PhotoArray
     """`(n, H, W, 3)` uint8; what is under the holes is not looked at."""
     boxes: list[tuple[Box, ...]]
 
@@ -90,9 +93,9 @@ class TrainingPhotos:
     def __init__(
         self,
         settings: DataSettings,
-        targets: np.ndarray,
+        targets: PhotoArray,
         positions: np.ndarray,
-        boxes: tuple[Box, ...],
+        holes: tuple[Box, ...] | HoleShapes,
         *,
         extra: ExtraPhotos | None = None,
         test_photos: MaskedPhotos | None = None,
@@ -104,7 +107,7 @@ class TrainingPhotos:
         Args:
             targets: `(N, H, W, 3)` uint8, all whole training photos.
             positions: which of them this model may see.
-            boxes: the competition's box sizes; fresh ones are of the same size and number.
+            holes: the competition's box sizes, of which fresh ones are in size and number; or shapes to draw from.
             extra: whole photos of the same size to be trained on besides.
             test_photos: photos to be trained on besides, on what is known of them.
             condition: `(n, D)`, that of each photo at `positions`, then of those of `test_photos`; mirrored, cropped or
@@ -117,8 +120,10 @@ class TrainingPhotos:
         """
         self.settings = settings
         self.positions = positions
-        self.boxes = boxes * settings.box_copies
-        self.full: tuple[int, int] = targets.shape[1:3]
+        self.shapes = holes.at(settings.size) if isinstance(holes, HoleShapes) else None
+        self.boxes = () if isinstance(holes, HoleShapes) else holes * settings.box_copies
+        sizes = np.array(sizes_of(targets))
+        self.full: tuple[int, int] = (int(np.median(sizes[:, 0])), int(np.median(sizes[:, 1])))
         self.shard = shard
         # twice the size, so that a crop of half the side still has a pixel for every pixel
         side = min(2 * settings.size, min(self.full))
@@ -128,8 +133,13 @@ class TrainingPhotos:
         self.whole = len(photos)
         self.hidden: torch.Tensor | None = None
         if test_photos is not None:
-            photos = torch.cat([photos, load_photos(_greyed(test_photos), np.arange(len(test_photos.boxes)), side)])
-            covered = [coverage(of_photo, self.full, side)[0] for of_photo in test_photos.boxes]
+            greyed = [_greyed(*one) for one in zip(test_photos.images, test_photos.boxes, strict=True)]
+            small = [torch.from_numpy(resize(image, side, side).transpose(2, 0, 1).copy()) for image in greyed]
+            photos = torch.cat([photos, torch.stack(small)])
+            covered = [
+                hidden_share(of_photo, (image.shape[0], image.shape[1]), side)[0]
+                for of_photo, image in zip(test_photos.boxes, greyed, strict=True)
+            ]
             self.hidden = torch.cat([torch.zeros(self.whole, 1, side, side), torch.stack(covered)]).to(device)
         if len(photos) < shard.count:
             raise UsageError(f"{len(photos)} training photos are too few for {shard.count} processes.")
@@ -173,20 +183,37 @@ class TrainingPhotos:
         number_of = torch.from_numpy(chosen).to(device)
         target, hidden = self._augmented(number_of, drawn)
         layouts = [place // self.settings.photos_per_layout for place in range(places.start, places.stop)]
-        fresh = {layout: self._boxes(epoch, layout) for layout in dict.fromkeys(layouts)}
-        boxes = [fresh[layout] for layout in layouts]
-        numbers = as_tensor(boxes, device)
-        hole = weight = coverage_of(numbers, self.full, self.settings.size)
-        groups = [layouts.count(layout) for layout in fresh]
+        groups = [layouts.count(layout) for layout in dict.fromkeys(layouts)]
+        numbers, windows, hole = self._fresh(epoch, layouts, complete=hidden is None)
+        weight = hole
         if hidden is not None:
             unknown = hidden > 0
             hole, weight = torch.where(unknown, 1.0, hole), torch.where(unknown, 0.0, weight)
             groups = [1] * len(layouts)
-        windows = windows_of(boxes, self.full, self.settings.size, device)._replace(complete=hidden is None)
         filled = self.base(target, hole, groups=groups, windows=windows)
-        if self.settings.bleed:
+        if self.settings.bleed and numbers is not None:
             filled = bleed(filled, numbers, self.full, self.settings.bleed)
         return Batch(filled, hole, target, weight, self.condition[number_of])
+
+    def _fresh(
+        self, epoch: int, layouts: list[int], *, complete: bool
+    ) -> tuple[torch.Tensor | None, Windows | None, torch.Tensor]:
+        """Return fresh boxes as numbers and the windows around them, None for other shapes; and the share that is
+        hidden, `(N, 1, S, S)`.
+
+        Args:
+            complete: nothing else is hidden.
+        """
+        device, size = self.photos.device, self.settings.size
+        if self.shapes is not None:
+            copies = self.settings.box_copies
+            drawn = {one: self.shapes.draw(self._draws(epoch, one), copies) for one in dict.fromkeys(layouts)}
+            return None, None, torch.stack([drawn[layout] for layout in layouts]).to(device)
+        fresh = {layout: self._boxes(epoch, layout) for layout in dict.fromkeys(layouts)}
+        boxes = [fresh[layout] for layout in layouts]
+        numbers = as_tensor(boxes, device)
+        windows = windows_of(boxes, self.full, size, device)._replace(complete=complete)
+        return numbers, windows, coverage_of(numbers, self.full, size)
 
     def _places(self, step: int, number: int) -> slice:
         """Return the places in the epoch's order that this pass of this process takes."""
@@ -203,14 +230,16 @@ class TrainingPhotos:
         return both[:, :3], both[:, 3:]
 
     def _boxes(self, epoch: int, layout: int) -> list[Box]:
-        """Return fresh boxes of one layout, a function of (seed, epoch, place in the epoch)."""
-        rng = _generator(self.settings.seed, (1 << 63) | (epoch << 32) | layout)
-        return random_boxes(rng, self.boxes, *self.full)
+        """Return fresh boxes of one layout."""
+        return random_boxes(self._draws(epoch, layout), self.boxes, *self.full)
+
+    def _draws(self, epoch: int, layout: int) -> np.random.Generator:
+        """Return the source of one layout's randomness, a function of (seed, epoch, place in the epoch)."""
+        return _generator(self.settings.seed, (1 << 63) | (epoch << 32) | layout)
 
 
-def _greyed(test_photos: MaskedPhotos) -> np.ndarray:
-    """Return photos with grey in the holes: what was painted there shall not come out of a resize."""
-    images = np.array(test_photos.images)
-    for image, boxes in zip(images, test_photos.boxes, strict=True):
-        image[hole_of(boxes, *image.shape[:2])] = 128
-    return images
+def _greyed(image: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
+    """Return a photo with grey in the holes: what was painted there shall not come out of a resize."""
+    greyed = np.array(image)
+    greyed[hole_of(boxes, greyed.shape[0], greyed.shape[1])] = 128
+    return greyed

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 
-from kit.imaging.holes import Box
+from kit.imaging.holes import Box, hole_of
 from kit.learning.datasets.base_fill import Windows, luma_of
 
 # beside boxes that were painted before a photo became a JPEG with 4:2:0 chroma, the boxes' grey bleeds into the chroma:
@@ -24,6 +26,22 @@ def as_tensor(boxes: Sequence[Sequence[Box]], device: torch.device | str = "cpu"
 def coverage(boxes: Sequence[Box], full: tuple[int, int], size: int) -> torch.Tensor:
     """Return the share of each pixel hidden by boxes given at full size, `(1, 1, S, S)` float32; see `coverage_of`."""
     return coverage_of(as_tensor([boxes]), full, size)
+
+
+MOST_BOXES = 4  # more are the tiles of a free-form hole, which add up where they touch
+
+
+def hidden_share(boxes: Sequence[Box], full: tuple[int, int], size: int) -> torch.Tensor:
+    """Return the share of each pixel hidden by a hole of any shape, `(1, 1, S, S)` float32: of a few boxes as in
+    training (`coverage`), of tiles by area."""
+    if len(boxes) <= MOST_BOXES:
+        return coverage(boxes, full, size)
+    return area_share(hole_of(boxes, *full), size)
+
+
+def area_share(hole: np.ndarray, size: int) -> torch.Tensor:
+    """Return the share of each pixel that a hole `(H, W)` hides, `(1, 1, S, S)` float32, by area."""
+    return F.interpolate(torch.from_numpy(hole.astype(np.float32))[None, None], size=(size, size), mode="area")
 
 
 def coverage_of(boxes: torch.Tensor, full: tuple[int, int], size: int, *, grown: int = 0) -> torch.Tensor:

@@ -32,7 +32,7 @@ from kit.data.predictions import Predictions
 from kit.data.project import Project
 from kit.errors import Mismatch, UsageError
 from kit.imaging.holes import scored_pixels
-from kit.learning.datasets import coverage
+from kit.learning.datasets import hidden_share
 from kit.learning.datasets.batches import load_photos
 from kit.learning.neighbours.analogues import SIZE, Library, Ridge, align_neighbours, features, unit_vectors
 from kit.pretrained.clip.embeddings import photo_embeddings
@@ -169,7 +169,9 @@ class _Finder:
         """Return the features of each photo, from the most similar of its donors: `(n, FEATURES, 3, S, S)`."""
         photo_rows = self.project.index.split(photo_split(split))
         filled = torch.stack([self.filled(split, photo_rows[photo], int(photo)) for photo in photos])
-        hole = torch.cat([coverage(photo_rows[photo].boxes, _size(photo_rows[photo]), self.size) for photo in photos])
+        hole = torch.cat(
+            [hidden_share(photo_rows[photo].boxes, _size(photo_rows[photo]), self.size) for photo in photos]
+        )
         means = []
         for place, photo in enumerate(photos):
             nearest, weights = self.library.nearest(self.vectors[split][photo], donors[place], self.k)

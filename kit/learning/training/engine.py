@@ -27,7 +27,7 @@ from kit.data.predictions import Predictions
 from kit.data.project import Project
 from kit.errors import KitError, NotFinished, TrainingError, UsageError
 from kit.learning.conditions import Conditions, conditions_of
-from kit.learning.datasets import MaskedPhotos, TrainingPhotos
+from kit.learning.datasets import MaskedPhotos, TrainingPhotos, fresh_holes
 from kit.learning.experiments import Experiment, run_stamp, settings_of
 from kit.learning.inference import Inputs, fill_rmse, fold_rmse, prepare_inputs
 from kit.learning.training.checkpoints import drop_checkpoints, load_checkpoint, save_checkpoint
@@ -174,7 +174,7 @@ def _photos(
         experiment,
         pack.train_target,
         positions,
-        index.train[0].boxes,
+        fresh_holes([index.train[position] for position in positions], experiment.size),
         extra=None if experiment.extra == "none" else extra_photos(project, experiment.extra),
         test_photos=test if experiment.test_photos else None,
         condition=condition,

@@ -16,6 +16,7 @@ from kit.core.progress import progress
 from kit.core.storage import digest_of
 from kit.core.workspace import Split, Workspace
 from kit.data.index import PhotoRow
+from kit.data.photo_list import PhotoArray
 from kit.data.project import Project
 from kit.imaging.fills import fill_photos
 from kit.imaging.holes import boxes_to_text
@@ -100,7 +101,7 @@ def _compute(
     store: VectorStore,
     model: ClipModel,
     photo_rows: Sequence[PhotoRow],
-    images: np.ndarray,
+    images: PhotoArray,
     keys: Sequence[str],
     missing: np.ndarray,
     split: Split,
@@ -118,7 +119,7 @@ def _compute(
             bar.update(len(chosen))
 
 
-def visible_photos(images: np.ndarray, photo_rows: Sequence[PhotoRow], chosen: np.ndarray) -> torch.Tensor:
+def visible_photos(images: PhotoArray, photo_rows: Sequence[PhotoRow], chosen: np.ndarray) -> torch.Tensor:
     """Return these photos with their holes filled, `(n, 3, H, W)` float32 in [0, 1]."""
     some = [np.asarray(images[photo]) for photo in chosen]
     filled = fill_photos(FILL, some, [photo_rows[photo].hole for photo in chosen])

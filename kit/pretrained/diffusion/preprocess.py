@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 from kit.imaging.fills import fill_photo
@@ -69,7 +70,10 @@ def ring_shifts(painted: np.ndarray, image: np.ndarray, boxes: Sequence[Box]) ->
         image: `(H, W, 3)` uint8.
     """
     height, width = image.shape[:2]
-    known = (~hole_of(boxes, height, width)).astype(np.float32)
+    hole = hole_of(boxes, height, width)
+    if len(boxes) > MOST_BOXES:
+        return _shifts_of_shapes(painted, image, hole, boxes)
+    known = (~hole).astype(np.float32)
     shifts = np.zeros((len(boxes), 3), np.float32)
     for number, box in enumerate(boxes):
         rows = slice(max(box.row - RING, 0), box.row + box.height + RING)
@@ -79,6 +83,22 @@ def ring_shifts(painted: np.ndarray, image: np.ndarray, boxes: Sequence[Box]) ->
             difference = image[rows, columns] / np.float32(255) - painted[rows, columns]
             shifts[number] = np.einsum("hw,hwc->c", weights, difference) / weights.sum()
     return shifts
+
+
+MOST_BOXES = 4  # more are the tiles of a free-form hole, which are shifted as its connected shapes are
+
+
+def _shifts_of_shapes(painted: np.ndarray, image: np.ndarray, hole: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
+    """Return the same for the tiles of a free-form hole: of each connected shape, from the known pixels around it."""
+    count, labels = cv2.connectedComponents(hole.astype(np.uint8))
+    difference = image / np.float32(255) - painted
+    of_shape = np.zeros((count, 3), np.float32)
+    reach = np.ones((2 * RING + 1, 2 * RING + 1), np.uint8)
+    for label in range(1, count):
+        around = (cv2.dilate((labels == label).astype(np.uint8), reach) > 0) & ~hole
+        if around.any():
+            of_shape[label] = difference[around].mean(axis=0)
+    return of_shape[[int(labels[box.row, box.col]) for box in boxes]]
 
 
 def shifted(values: np.ndarray, shifts: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
