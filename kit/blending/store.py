@@ -97,7 +97,7 @@ def _build(kind: Any, value: object) -> Any:
         wrong = [f"{name} is missing" for name in names if name not in value]
         wrong += [f"{name} is unknown" for name in value if name not in names]
         if wrong:
-            raise ValueError(f"of {what} {', '.join(wrong)[:80]}")
+            raise ValueError(f"{what}: {', '.join(wrong[:3])}{' ...' if len(wrong) > 3 else ''}")
         return kind(**{name: _build(hints[name], value[name]) for name in names})  # type: ignore[operator]
     origin, inner = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):

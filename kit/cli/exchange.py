@@ -153,9 +153,14 @@ def export(
       kit export regress --out for-anna.npz
       kit export blend-1a2b3c4d --out ours.npz
     """
+    from kit.core.workspace import check_output
     from kit.exchange import export_source
 
-    done = export_source(project_of(context), name, out or Path(f"{name}.npz"), force=force)
+    project, target = project_of(context), out or Path(f"{name}.npz")
+    check_output(project.workspace, target)
+    done = export_source(project, name, target, force=force)
+    if len(done.photos) == 1:
+        print(f"Note: it has no {'test' if 'oof' in done.photos else 'OOF'} predictions, so those are not in the file.")
     shown = " and ".join(
         f"{count} {'training' if split == 'oof' else split} photos" for split, count in done.photos.items()
     )

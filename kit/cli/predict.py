@@ -61,6 +61,7 @@ def predict(
       kit predict regress --input hidden.zip --out submission.zip --work /kaggle/working/work
       kit predict regress --images photos --masks masks --out filled
     """
+    from kit.core.workspace import check_output
     from kit.errors import UsageError
 
     _check_options(
@@ -75,6 +76,8 @@ def predict(
         }
     )
     project = project_of(context)
+    if out is not None:
+        check_output(project.workspace, out)
     if other is not None:
         _other_tests(project, source, other, out, work, device, force)
     elif images is not None and masks is not None and out is not None:

@@ -137,8 +137,14 @@ def _expectation(blend: Blend) -> list[str]:
     ]
 
 
-def ledger_table(rows: Sequence[LedgerRow]) -> str:
-    """Return a table with one row a submission, oldest first."""
+def ledger_table(rows: Sequence[LedgerRow], *, is_sample: bool = False) -> str:
+    """Return a table with one row a submission, oldest first.
+
+    Args:
+        is_sample: the data are kit's own sample, which no competition takes.
+    """
+    if not rows and is_sample:
+        return with_workspace_flags("Nothing is submitted from kit's own sample. Only check one: kit upload --dry-run")
     if not rows:
         return with_workspace_flags("Nothing has been submitted from here yet. Run: kit upload")
     cells = [

@@ -50,6 +50,7 @@ def upload(
       kit upload --zip
       kit upload submissions/mine.csv
     """
+    from kit.core.workspace import check_output
     from kit.submission.upload import (
         check_can_note,
         check_known,
@@ -65,6 +66,7 @@ def upload(
 
     project = project_of(context)
     if out is not None:
+        check_output(project.workspace, out)
         check_copy(out)
     entry = None
     if not dry_run:  # all that could be in the way is asked before a large file is written
@@ -198,7 +200,7 @@ def _warn_of_doubts(project: Project, check: Check) -> None:
     from kit.exchange import doubts_about_submission
 
     for doubt in doubts_about_submission(project, check.path, check.lowest, check.highest):
-        print(f"Warning: {doubt}", file=sys.stderr)
+        print(with_workspace_flags(f"Warning: {doubt}"), file=sys.stderr)
 
 
 _SEND = "Send it with --yes, or only check it with --dry-run."
@@ -239,12 +241,14 @@ def submissions(
     """
     from kit.cli.results import ledger_table, print_json
     from kit.submission.refresh import refresh
+    from kit.submission.upload import is_sample
 
-    found = refresh(project_of(context), again=again)
+    project = project_of(context)
+    found = refresh(project, again=again)
     if as_json:
         print_json(found.rows)
     else:
-        print(ledger_table(found.rows))
+        print(ledger_table(found.rows, is_sample=is_sample(project)))
     for note in found.notes:
         print(f"Note: {note}", file=sys.stderr)
     if found.trouble is not None:

@@ -136,9 +136,12 @@ def rm(
     """
     from kit.cli.options import split_commas
     from kit.cli.submit import agreed
+    from kit.errors import UsageError
     from kit.upkeep.remove import plan_removal, remove
 
     workspace = workspace_of(context)
+    if not split_commas(names):
+        raise UsageError("What is to be deleted? Name it: kit rm NAME. See what there is: kit status")
     planned = [plan_removal(workspace, name) for name in dict.fromkeys(split_commas(names))]
     for one in planned:
         paths = ", ".join(path.relative_to(workspace.root).as_posix() for path in one.paths)
@@ -146,7 +149,7 @@ def rm(
         if one.needed_by:
             print(f"Note: {', '.join(one.needed_by)} cannot be applied without {one.name}.")
     asked = f"Delete {', '.join(one.name for one in planned)}?"
-    if not yes and not agreed(asked, "Delete it with --yes."):
+    if not yes and not agreed(asked, f"Delete without being asked: kit rm {','.join(names)} --yes"):
         print("Nothing was deleted.")
         return
     for one in planned:

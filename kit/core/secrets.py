@@ -75,7 +75,8 @@ def _forms() -> set[str]:
     for secret in {piece for value in _values() for piece in (value.strip("\ufeff\"' \t\r\n\0"), *value.split())}:
         if len(secret) < _SHORTEST:
             continue
-        escaped = [quote(secret, safe=""), quote_plus(secret), quote(secret)]
+        data = secret.encode("utf-8", "surrogateescape")  # an environment may hold any bytes
+        escaped = [quote(data, safe=""), quote_plus(data), quote(data)]
         forms |= {secret, *escaped, *(re.sub(r"%..", lambda found: found[0].lower(), one) for one in escaped)}
         forms |= {repr(secret)[1:-1], json.dumps(secret)[1:-1]}
         for plain in (secret, f"{user}:{secret}"):

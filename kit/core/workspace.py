@@ -44,7 +44,8 @@ def checked_name(kind: str, name: str) -> str:
     """Return `name` if it can be a file's name everywhere, else raise `UsageError`."""
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"{kind} {name!r} cannot be a file name: use letters, digits and . _ + - (at most 100, no blank, no slash)."
+            f"{kind} {name!r} cannot be a file name: begin with a letter or digit, then letters, digits and . _ + - "
+            "(at most 100, no blank, no slash)."
         )
     return name
 
@@ -176,3 +177,18 @@ class Workspace:
     def report(self) -> Path:
         """Return the folder of pages and pictures."""
         return self.root / "report"
+
+
+_OWN = ("data", "folds", "runs", "tuning", "predictions", "inputs", "sd", "embeddings", "blends", "bundles")
+
+
+def check_output(workspace: Workspace, path: Path, option: str = "--out") -> None:
+    """Raise `UsageError` for a file that would lie among those that kit keeps, or replace the ledger.
+
+    Args:
+        option: which one names it.
+    """
+    target, root = path.expanduser().absolute().resolve(), workspace.root.expanduser().absolute().resolve()
+    parts = target.relative_to(root).parts if target.is_relative_to(root) else ()
+    if parts and (parts[0] in _OWN or target == workspace.ledger.absolute().resolve()):
+        raise UsageError(f"{option} {path} lies among kit's own files. Choose another place: {option} {path.name}")

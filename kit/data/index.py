@@ -85,11 +85,14 @@ def index_digest(table: bytes, layout: str = "") -> str:
     return digest_of([digest_bytes(table), layout]) if layout else digest_bytes(table)
 
 
-def write_index(workspace: Workspace, rows: pd.DataFrame, notes: Sequence[str] = (), *, layout: str = "") -> str:
+def write_index(
+    workspace: Workspace, rows: pd.DataFrame, notes: Sequence[str] = (), *, layout: str = "", sample: str = ""
+) -> str:
     """Write `index.csv` and its manifest; return the digest.
 
     Args:
         layout: digest of a layout that was given by hand.
+        sample: digest of the sample submission.
     """
     text = rows[COLUMNS].to_csv(index=False, lineterminator="\n")
     digest = index_digest(text.encode(), layout)
@@ -103,9 +106,16 @@ def write_index(workspace: Workspace, rows: pd.DataFrame, notes: Sequence[str] =
             "test": int((rows["split"] == "test").sum()),
             "notes": list(notes),
             **({"layout": layout} if layout else {}),
+            **({"sample": sample} if sample else {}),
         },
     )
     return digest
+
+
+def fetched_sample(workspace: Workspace) -> str:
+    """Return the digest of the sample submission as it was fetched, "" where nothing notes it."""
+    manifest = read_json(workspace.index.with_suffix(".json"), made_by="kit fetch")
+    return str(manifest.get("sample", ""))
 
 
 def read_index(workspace: Workspace) -> Index:

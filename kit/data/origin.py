@@ -53,6 +53,8 @@ def read_origin(workspace: Workspace) -> Origin | None:
     try:
         noted = read_json(workspace.fetched, made_by="kit fetch")
     except (StoreError, OSError):
+        noted = {}
+    if not isinstance(noted.get("sample"), bool):
         return Origin(sample=True) if (workspace.data / TRUTH).is_dir() else None
     source = noted.get("from")
     in_place = noted.get("in_place") is True

@@ -22,16 +22,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 import cv2
 import numpy as np
 
-from kit.competitions import Competition, Layout
+from kit.competitions import Competition, Layout, sample_path
 from kit.core.parallel import map_in_order
 from kit.core.progress import track
-from kit.core.storage import ArrayWriter, digest_bytes, map_array, read_json, write_json, writing_folder
+from kit.core.storage import ArrayWriter, digest_bytes, digest_file, map_array, read_json, write_json, writing_folder
 from kit.core.workspace import Split, Workspace
 from kit.data.index import COLUMNS, Index, index_digest, read_index, write_index
 from kit.data.likeness import perceptual_hash
 from kit.data.photo_list import PhotoArray, PhotoList, starts_of
 from kit.data.soundness import Doubt, Doubtful, described, doubt_about, is_few, turned
-from kit.errors import DamagedStore, ImageError, Mismatch, TableError
+from kit.errors import ArchiveError, DamagedStore, ImageError, Mismatch, TableError
 from kit.imaging.holes import Box, boxes_from_text, hole_of
 from kit.imaging.images import decode_image
 
@@ -97,8 +97,16 @@ def build_pack(
         digest = index_digest(rows[COLUMNS].to_csv(index=False, lineterminator="\n").encode(), chosen)
         alike = {"height": heights[0], "width": widths[0]} if len(set(sizes)) == 1 else {}
         write_json(folder / "manifest.json", {"index": digest, "version": PACK_VERSION, **alike})
-    write_index(workspace, rows, agreeing.notes, layout=chosen)
+    write_index(workspace, rows, agreeing.notes, layout=chosen, sample=_sample_digest(workspace.raw, layout))
     return read_index(workspace), agreeing.notes
+
+
+def _sample_digest(raw: Path, layout: Competition) -> str:
+    """Return the digest of the sample submission, "" where there is none."""
+    try:
+        return digest_file(sample_path(raw, layout.sample)) if layout.sample else ""
+    except ArchiveError:
+        return ""
 
 
 def _sizes(raw: Path, layout: Competition, rows: pd.DataFrame) -> list[tuple[int, int]]:

@@ -107,7 +107,8 @@ def _array_of_all(path: Path, listed: list[str], photos: Photos) -> str:
         return (known or listed)[0]
     raise PredictionsError(
         f"{path} holds {len(listed)} arrays ({few(sorted(listed))}), none named like a {photos.kind} photo "
-        f"({photos.photo_rows[0].id!r}) and none {photos.split} or {' or '.join(ANY_SPLIT)}."
+        f"({photos.photo_rows[0].id!r}) and none {photos.split} or {' or '.join(ANY_SPLIT)}. Leave --{photos.split} "
+        "out, or give another file."
     )
 
 

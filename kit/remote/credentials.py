@@ -75,6 +75,28 @@ def prepare() -> None:
     _check_oauth()
 
 
+def problem() -> str:
+    """Return why the client would find no credentials in what is there, "" where it finds some; changes nothing."""
+    before, noted = dict(os.environ), dict(_read_from)
+    try:
+        prepare()
+        has_pair = {"KAGGLE_USERNAME", "KAGGLE_KEY"} <= set(os.environ)
+        if _has_token() or has_pair or (_home() / ".kaggle" / "credentials.json").is_file():
+            return ""
+        if "KAGGLE_KEY" in os.environ and not config_file().is_file():
+            return "KAGGLE_KEY is set, and KAGGLE_USERNAME is not. Set both, or KAGGLE_API_TOKEN"
+        if config_file().is_file() and not {"username", "key"} <= _object_in(config_file()).keys():
+            return f"{config_file()} holds no username and key. {how()}"
+        return "" if config_file().is_file() else f"they are empty. {how()}"
+    except (CredentialsError, RemoteError) as error:
+        return str(error)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        _read_from.clear()
+        _read_from.update(noted)
+
+
 def _home() -> Path:
     return Path(os.path.expanduser("~"))  # noqa: PTH111  # Path's own raises where there is none
 
@@ -84,7 +106,14 @@ def _plain(text: str) -> str:
     return text.strip("\ufeff\"' \t\r\n\0")
 
 
+_LONGEST = 4096  # letters of a token; the longest that Kaggle gives have some hundreds
+
+
 def _check_sendable(text: str, where: str) -> None:
+    if len(text) > _LONGEST:
+        raise CredentialsError(f"What {where} holds is no token: it has {len(text):,} letters. {how()}")
+    if re.match(r"(export\s+)?KAGGLE_\w+=", text):
+        raise CredentialsError(f"What {where} holds is the line of a shell. Leave the token alone in it. {how()}")
     if not all("!" <= letter <= "~" for letter in text):
         raise CredentialsError(
             f"What {where} holds is no token or name: in the middle of it is a blank, a line end or a letter that none "
@@ -119,12 +148,16 @@ def _has_token() -> bool:
 def _prepare_key() -> None:
     """Look at kaggle.json; a key in a form that the client cannot read is put into the environment."""
     path = config_file()
+    if path.is_dir():
+        raise CredentialsError(f"{path} is a folder, where a file should be. Remove it: rmdir {path}. {how()}")
     if not path.is_file():
         return
     found = _object_in(path)
     user, key = found.get("username"), found.get("key")
-    if not isinstance(user, str) or not isinstance(key, str):
+    if user is None or key is None:
         return  # which is said when nothing else works either
+    if not isinstance(user, str) or not isinstance(key, str):
+        raise CredentialsError(f"{path} holds a username or key that is no text. Save it as Kaggle gives it. {how()}")
     for value in (_plain(user), _plain(key)):
         _check_sendable(value, str(path))
     try:

@@ -37,6 +37,7 @@ class Grade:
     """Over all rows, a pixel inside both boxes twice; the interval is by photo."""
     photos: tuple[PhotoGrade, ...]
     rows: int
+    metric: str = "rmse"
 
 
 def grade_submission(path: Path, truth: Path, index: Index, layout: Competition) -> Grade:

@@ -24,10 +24,10 @@ from kit.competitions import Competition, sample_path, to_score_space
 from kit.core.progress import byte_progress, progress
 from kit.core.storage import digest_file, sweep, writing
 from kit.core.workspace import Workspace
-from kit.data.index import Index
+from kit.data.index import Index, fetched_sample
 from kit.data.origin import raw_folder
 from kit.data.project import Project
-from kit.errors import KitError, PredictionsError, SubmissionError, TableError, UsageError
+from kit.errors import DamagedStore, KitError, PredictionsError, SubmissionError, TableError, UsageError
 from kit.submission.csv_rows import AGAIN, FETCH, SAMPLE, first_difference, numbers, open_rows, read_all, wrong_value
 
 _LEVEL = 6  # of deflate
@@ -107,7 +107,8 @@ def checked_values(values: Iterable[np.ndarray], index: Index, name: str) -> Ite
 def check_copy(target: Path) -> None:
     """Raise `UsageError` for a file to which no submission can be copied: said before anything is computed."""
     if target.suffix.lower() not in (".csv", ".zip"):
-        raise UsageError(f"--out {target}: a submission is a .csv or a .zip. Write: --out {target.stem or target}.csv")
+        better = target.with_suffix(".csv") if target.name else "submission.csv"
+        raise UsageError(f"--out {target}: a submission is a .csv or a .zip. Write: --out {better}")
     if target.is_dir():
         raise UsageError(f"--out {target} is a folder. Name a file in it: --out {target / 'submission.csv'}")
 
@@ -321,5 +322,14 @@ def _too_long(path: Path, line: int, found: str, total: int) -> SubmissionError:
 
 
 def sample_of(workspace: Workspace, layout: Competition) -> Path:
-    """Return the competition's sample submission. Raises `ArchiveError` when it has not been fetched."""
-    return sample_path(raw_folder(workspace), layout.sample)
+    """Return the competition's sample submission.
+
+    Raises:
+        ArchiveError: it has not been fetched.
+        DamagedStore: it is not the one that was fetched: what is checked against it would be refused.
+    """
+    path = sample_path(raw_folder(workspace), layout.sample)
+    noted = fetched_sample(workspace)
+    if noted and digest_file(path) != noted:
+        raise DamagedStore(f"{path} was changed after it was fetched. Fetch it again: kit fetch --force")
+    return path

@@ -27,7 +27,7 @@ from kit.core.progress import track
 from kit.core.storage import locked
 from kit.core.workspace import Workspace
 from kit.errors import KitError
-from kit.remote.credentials import files
+from kit.remote.credentials import files, problem
 
 if TYPE_CHECKING:
     from kit.learning.experiments import Experiment
@@ -204,6 +204,8 @@ def _credentials() -> Iterator[Finding]:
     if not found:
         text = "none for Kaggle: fetch and upload need a token, which https://www.kaggle.com/settings makes"
         yield Finding("credentials", "note", text)
+    elif wrong := problem():
+        yield Finding("credentials", "problem", f"in {', '.join(found)}: {wrong}")
     elif readable:
         text = f"{', '.join(readable)} may be read by others. Run: chmod 600 {' '.join(readable)}"
         yield Finding("credentials", "problem", text)

@@ -259,6 +259,8 @@ def _next(
     """Return the one command that most people would type now."""
     if not data:
         return "kit fetch --force" if problems else "kit fetch"
+    if any("kit fetch" in problem for problem in problems):
+        return "kit fetch --force"
     if folds is None:
         return "kit folds"
     interrupted = [one for one in trainings if one.held_by is None]

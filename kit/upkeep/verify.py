@@ -25,8 +25,10 @@ from kit.data.index import PhotoRow
 from kit.data.prediction_store import SPLITS, SourceKind
 from kit.data.project import Project
 from kit.errors import KitError
+from kit.imaging.fills import FILLS
 from kit.imaging.images import decode_image
 from kit.submission.ledger import read_ledger
+from kit.submission.write import sample_of
 
 _BLOCK = 1 << 20
 
@@ -61,6 +63,7 @@ def verify_workspace(project: Project) -> Verified:
     weights, parts = _weights(workspace), _parts(project)
     large = itertools.chain(_check_photos(project), map(_check_weights, weights), map(_check_part, parts))
     done = list(track(large, "Verifying", photos + len(weights) + len(parts), "photos and files"))
+    done += [*_check_sample_submission(project), *_check_halves(project)]
     done += [*_check_folds(project), *_check_samples(workspace)]
     done += [*_check_blends(workspace), *_check_submissions(workspace)]
     problems = tuple(one.problem for one in done if one.problem)
@@ -85,14 +88,50 @@ def _check_photo(project: Project, photo: tuple[Split, int, PhotoRow]) -> Read:
             return Read(paths[0], 0, f"{what} has changed since it was fetched. Fetch it again: kit fetch --force")
         pictures = [decode_image(data, path) for data, path in zip(files, paths, strict=True)]
         pictures[0][row.hole] = 0
-        stored = [project.pack.image(split)[position], *([project.pack.train_target[position]] if row.target else [])]
+        pack, layout = project.pack, project.layout
+        stored = [pack.image(split)[position], *([pack.train_target[position]] if row.target else [])]
+        ranges = [(layout.value_range(pictures[0], row.hole), pack.estimated_range(split)[position])]
+        if row.target:
+            ranges.append((layout.value_range(pictures[1], None), pack.train_value_range[position]))
     except FileNotFoundError as error:
         return Read(paths[0], 0, f"{error.filename} is missing. Fetch it again: kit fetch --force")
     except (KitError, OSError) as error:
         return Read(paths[0], 0, str(error))
-    is_same = all(np.array_equal(picture, there) for picture, there in zip(pictures, stored, strict=True))
+    is_same = all(np.array_equal(mine, there) for mine, there in [*zip(pictures, stored, strict=True), *ranges])
     line = f"{project.workspace.pack} does not hold {row.id} as its file has it. Run: kit fetch --force"
     return Read(paths[0], sum(map(len, files)), "" if is_same else line)
+
+
+def _check_sample_submission(project: Project) -> Iterator[Read]:
+    """Compare the competition's sample submission with what was fetched."""
+    if project.layout.sample:
+        yield _attempt(project.workspace.raw / project.layout.sample, functools.partial(_wrong_sample, project))
+
+
+def _wrong_sample(project: Project) -> str:
+    sample_of(project.workspace, project.layout)  # raises
+    return ""
+
+
+def _check_halves(project: Project) -> Iterator[Read]:
+    """Find parts of which one file, values or manifest, is missing, and sources of which a half is."""
+    store = project.predictions
+    for source in store.sources():
+        found = {}
+        for split in SPLITS:
+            folder = store.workspace.source(source, split)
+            names = [{path.stem for path in folder.glob(f"*.{suffix}")} for suffix in ("npy", "json")]
+            found[split] = names[0] & names[1]
+            for part in sorted(names[0] ^ names[1]):
+                lacking = folder / f"{part}.{'json' if part in names[0] else 'npy'}"
+                yield Read(lacking, 0, f"{lacking} is missing. Make it again: {_command_of(source)}")
+        absent = [split for split in SPLITS if not found[split]]
+        if len(absent) == 1 and source in FILLS:
+            yield Read(folder, 0, f"{source} lacks its {absent[0]} predictions. Make them again: {_command_of(source)}")
+
+
+def _command_of(source: str) -> str:
+    return f"kit fill {source} --force" if source in FILLS else "kit sources, which says how"
 
 
 def _check_folds(project: Project) -> Iterator[Read]:
@@ -152,8 +191,9 @@ def _check_part(path: Path) -> Read:
 
 
 def _wrong_values(path: Path) -> str:
-    manifest = read_json(path.with_suffix(".json"), made_by="what made it")
-    again, recipe = str(manifest.get("made_by", "what made it")), manifest.get("recipe")
+    command = _command_of(path.parent.parent.name)
+    manifest = read_json(path.with_suffix(".json"), made_by=command)
+    again, recipe = str(manifest.get("made_by", command)), manifest.get("recipe")
     if isinstance(recipe, dict) and recipe.get("kind") == SourceKind.FILL and "--force" not in again:
         again += " --force"
     try:

@@ -112,6 +112,12 @@ def test_ordinary_messages_stay_as_they_are(home: Path, monkeypatch: pytest.Monk
         assert without_secrets(text) == text
 
 
+def test_a_secret_of_any_bytes_is_hidden(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = b"\xff\xfes3cr3tabcdef".decode("utf-8", "surrogateescape")  # as an environment gives it
+    monkeypatch.setenv("KAGGLE_API_TOKEN", secret)
+    assert "s3cr3t" not in without_secrets(f"Bearer {secret}; {quote(secret.encode('utf-8', 'surrogateescape'))}")
+
+
 @given(secret=st.text(st.characters(exclude_categories=("Cs", "Cc", "Zs", "Zl", "Zp")), min_size=6).map(str.strip))
 def test_no_secret_survives(secret: str) -> None:
     bare = secret.strip("\ufeff\"'")

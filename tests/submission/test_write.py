@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import gzip
+import json
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.toy import Toy
 
-from kit.competitions import competition, to_score_space
+from kit.competitions import competition, sample_path, to_score_space
 from kit.core.archive import extract
 from kit.core.storage import digest_file
 from kit.core.workspace import Workspace
@@ -393,11 +394,20 @@ def test_real_photos_in_kaggle_s_layout_go_the_whole_way(tmp_path: Path) -> None
     assert 0 < grade_submission(estimated_range.path, demo.truth, index, layout).score.value < 0.1
 
 
+def as_fetched(toy: Toy) -> None:
+    """Note the sample that lies there as the one that was fetched."""
+    noted = toy.workspace.index.with_suffix(".json")
+    document = json.loads(noted.read_text())
+    path = sample_path(toy.workspace.raw, toy.layout.sample)
+    noted.write_text(json.dumps({**document, "sample": digest_file(path)}))
+
+
 def sample_with(toy: Toy, rows: Callable[[list[str]], list[str]], end: str = "\n", bom: str = "") -> None:
     """Change the rows of the workspace's sample."""
     path = sample_of(toy.workspace, toy.layout)
     header, *old = path.read_text().splitlines()
     path.write_bytes((bom + end.join([header, *rows(old), ""])).encode())
+    as_fetched(toy)
 
 
 ORDERS = {
@@ -433,6 +443,7 @@ def test_a_zipped_sample_is_a_sample(toy: Toy, tmp_path: Path) -> None:
     with zipfile.ZipFile(path.with_name(f"{path.name}.zip"), "w") as archive:
         archive.write(path, path.name)
     path.unlink()
+    as_fetched(toy)
     written = write_submission(toy.project, truth_values(toy), "mine")
     assert check_written(written, sample_of(toy.workspace, toy.layout))[1].rows == written.rows
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -141,6 +142,9 @@ def test_scores_come_from_the_ledger(root: Path) -> None:
         ("runs/regress/fold_0/model.safetensors", "its digest differs). Make it again: kit train regress --fold 0"),
         ("data/toy/raw/train/image/Cat (0).png", "has changed since it was fetched. Fetch it again: kit fetch"),
         ("data/toy/pack/train_target.npy", "does not hold train/"),
+        ("data/toy/pack/test_estimated.npy", "does not hold test/"),
+        ("data/toy/pack/train_extremes.npy", "does not hold train/"),
+        ("data/toy/raw/sample_submission.csv", "was changed after it was fetched. Fetch it again: kit fetch"),
         ("blends/two.json", "is not a blend that kit wrote"),
         ("folds/toy.csv", "was changed after kit wrote it"),
     ],
@@ -153,6 +157,40 @@ def test_one_changed_byte_is_found_wherever_it_is(where: str, said: str, root: P
     path.write_bytes(bytes(data))
     done = kit(f"-w {root} verify")
     assert done.code == 1 and said in done.out and "1 not as written" in done.out and done.err == ""
+
+
+def test_a_missing_half_is_found_and_a_cut_manifest_names_its_command(root: Path) -> None:
+    folder = root / "predictions" / "mean"
+    (folder / "oof" / "all.json").rename(root / "kept.json")
+    problems = verify_workspace(opened(root)).problems
+    assert [
+        line for line in problems if line.startswith(f"{folder / 'oof' / 'all.json'} is missing. Make it again: kit")
+    ]
+    assert "it has no OOF predictions" in ok(f"-w {root} export mean --out {root / 'mean.npz'}")
+    (folder / "oof" / "all.json").write_text("{")
+    assert any("run: kit fill mean --force" in line for line in verify_workspace(opened(root)).problems)
+    ok(f"-w {root} fill mean --force")
+    assert not verify_workspace(opened(root)).problems
+
+
+def test_a_sample_that_was_cut_is_believed_by_nobody(root: Path, tmp_path: Path) -> None:
+    ok(f"-w {root} upload mean --dry-run --out {tmp_path / 'mine.csv'}")
+    path = root / "data" / SLUG / "raw" / "sample_submission.csv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:100]))
+    for line in ("upload mean --dry-run", f"check {tmp_path / 'mine.csv'}"):
+        done = kit(f"-w {root} {line}")
+        assert done.is_one_error_line and "was changed after it was fetched" in done.err
+
+
+@pytest.mark.parametrize(
+    "line", ["upload mean --dry-run --out {0}", "export mean --out {0}", "predict mean --input {1} --out {0}"]
+)
+@pytest.mark.parametrize("own", ["folds/toy.csv", "data/toy/index.csv", "submissions/ledger.csv"])
+def test_no_output_replaces_what_kit_keeps(line: str, own: str, root: Path) -> None:
+    before = (root / own).read_bytes() if (root / own).exists() else None
+    done = kit(f"-w {root} {line.format(root / own, root / 'data' / SLUG / 'raw')}")
+    assert done.is_one_error_line and done.code == 2 and "lies among kit's own files" in done.err
+    assert before == ((root / own).read_bytes() if (root / own).exists() else None)
 
 
 def test_a_submission_that_was_written_again_is_found(root: Path) -> None:
@@ -180,7 +218,8 @@ def test_all_that_belongs_to_a_name_goes_and_nothing_else(
 
 def test_nobody_is_asked_where_there_is_no_terminal(root: Path) -> None:
     done = kit(f"-w {root} rm mean")
-    assert done.code == 2 and "--yes" in done.err and (root / "predictions" / "mean").is_dir()
+    assert done.code == 2 and "kit rm mean --yes" in done.err
+    assert kit(f"-w {root} rm", "").code == 2 and (root / "predictions" / "mean").is_dir()
 
 
 # --- doctor
@@ -215,5 +254,30 @@ def test_what_does_not_fit_is_a_problem_with_a_way_out(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("kaggle.json", "", "holds no username and key"),
+        ("kaggle.json", '{"username": "ada"', "is not JSON"),
+        ("kaggle.json", '{"username": "ada", "key": ["SECRET"]}', "that is no text"),
+        ("access_token", "KAGGLE_API_TOKEN=SECRET-SECRET", "is the line of a shell"),
+        ("access_token", "s" * 10_000, "it has 10,000 letters"),
+    ],
+)
+def test_credentials_that_fetch_would_refuse_are_a_problem(
+    name: str, content: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for variable in ("KAGGLE_API_TOKEN", "KAGGLE_KEY", "KAGGLE_USERNAME", "KAGGLE_CONFIG_DIR"):
+        monkeypatch.delenv(variable, raising=False)
+    (tmp_path / ".kaggle").mkdir()
+    (tmp_path / ".kaggle" / name).write_text(content)
+    (tmp_path / ".kaggle" / name).chmod(0o600)
+    before = dict(os.environ)
+    (found,) = doctor._credentials()
+    assert found.state == "problem" and said in found.text and "SECRET" not in found.text
+    assert dict(os.environ) == before
+
+
 def test_every_network_of_the_catalog_builds() -> None:
     assert [one.state for one in doctor._networks()] == ["ok"]
