@@ -34,6 +34,7 @@ from kit.data.prediction_store import SPLITS, SourceKind
 from kit.data.predictions import Predictions
 from kit.data.project import Project
 from kit.errors import Mismatch, MissingStep, UnknownName, UsageError
+from kit.imaging.metrics import metric_named
 
 Values = Callable[[int], np.ndarray]
 """A photo's place in the Gram to `(n, 3)` float64."""
@@ -160,6 +161,7 @@ class BlendBuilder:
         self.features = features.of(photos)
         self.designs = Designs(self.gram, self.features, self.fold)
         self.plain_gram = self.gram
+        self.metric = metric_named(project.layout.metric)
 
     def nested_values(self, rung: str) -> Values:
         """Return each photo's blend on this rung by the weights of the other folds."""
@@ -187,6 +189,7 @@ class BlendBuilder:
             model.mean_weights(self.features, gram.region_counts),
             [one.digest for one in self.test],
             self.seed,
+            self.metric,
         )
         found = crossfit(
             self.project.index.train,
@@ -221,13 +224,15 @@ class BlendBuilder:
             best_single=best_member(self.plain_gram),
             best_single_cv=selection.row("single").cv,
             gain=selection.bootstrap.difference("single", selection.rung),
-            leaderboard=leaderboard(clipped, known, whole, self.group, len(self.project.index.test), seed=self.seed),
+            leaderboard=leaderboard(
+                clipped, known, whole, self.group, len(self.project.index.test), metric=self.metric, seed=self.seed
+            ),
             members=members,
             fitted=fitted,
             correlation=tuple(tuple(map(float, row)) for row in residual_correlation(gram)),
             ladder=selection.rows,
             trajectory=trajectory(self.plain_gram),
-            slices=error_breakdown(found, self.features, self.group, self.seed),
+            slices=error_breakdown(found, self.features, self.group, self.seed, self.metric),
             recipe=model,
         )
 
@@ -240,6 +245,7 @@ class BlendBuilder:
             candidates=tuple(CANDIDATES.values()),
             requested=requested_rung,
             stack=stack.designs if stack else None,
+            metric=self.metric,
             seed=self.seed,
         )
 

@@ -20,7 +20,7 @@ from kit.blending.weights.linear import RidgeSolver
 from kit.blending.weights.mixing import WeightModel
 from kit.blending.weights.solvers import best_single, climb
 from kit.imaging.holes import RINGS
-from kit.imaging.metrics import Estimate
+from kit.imaging.metrics import RMSE, Estimate, Metric
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ class BreakdownRow:
 
 @dataclass(frozen=True)
 class Blend:
-    """Weights for sources, and how good they are. RMSE in score space; CV unless said otherwise."""
+    """Weights for sources, and how good they are by the competition's metric, in score space. CV unless said
+    otherwise."""
 
     name: str
     competition: str
@@ -109,6 +110,7 @@ def leave_one_out(
     weights: np.ndarray,
     test_digests: Sequence[str],
     seed: int,
+    metric: Metric = RMSE,
 ) -> tuple[str, tuple[MemberRow, ...]]:
     """Leave each member out in turn; return the rung whose weights that is about, and a row for each member."""
     fitted = fitted_rung(selection)
@@ -123,7 +125,7 @@ def leave_one_out(
         for k in range(K):
             others = [other for other in range(K) if other != k]
             sse[str(k)] = design.regression.run(solve, others).sse
-        bootstrap = Bootstrap(sse, gram.counts, group, seed=seed)
+        bootstrap = Bootstrap(sse, gram.counts, group, metric=metric, seed=seed)
         without = [bootstrap.difference(str(k), "all") for k in range(K)]
     rows = (
         MemberRow(
@@ -151,7 +153,9 @@ def trajectory(gram: ResidualGram) -> tuple[tuple[str, float], ...]:
     return tuple((gram.members[pick], rmse_of(error, gram)) for pick, error in steps)
 
 
-def error_breakdown(found: Crossfit, features: PhotoFeatures, group: np.ndarray, seed: int) -> tuple[BreakdownRow, ...]:
+def error_breakdown(
+    found: Crossfit, features: PhotoFeatures, group: np.ndarray, seed: int, metric: Metric = RMSE
+) -> tuple[BreakdownRow, ...]:
     """Return the blend's error by distance to the border, by channel, and by class."""
     total = 3.0 * found.counts.sum()
     rows = []
@@ -159,7 +163,7 @@ def error_breakdown(found: Crossfit, features: PhotoFeatures, group: np.ndarray,
     def add(by: str, name: str, sse: np.ndarray, counts: np.ndarray) -> None:
         use = counts > 0
         if use.any():
-            bootstrap = Bootstrap({name: sse[use]}, counts[use], group[use], seed=seed)
+            bootstrap = Bootstrap({name: sse[use]}, counts[use], group[use], metric=metric, seed=seed)
             rows.append(BreakdownRow(by, name, float(counts.sum() / total), bootstrap.estimate(name)))
 
     for ring, name in enumerate(ring_names()):

@@ -15,7 +15,7 @@ from kit.core.workspace import PredictionSplit
 from kit.data.prediction_store import ALL, SPLITS
 from kit.data.project import Project
 from kit.errors import DamagedStore, KitError, Mismatch, MissingStep, PredictionsError
-from kit.imaging.metrics import Estimate
+from kit.imaging.metrics import Estimate, Metric, metric_named
 
 
 def complete_sources(project: Project) -> list[str]:
@@ -98,23 +98,29 @@ class SourceScore:
     """Whether a model of all training photos is in the mean of its test predictions; no score here knows of it."""
 
 
-def score_sources(project: Project, *, seed: int = 0, workers: int | None = None) -> list[SourceScore]:
+def score_sources(
+    project: Project, *, metric: Metric | None = None, seed: int = 0, workers: int | None = None
+) -> list[SourceScore]:
     """Score every source of the store: the complete ones from best to worst, then the rest by name.
 
-    One that cannot be read, or has values that are not finite, has its problem in place of a score.
+    By the competition's metric unless another one is given. One that cannot be read, or has values that are not finite,
+    has its problem in place of a score.
     """
     gram, flaws = finite_gram(project, complete_sources(project), workers=workers)
+    metric = metric or metric_named(project.layout.metric)
     scores = []
     for source in project.predictions.sources():
         if source in flaws:
             scores.append(_unreadable(project, source, flaws[source]))
             continue
         try:
-            scores.append(_score(project, source, gram, seed, workers))
+            scores.append(_score(project, source, gram, metric, seed, workers))
         except (MissingStep, Mismatch, DamagedStore, PredictionsError) as error:
             scores.append(_unreadable(project, source, str(error)))
+    sign = -1.0 if metric.higher_is_better else 1.0
     return sorted(
-        scores, key=lambda one: (not one.complete, one.score.value if one.complete and one.score else 0.0, one.name)
+        scores,
+        key=lambda one: (not one.complete, sign * one.score.value if one.complete and one.score else 0.0, one.name),
     )
 
 
@@ -126,7 +132,9 @@ def _unreadable(project: Project, source: str, problem: str) -> SourceScore:
     return SourceScore(source, None, 0, False, (), (), False, 0.0, "", problem=problem, full=full)
 
 
-def _score(project: Project, source: str, complete: ResidualGram | None, seed: int, workers: int | None) -> SourceScore:
+def _score(
+    project: Project, source: str, complete: ResidualGram | None, metric: Metric, seed: int, workers: int | None
+) -> SourceScore:
     missing_oof, missing_test = (_missing(project, source, split) for split in ("oof", "test"))
     oof = project.predictions.read(source, "oof", partial=True)
     trained = oof.parts[0].name != ALL
@@ -143,14 +151,14 @@ def _score(project: Project, source: str, complete: ResidualGram | None, seed: i
     }
     if complete is not None and source in complete.members:
         own = {"own": complete.sse[:, complete.of(source)]}
-        bootstrap = Bootstrap(own, complete.counts, project.folds.group[complete.photos], seed=seed)
+        bootstrap = Bootstrap(own, complete.counts, project.folds.group[complete.photos], metric=metric, seed=seed)
         return SourceScore(score=bootstrap.estimate("own"), complete=True, **facts)
     gram = cached_gram(project, [source], partial=True, workers=workers)
     reference = _reference(project, complete, gram.photos)
     errors = {"own": gram.sse[:, 0]}
     if complete is not None and reference:
         errors["reference"] = complete.on(gram.photos).sse[:, complete.of(reference)]
-    bootstrap = Bootstrap(errors, gram.counts, project.folds.group[gram.photos], seed=seed)
+    bootstrap = Bootstrap(errors, gram.counts, project.folds.group[gram.photos], metric=metric, seed=seed)
     return SourceScore(
         score=bootstrap.estimate("own"),
         complete=False,

@@ -15,7 +15,7 @@ from kit.blending.evaluation.intervals import DRAWS, Bootstrap
 from kit.blending.weights.candidates import AUTO, STACK, STACK_CANDIDATE, Candidate, Design, Designs, candidate_named
 from kit.blending.weights.linear import Nested
 from kit.blending.weights.mixing import WeightModel
-from kit.imaging.metrics import Estimate
+from kit.imaging.metrics import RMSE, Estimate, Metric
 
 MIN_GROUPS = 10  # a percentile interval from fewer photos is too narrow to admit anything by
 
@@ -67,6 +67,7 @@ def select_candidate(
     candidates: Sequence[Candidate],
     requested: str = AUTO,
     stack: Designs | None = None,
+    metric: Metric = RMSE,
     seed: int = 0,
     draws: int = DRAWS,
 ) -> Selection:
@@ -77,6 +78,7 @@ def select_candidate(
         counts: `(P,)`, values of each photo.
         group: `(P,)` int, near duplicates share a number.
         candidates: from the simplest on; the first is always there to fall back to.
+        metric: what the gate compares.
         requested: a candidate to take whatever the gate says, or `auto`.
         stack: the designs with a stacking network as one member more, when there is one.
     """
@@ -86,7 +88,7 @@ def select_candidate(
     nested = {name: design.regression.run(design.candidate.solve) for name, design in made.items()}
     columns = {name: one.sse for name, one in nested.items()}
     columns |= {f"member {k}": sse[:, k] for k in range(sse.shape[1])}
-    bootstrap = Bootstrap(columns, counts, group, draws=draws, seed=seed)
+    bootstrap = Bootstrap(columns, counts, group, metric=metric, draws=draws, seed=seed)
     groups = len(np.unique(group))
     rows = _climb(bootstrap, list(made), groups)
     best = next(row.rung for row in reversed(rows) if row.taken)

@@ -35,13 +35,14 @@ def sources(context: typer.Context, as_json: JsonOption = False) -> None:
     """
     from kit.blending import score_sources
     from kit.cli.results import print_json, sources_table
+    from kit.imaging.metrics import metric_named
 
     project = project_of(context)
     scores = score_sources(project)
     if as_json:
         print_json(scores)
     else:
-        print(sources_table(scores))
+        print(sources_table(scores, metric_named(project.layout.metric).label))
 
 
 @app.command(short_help="Find the weights that minimise RMSE.")
@@ -86,6 +87,7 @@ def blend(
     from kit.blending import chosen_members, complete_sources, left_out_sources, make_blend
     from kit.cli.results import blend_report, print_json
     from kit.errors import UsageError
+    from kit.imaging.metrics import metric_named
 
     if plots not in ("png", "svg", "none"):
         raise UsageError(f"--plots is {plots!r}, not png, svg or none.")
@@ -99,16 +101,17 @@ def blend(
         _train_stack(project, chosen_members(project, named), seed, force)
     left_out = {} if named else left_out_sources(project)
     complete = [] if named else complete_sources(project)
+    metric = metric_named(project.layout.metric)
     before = _blend_of_name(project.workspace, name)
     made = make_blend(project, named, name=name, rung=rung, seed=seed)
     if before is not None and {**before.weights} != {**made.weights}:
         replaced = ", ".join(row.name for row in before.members)
-        print(f"Note: replaces the blend {before.name} of {replaced} (CV RMSE {before.cv})", file=sys.stderr)
+        print(f"Note: replaces the blend {before.name} of {replaced} (CV {metric.label} {before.cv})", file=sys.stderr)
     pictures = _plots(project.workspace, made, plots)
     if as_json:
         print_json(made)
     else:
-        print(blend_report(made, project.workspace, pictures))
+        print(blend_report(made, project.workspace, pictures, metric.label))
         if left_out:
             print(with_workspace_flags(f"Left out, not complete (kit sources says why): {', '.join(left_out)}"))
         if unsound := _left_out_unsound(project, made, complete):

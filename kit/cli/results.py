@@ -40,15 +40,19 @@ def change(estimate: Estimate | None) -> str:
     return estimate.signed if estimate is not None else "-"
 
 
-def sources_table(scores: Sequence[SourceScore]) -> str:
-    """Return a table with one row a source."""
+def sources_table(scores: Sequence[SourceScore], metric: str = "RMSE") -> str:
+    """Return a table with one row a source.
+
+    Args:
+        metric: what the scores are.
+    """
     if not scores:
         return with_workspace_flags("There are no sources yet. Run: kit fill all")
     rows = []
     for score in scores:
         seconds, digest = f"{score.seconds:.0f}", score.digest[:8]
         rows.append([score.name, interval(score.score), str(score.photos), _folds_of(score), seconds, digest])
-    lines = [table(["source", "CV RMSE [95 %]", "photos", "folds", "seconds", "digest"], rows)]
+    lines = [table(["source", f"CV {metric} [95 %]", "photos", "folds", "seconds", "digest"], rows)]
     for score in scores:
         if score.problem:
             lines.append(with_workspace_flags(f"{score.name}: {score.problem}"))
@@ -58,7 +62,7 @@ def sources_table(scores: Sequence[SourceScore]) -> str:
                 f"({interval(score.reference_score)})"
             )
     lines += _same([(score.name, score.digest) for score in scores if score.digest])
-    lines.append("CV: RMSE on hidden pixels in score space, each training photo predicted out of fold.")
+    lines.append(f"CV: {metric} on hidden pixels in score space, each training photo predicted out of fold.")
     return "\n".join(lines)
 
 
@@ -77,14 +81,18 @@ def _folds_of(score: SourceScore) -> str:
     return f"{folds.rstrip()}+full" if score.full else folds
 
 
-def blend_report(blend: Blend, workspace: Workspace, pictures: Sequence[Path] = ()) -> str:
-    """Return the report: members, rungs, where the error lies, what to expect, and what was decided."""
+def blend_report(blend: Blend, workspace: Workspace, pictures: Sequence[Path] = (), metric: str = "RMSE") -> str:
+    """Return the report: members, rungs, where the error lies, what to expect, and what was decided.
+
+    Args:
+        metric: what the scores are.
+    """
     rows = [
         [row.name, interval(row.cv), f"{row.weight:.3f}", change(row.without), f"{_nearest(blend, place):.3f}"]
         for place, row in enumerate(blend.members)
     ]
     rows.sort(key=lambda row: -float(row[2]))
-    heading = ["source", "CV RMSE [95 %]", "weight", f"left out (change of {blend.fitted})", "correlation"]
+    heading = ["source", f"CV {metric} [95 %]", "weight", f"left out (change of {blend.fitted})", "correlation"]
     rungs = [
         [
             row.rung,
@@ -99,11 +107,11 @@ def blend_report(blend: Blend, workspace: Workspace, pictures: Sequence[Path] = 
         table(heading, rows),
         "weight: on average over hidden values; correlation: of residuals, with the most alike other source.",
         "",
-        table(["rung", "CV RMSE [95 %]", "gain [95 %]", ""], rungs),
+        table(["rung", f"CV {metric} [95 %]", "gain [95 %]", ""], rungs),
         "",
-        table(["error by", "", "share", "CV RMSE [95 %]"], parts),
+        table(["error by", "", "share", f"CV {metric} [95 %]"], parts),
         "",
-        f"Blend {blend.name}: CV RMSE {blend.cv} (nested by fold, {blend.photos} photos), rung {blend.rung}.",
+        f"Blend {blend.name}: CV {metric} {blend.cv} (nested by fold, {blend.photos} photos), rung {blend.rung}.",
         f"Best single source by fold, {blend.best_single}: {blend.best_single_cv}; gain {change(blend.gain)}.",
         blend.reason,
         *_expectation(blend),

@@ -29,6 +29,7 @@ from kit.errors import ArchiveError, ImageError, TableError, UsageError
 from kit.imaging.holes import Box, boxes_of, boxes_to_text
 from kit.imaging.images import IMAGE_SUFFIXES, load_image
 from kit.imaging.masks import colour_of, of_colour, read_mask, transparent
+from kit.imaging.metrics import metric_named
 
 NAME = "folder"
 _MASK = re.compile(r"_mask(\d*)$")
@@ -84,6 +85,7 @@ def folder_competition(slug: str, options: dict[str, Any]) -> Competition:
 
 
 def _check(options: FolderOptions) -> None:
+    metric_named(options.metric)
     if options.hidden not in ("white", "black"):
         raise UsageError(f"--hidden {options.hidden}: masks hide what is white, or black. Give one of the two.")
     if options.hole not in ("", "alpha"):

@@ -21,6 +21,7 @@ from kit.core.storage import digest_bytes, digest_of, read_json, write_json, wri
 from kit.core.user_code import errors_of_user_code, load_file
 from kit.core.workspace import Workspace
 from kit.errors import DamagedStore, UnknownName, UsageError
+from kit.imaging.metrics import metric_named
 
 GROUP = "kit.competitions"
 """Entry points of installed packages: `name = "package.module"`, a layout's module each."""
@@ -90,6 +91,7 @@ def from_module(module: ModuleType, slug: str, path: Path) -> Competition:
     for name in _CONSTANTS:
         if not isinstance(getattr(module, name), str):
             raise UsageError(f"{path}: {name} is {getattr(module, name)!r}, not a text.")
+    metric_named(getattr(module, "METRIC"))  # noqa: B009
     functions = {name: getattr(module, name) for name in (*_FUNCTIONS, *_OPTIONAL) if hasattr(module, name)}
     for name, function in functions.items():
         if not callable(function):

@@ -17,7 +17,7 @@ from kit.data.project import Project
 from kit.exchange.continuity import other_reading, steps
 from kit.exchange.values import Photos, from_score_space
 from kit.imaging.holes import scored_pixels
-from kit.imaging.metrics import Estimate
+from kit.imaging.metrics import RMSE, Estimate
 
 LOOKED_AT = 500  # photos, evenly spread: more would say the same
 LEAST = 20  # photos from which a correlation means something
@@ -215,7 +215,7 @@ def own_score(project: Project, name: str) -> OwnScore | None:
     Raises:
         KitError: there are no folds, or some source cannot be read.
     """
-    scores = score_sources(project)
+    scores = score_sources(project, metric=RMSE)
     own = next((one for one in scores if one.name == name), None)
     if own is None or own.score is None:
         return None

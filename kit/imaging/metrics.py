@@ -8,6 +8,8 @@ from functools import cache
 
 import numpy as np
 
+from kit.errors import UnknownName
+
 
 def sse(predicted: np.ndarray, target: np.ndarray) -> float:
     """Return the sum of squared errors, float64. Same shape, any float dtype."""
@@ -20,9 +22,70 @@ def rmse(predicted: np.ndarray, target: np.ndarray) -> float:
     return float(np.sqrt(sse(predicted, target) / predicted.size))
 
 
+MOST_DECIBELS = 100.0  # of a photo that is predicted without any error
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A competition's score, made of the squared errors of its photos."""
+
+    name: str
+    label: str
+    higher_is_better: bool = False
+    by_photo: bool = False
+    """Whether it is the mean of the photos' own scores, and not one score of all values."""
+
+    def statistics(self, sse: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what each photo adds above and below the line of the score, two of `(P,)` float64.
+
+        Args:
+            sse: `(P,)` squared errors in score space.
+            counts: `(P,)` values behind each.
+        """
+        if not self.by_photo:
+            return sse, counts.astype(np.float64)
+        with np.errstate(divide="ignore"):
+            decibels = -10.0 * np.log10(sse / np.maximum(counts, 1))
+        return np.minimum(decibels, MOST_DECIBELS), np.ones(len(sse))
+
+    def value(self, above: np.ndarray, below: np.ndarray) -> np.ndarray:
+        """Return the score of sums of `statistics`."""
+        mean = above / below
+        return np.asarray(np.sqrt(mean) if self.name == "rmse" else mean)
+
+    def gain(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        """Return by how much the second score is better: above 0 it is."""
+        return np.asarray(after - before if self.higher_is_better else before - after)
+
+    def is_better(self, first: float, second: float) -> bool:
+        """Return whether the first score is better than the second."""
+        return float(self.gain(np.asarray(second), np.asarray(first))) > 0
+
+    @property
+    def least(self) -> float:
+        """Return the lowest value that it can have."""
+        return -np.inf if self.higher_is_better else 0.0
+
+
+RMSE = Metric("rmse", "RMSE")
+METRICS = {
+    "rmse": RMSE,
+    "mse": Metric("mse", "MSE"),
+    # Huynh-Thu and Ghanbari 2008: comparable where the content is the same, so photo by photo
+    "psnr": Metric("psnr", "PSNR", higher_is_better=True, by_photo=True),
+}
+
+
+def metric_named(name: str) -> Metric:
+    """Return a metric. Raises `UnknownName`."""
+    if name not in METRICS:
+        raise UnknownName("metric", name, METRICS)
+    return METRICS[name]
+
+
 @dataclass(frozen=True)
 class Estimate:
-    """A pooled RMSE with an interval from resampling photos (the sample is photos, not pixels)."""
+    """A score with an interval from resampling photos (the sample is photos, not pixels)."""
 
     value: float
     low: float
@@ -94,17 +157,24 @@ def student_quantile(freedom: int) -> float:
     return t
 
 
-def rmse_by_photo(
-    sse_per_photo: np.ndarray, count_per_photo: np.ndarray, groups: np.ndarray, *, draws: int = 1000, seed: int = 0
+def score_by_photo(
+    sse_per_photo: np.ndarray,
+    count_per_photo: np.ndarray,
+    groups: np.ndarray,
+    *,
+    metric: Metric = RMSE,
+    draws: int = 1000,
+    seed: int = 0,
 ) -> Estimate:
-    """Return the pooled RMSE and its 95 % percentile bootstrap interval over photos.
+    """Return the score and its 95 % percentile bootstrap interval over photos.
 
     Args:
         sse_per_photo: `(N,)` float64.
         count_per_photo: `(N,)`, values behind each sum.
         groups: `(N,)` int, see `resample_counts`.
     """
-    value = float(np.sqrt(sse_per_photo.sum() / count_per_photo.sum()))
+    above, below = metric.statistics(sse_per_photo, count_per_photo)
+    value = float(metric.value(above.sum(), below.sum()))
     counts = resample_counts(groups, draws, seed)
-    scores = np.sqrt((counts @ sse_per_photo) / (counts @ count_per_photo.astype(np.float64)))
-    return interval(value, scores, len(np.unique(groups)), least=0.0)
+    scores = metric.value(counts @ above, counts @ below)
+    return interval(value, scores, len(np.unique(groups)), least=metric.least)

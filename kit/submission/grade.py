@@ -15,7 +15,7 @@ from kit.core.progress import track
 from kit.data.index import Index, PhotoRow
 from kit.errors import ImageError, SubmissionError
 from kit.imaging.holes import scored_pixels
-from kit.imaging.metrics import Estimate, rmse_by_photo, sse
+from kit.imaging.metrics import Estimate, metric_named, score_by_photo, sse
 from kit.submission.csv_rows import SUBMISSION, batches, first_difference, numbers, open_rows, read_all
 from kit.submission.pictures import graded_pictures, load_whole, whole_path
 
@@ -37,7 +37,8 @@ class Grade:
     """Over all rows, a pixel inside both boxes twice; the interval is by photo."""
     photos: tuple[PhotoGrade, ...]
     rows: int
-    metric: str = "rmse"
+    metric: str = "RMSE"
+    """What the score is."""
 
 
 def grade_submission(path: Path, truth: Path, index: Index, layout: Competition) -> Grade:
@@ -75,14 +76,15 @@ def grade_submission(path: Path, truth: Path, index: Index, layout: Competition)
         if found is None:
             raise error from None
         errors, counts = found
+    metric = metric_named(layout.metric)
     photos = tuple(
         PhotoGrade(photo_row.name, float(np.sqrt(error / count)), int(count))
         for photo_row, error, count in zip(index.test, errors, counts, strict=True)
         if count
     )
     there = counts > 0
-    score = rmse_by_photo(errors[there], counts[there], np.arange(there.sum()))
-    return Grade(score, photos, int(counts.sum()))
+    score = score_by_photo(errors[there], counts[there], np.arange(there.sum()), metric=metric)
+    return Grade(score, photos, int(counts.sum()), metric.label)
 
 
 def _in_index_order(path: Path, truth: Path, index: Index, layout: Competition) -> tuple[np.ndarray, np.ndarray]:

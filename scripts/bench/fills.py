@@ -28,7 +28,7 @@ from kit.imaging.fills import FILLS, FRACTIONAL_POWER, fill_photo, fill_photos, 
 from kit.imaging.fills.laplacian import matrix_in_hole, sum_of_neighbours
 from kit.imaging.holes import Box, hole_of, random_boxes, scored_pixels
 from kit.imaging.images import decode_image, resize
-from kit.imaging.metrics import resample_counts, rmse_by_photo
+from kit.imaging.metrics import resample_counts, score_by_photo
 
 FillFunction = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -126,7 +126,7 @@ def print_scores(cases: list[Case]) -> None:
     print(f"\nRMSE in score space, {len(cases)} photos (95 % intervals by photo)")
     print(f"{'fill':28} {'RMSE':26} {'minus harmonic':28} minus fractional")
     for name, error in errors.items():
-        estimate = rmse_by_photo(error, counts, groups)
+        estimate = score_by_photo(error, counts, groups)
         print(f"{name:28} {estimate!s:26} {difference(name, 'harmonic'):28} {difference(name, 'fractional')}")
 
 

@@ -8,7 +8,7 @@ from scipy.special import stdtrit
 
 from kit.blending.evaluation.intervals import Bootstrap, resampled_totals, residual_correlation
 from kit.blending.grams.residual_gram import ResidualGram
-from kit.imaging.metrics import interval, resample_counts, rmse_by_photo, student_quantile
+from kit.imaging.metrics import interval, resample_counts, score_by_photo, student_quantile
 
 
 def gram_of(z: np.ndarray) -> ResidualGram:
@@ -40,11 +40,11 @@ def test_resampled_totals_are_those_of_the_counts() -> None:
     np.testing.assert_allclose(totals, resample_counts(groups, 230, 3) @ statistics)
 
 
-def test_bootstrap_equals_rmse_by_photo() -> None:
+def test_bootstrap_equals_score_by_photo() -> None:
     rng = np.random.default_rng(1)
     sse, counts, groups = rng.random(25), rng.integers(50, 90, 25), np.arange(25) // 2
     mine = Bootstrap({"a": sse}, counts, groups, seed=5).estimate("a")
-    reference = rmse_by_photo(sse, counts, groups, seed=5)
+    reference = score_by_photo(sse, counts, groups, seed=5)
     assert (mine.value, mine.low, mine.high) == pytest.approx((reference.value, reference.low, reference.high))
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from skimage import metrics as reference
 
-from kit.imaging.metrics import Estimate, resample_counts, rmse, rmse_by_photo, sse
+from kit.imaging.metrics import Estimate, resample_counts, rmse, score_by_photo, sse
 
 values = arrays(np.float64, 12, elements=st.floats(0, 1, width=32))
 
@@ -53,14 +53,14 @@ def test_groups_are_drawn_together_and_every_draw_has_as_many_groups() -> None:
 def test_the_interval_covers_the_value_and_widens_with_groups() -> None:
     rng = np.random.default_rng(1)
     errors, counts = np.repeat(rng.gamma(2, 1, 40), 5), np.full(200, 10)
-    alone = rmse_by_photo(errors, counts, np.arange(200))
-    together = rmse_by_photo(errors, counts, np.repeat(np.arange(40), 5))
+    alone = score_by_photo(errors, counts, np.arange(200))
+    together = score_by_photo(errors, counts, np.repeat(np.arange(40), 5))
     assert alone.value == together.value == pytest.approx(np.sqrt(errors.sum() / 2000))
     assert together.low < alone.low < alone.value < alone.high < together.high
 
 
 def test_one_photo_has_an_interval_without_width() -> None:
-    estimate = rmse_by_photo(np.array([4.0]), np.array([16]), np.array([0]))
+    estimate = score_by_photo(np.array([4.0]), np.array([16]), np.array([0]))
     assert (estimate.value, estimate.low, estimate.high) == (0.5, 0.5, 0.5)
 
 
@@ -69,6 +69,6 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
     hits = 0
     for _ in range(200):
         errors = rng.gamma(2, 0.5, 60)  # mean 1
-        estimate = rmse_by_photo(errors, np.ones(60), np.arange(60), draws=200)
+        estimate = score_by_photo(errors, np.ones(60), np.arange(60), draws=200)
         hits += estimate.low <= 1.0 <= estimate.high
     assert 175 <= hits <= 198

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kit.blending.grams.residual_gram import ResidualGram
-from kit.imaging.metrics import Estimate, draw_counts, interval
+from kit.imaging.metrics import RMSE, Estimate, Metric, draw_counts, interval
 
 DRAWS = 1000
 _DRAWS_AT_ONCE = 50  # counts of so many draws are in memory: it must not grow with draws times photos
@@ -31,6 +31,7 @@ class Bootstrap:
         counts: np.ndarray,
         groups: np.ndarray,
         *,
+        metric: Metric = RMSE,
         draws: int = DRAWS,
         seed: int = 0,
     ) -> None:
@@ -39,26 +40,32 @@ class Bootstrap:
             sse: for each name `(P,)` squared errors by photo.
             counts: `(P,)` values behind each.
             groups: `(P,)` int, near duplicates share a number and are drawn together.
+            metric: what is made of them.
         """
+        self._metric = metric
         self._columns = {name: column for column, name in enumerate(sse)}
-        statistics = np.column_stack([*sse.values(), counts.astype(np.float64)])
+        parts = [metric.statistics(errors, counts) for errors in sse.values()]
+        statistics = np.column_stack([*(above for above, _ in parts), parts[0][1]])
         self._totals = statistics.sum(axis=0)
         self._drawn = resampled_totals(statistics, groups, draws, seed)
         self._groups = len(np.unique(groups))
 
     def estimate(self, name: str) -> Estimate:
-        """Return the pooled RMSE with its 95 % percentile interval."""
-        return interval(self._rmse(self._totals, name), self._rmse(self._drawn, name), self._groups, least=0.0)
+        """Return the score with its 95 % percentile interval."""
+        value, drawn = self._score(self._totals, name), self._score(self._drawn, name)
+        return interval(value, drawn, self._groups, least=self._metric.least)
 
     def difference(self, minuend: str, subtrahend: str) -> Estimate:
-        """Return RMSE of one less RMSE of the other, with the interval of the difference on the same draws."""
+        """Return by how much the second is better than the first, RMSE of one less RMSE of the other, with the interval
+        of the difference on the same draws."""
         value, drawn = (
-            self._rmse(totals, minuend) - self._rmse(totals, subtrahend) for totals in (self._totals, self._drawn)
+            self._metric.gain(self._score(totals, minuend), self._score(totals, subtrahend))
+            for totals in (self._totals, self._drawn)
         )
         return interval(value, drawn, self._groups)
 
-    def _rmse(self, totals: np.ndarray, name: str) -> np.ndarray:
-        return np.asarray(np.sqrt(totals[..., self._columns[name]] / totals[..., -1]))
+    def _score(self, totals: np.ndarray, name: str) -> np.ndarray:
+        return self._metric.value(totals[..., self._columns[name]], totals[..., -1])
 
 
 def resampled_totals(statistics: np.ndarray, groups: np.ndarray, draws: int, seed: int) -> np.ndarray:
@@ -99,13 +106,13 @@ class Leaderboard:
     photos: int
     """Test photos."""
     score: Estimate
-    """RMSE after clipping, with the 95 % interval in which the score of that many new photos falls."""
+    """The score after clipping, with the 95 % interval in which the score of that many new photos falls."""
     sampling: float
     """Half of that interval if CV were known exactly: which photos the test has."""
     estimation: float
     """Half of the 95 % interval of CV itself: which photos the training has."""
     extremes: Estimate
-    """What unknown value ranges cost: RMSE less that with the photos' true ones, with the interval as above."""
+    """What unknown value ranges cost: the score less that with the photos' true ones, with the interval as above."""
 
 
 def leaderboard(
@@ -115,6 +122,7 @@ def leaderboard(
     groups: np.ndarray,
     photos: int,
     *,
+    metric: Metric = RMSE,
     seed: int = 0,
     draws: int = DRAWS,
 ) -> Leaderboard:
@@ -127,30 +135,31 @@ def leaderboard(
         sse: `(P,)` squared errors by photo as a submission makes them.
         known: `(P,)`, the same with the true value ranges.
     """
-    statistics = np.column_stack([sse, known, counts.astype(np.float64)])
+    own_parts, known_parts = metric.statistics(sse, counts), metric.statistics(known, counts)
+    statistics = np.column_stack([own_parts[0], known_parts[0], own_parts[1]])
     total = statistics.sum(axis=0)
     rng = np.random.default_rng([seed, photos])
     _, inverse, size = np.unique(groups, return_inverse=True, return_counts=True)
     own, both, alone = np.empty((draws, 2)), np.empty((draws, 2)), np.empty(draws)
     for draw in range(draws):
         weight = np.bincount(rng.integers(0, len(size), len(size)), minlength=len(size))[inverse]
-        own[draw] = _two_scores(weight @ statistics)
+        own[draw] = _two_scores(weight @ statistics, metric)
         upto = np.cumsum(weight)
         another = np.searchsorted(upto, rng.integers(0, upto[-1], photos), side="right")
-        both[draw] = _two_scores(statistics[another].sum(axis=0))
-        alone[draw] = _two_scores(statistics[rng.integers(0, len(sse), photos)].sum(axis=0))[0]
-    value, value_known = _two_scores(total)
+        both[draw] = _two_scores(statistics[another].sum(axis=0), metric)
+        alone[draw] = _two_scores(statistics[rng.integers(0, len(sse), photos)].sum(axis=0), metric)[0]
+    value, value_known = _two_scores(total, metric)
     return Leaderboard(
         photos,
-        interval(value, both[:, 0], len(size), least=0.0),
+        interval(value, both[:, 0], len(size), least=metric.least),
         _half(alone),
         _half(own[:, 0]),
-        interval(value - value_known, both[:, 0] - both[:, 1], len(size)),
+        interval(metric.gain(value, value_known), metric.gain(both[:, 0], both[:, 1]), len(size)),
     )
 
 
-def _two_scores(totals: np.ndarray) -> np.ndarray:
-    return np.asarray(np.sqrt(totals[:2] / totals[2]))
+def _two_scores(totals: np.ndarray, metric: Metric) -> np.ndarray:
+    return metric.value(totals[:2], totals[2])
 
 
 def _half(drawn: np.ndarray) -> float:

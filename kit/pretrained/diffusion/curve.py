@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kit.imaging.metrics import Estimate, rmse_by_photo
+from kit.imaging.metrics import Estimate, score_by_photo
 
 
 def pair_terms(errors: np.ndarray) -> tuple[float, float]:
@@ -51,7 +51,7 @@ class Curve:
     def rmse(self, m: int) -> Estimate:
         """Return that of the mean of m samples, with its 95 % interval over photos: measured for m up to `samples`,
         beyond it by the law."""
-        return rmse_by_photo(self.shared + self.own / m, self.counts, self.groups)
+        return score_by_photo(self.shared + self.own / m, self.counts, self.groups)
 
     @property
     def limit(self) -> Estimate:
@@ -67,9 +67,9 @@ class Curve:
 
 
 def _clipped(terms: np.ndarray, counts: np.ndarray, groups: np.ndarray) -> Estimate:
-    """Return `rmse_by_photo` of terms that may be negative: a tiny limit's estimate can fall below zero."""
+    """Return `score_by_photo` of terms that may be negative: a tiny limit's estimate can fall below zero."""
     if terms.sum() <= 0:
-        return Estimate(0.0, 0.0, float(rmse_by_photo(np.abs(terms), counts, groups).high))
+        return Estimate(0.0, 0.0, float(score_by_photo(np.abs(terms), counts, groups).high))
     with np.errstate(invalid="ignore"):
-        found = rmse_by_photo(terms, counts, groups)
+        found = score_by_photo(terms, counts, groups)
     return found if np.isfinite(found.low) else Estimate(found.value, 0.0, found.high)

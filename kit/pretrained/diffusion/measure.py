@@ -11,7 +11,7 @@ from kit.core.progress import track
 from kit.data.project import Project
 from kit.errors import UsageError
 from kit.imaging.holes import cut_boxes
-from kit.imaging.metrics import Estimate, rmse_by_photo
+from kit.imaging.metrics import Estimate, score_by_photo
 from kit.pretrained.diffusion.curve import Curve, pair_terms
 from kit.pretrained.diffusion.samples import Samples, templates_in
 
@@ -48,7 +48,7 @@ def measure_samples(project: Project, samples: Samples) -> CurveReport:
     counts = np.array([3 * project.index.train[place].scored for place in places])
     folds = project.folds_if_any
     groups = np.arange(len(places)) if folds is None else folds.group[places]
-    prompts = {template: rmse_by_photo(squares[:, place], counts, groups) for place, template in enumerate(templates)}
+    prompts = {template: score_by_photo(squares[:, place], counts, groups) for place, template in enumerate(templates)}
     return CurveReport(Curve(len(samples.specs), len(places), terms[:, 0], terms[:, 1], counts, groups), prompts)
 
 
