@@ -100,8 +100,15 @@ def _run_files(project: Project, name: str) -> list[Path]:
         folds.append(FULL)
     for fold in folds:
         folder = project.workspace.run(name, fold)
-        for file in ("experiment.json", "run.json", "model.safetensors"):
+        for file in ("experiment.json", "run.json", "model.safetensors", *_code_of(folder)):
             if not (folder / file).is_file():
                 raise MissingStep(f"{folder / file} is gone. Run: kit train {name} --fold {fold}")
             found.append(folder / file)
     return found
+
+
+def _code_of(folder: Path) -> list[str]:
+    """Return the copy of a model of the user's own, where a run has one: it is run where photos are predicted."""
+    path = folder / "experiment.json"
+    model = str(read_json(path, made_by="kit train")["experiment"].get("model", "none")) if path.is_file() else "none"
+    return [] if model == "none" or ":" in model else ["model.py"]  # with a colon it is an installed package's

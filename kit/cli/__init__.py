@@ -44,6 +44,7 @@ MODULES = (
     "data",
     "exchange",
     "figure",
+    "own",
     "predict",
     "sd",
     "submit",

@@ -77,6 +77,7 @@ def _lacking(workspace: Workspace, trained: tuple[Path, ...]) -> list[str]:
     from kit.core.storage import read_json
     from kit.errors import UsageError
     from kit.learning.experiments import experiment_from
+    from kit.learning.experiments.code import package_of
     from kit.learning.experiments.groups import SMP_ARCHITECTURES
 
     stamps = [read_json(workspace.root / path, made_by="kit train --force") for path in trained]
@@ -88,7 +89,8 @@ def _lacking(workspace: Workspace, trained: tuple[Path, ...]) -> list[str]:
                 "without it: kit blend --members NAME,NAME"
             )
     needed = any(one.architecture in SMP_ARCHITECTURES for one in experiments)
-    return ["segmentation-models-pytorch"] if needed else []
+    models = dict.fromkeys(package for one in experiments if (package := package_of(one.model)) is not None)
+    return [*(["segmentation-models-pytorch"] if needed else []), *models]
 
 
 def _add_weights(folder: Path, models: list[str]) -> None:

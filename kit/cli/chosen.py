@@ -53,7 +53,14 @@ def choose(
 ) -> list[Experiment]:
     """Return what the experiments are with the settings of the file and, over them, those of the command line."""
     from kit.errors import UsageError
-    from kit.learning.experiments import EXPERIMENTS, check_config_effect, check_effect, chosen_experiment
+    from kit.learning.experiments import (
+        EXPERIMENTS,
+        check_config_effect,
+        check_effect,
+        chosen_experiment,
+        is_own,
+        own_experiment,
+    )
 
     for name in names:
         if name not in EXPERIMENTS and (workspace.predictions / name).is_dir():
@@ -69,9 +76,13 @@ def choose(
         check_not_in_catalog(workspace, called, rename, names[0])
     config = document.settings if document else ()
 
+    def one_of(name: str, more: Sequence[str]) -> Experiment:
+        if is_own(workspace, name):
+            return own_experiment(workspace, name, more, rename=rename, config=config)
+        return chosen_experiment(workspace, name, more, rename=rename, force=force, config=config)
+
     def chosen(more: Sequence[str]) -> list[Experiment]:
-        given = {"rename": rename, "force": force, "config": config}
-        return [chosen_experiment(workspace, name, more, **given) for name in names]  # type: ignore[arg-type]
+        return [one_of(name, more) for name in names]
 
     try:
         made = chosen(settings)

@@ -174,10 +174,13 @@ class Trainings:
     def words_of(self, one: Training, folder: Path, words: Sequence[str]) -> tuple[str, ...]:
         """Return the command of one training, with its settings in a file of this folder."""
         from kit.cli.queue import global_words
-        from kit.learning.experiments import toml_of
+        from kit.learning.experiments import CODE_FILES, save_code, toml_of
 
-        path = folder / f"{one.experiment.name}.toml"
-        path.write_text(toml_of(one.experiment), encoding="utf-8")
+        path, code = folder / f"{one.experiment.name}.toml", folder / f"{one.experiment.name}.code"
+        code.mkdir(exist_ok=True)
+        save_code(code, one.experiment)  # the runs' own may be moved away before the child reads them (--force)
+        copies = {setting: code / file for setting, file in CODE_FILES.items()}
+        path.write_text(toml_of(one.experiment, copies=copies), encoding="utf-8")
         folds = dict.fromkeys(str(other.fold) for other in self.all if other.experiment == one.experiment)
         force = ["--replacing", ",".join(folds)] if self.forced else []
         force += ["--force"] if self.replaces(one) else []

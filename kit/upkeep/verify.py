@@ -52,8 +52,8 @@ class Verified:
 
 
 def verify_workspace(project: Project) -> Verified:
-    """Read everything that has a digest: the competition's photos, index, pack, folds, weights, predictions, samples,
-    blends, and submissions that the ledger names.
+    """Read everything that has a digest: the competition's photos, index, pack, folds, weights and own code of runs,
+    predictions, samples, blends, and submissions that the ledger names.
 
     Raises:
         MissingStep: there is no index; without one nothing can be told of the rest.
@@ -64,7 +64,7 @@ def verify_workspace(project: Project) -> Verified:
     large = itertools.chain(_check_photos(project), map(_check_weights, weights), map(_check_part, parts))
     done = list(track(large, "Verifying", photos + len(weights) + len(parts), "photos and files"))
     done += [*_check_sample_submission(project), *_check_halves(project)]
-    done += [*_check_folds(project), *_check_samples(workspace)]
+    done += [*_check_folds(project), *_check_code(workspace), *_check_samples(workspace)]
     done += [*_check_blends(workspace), *_check_submissions(workspace)]
     problems = tuple(one.problem for one in done if one.problem)
     return Verified(len(done), sum(one.bytes for one in done), problems)
@@ -174,6 +174,22 @@ def _wrong_weights(path: Path) -> str:
     if noted in (None, digest_file(path)):
         return ""
     return f"{path} is not as it was written (its digest differs). Make it again: {again}"
+
+
+def _check_code(workspace: Workspace) -> Iterator[Read]:
+    """Compare the code of the user's own in each run with the digest that its experiment names."""
+    from kit.learning.experiments import experiment_from, own_code, wrong_copy
+
+    for path in sorted(workspace.runs.glob("*/fold_*/experiment.json")):
+        again = f"kit train {path.parent.parent.name} --fold {path.parent.name.removeprefix('fold_')} --force"
+        try:
+            code = own_code(experiment_from(read_json(path, made_by=again)))
+        except (KitError, KeyError, TypeError, ValueError):  # which is said where it is used
+            continue
+        for file, reference in code.items():
+            copy, wrong = path.parent / file, wrong_copy(path.parent / file, reference)
+            line = f"{copy} {wrong}. Do not run it; put it back, or train again: {again}"
+            yield Read(copy, copy.stat().st_size if copy.is_file() else 0, line if wrong else "")
 
 
 def _parts(project: Project) -> list[Path]:

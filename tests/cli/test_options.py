@@ -42,7 +42,7 @@ def test_names_are_split_at_commas() -> None:
 
 
 def test_help_lists_every_command_in_the_order_of_use() -> None:
-    listed = re.findall(r"^  ([a-z]+)  ", ok("--help").partition("Commands:")[2], re.MULTILINE)
+    listed = re.findall(r"^  ([a-z-]+)  ", ok("--help").partition("Commands:")[2], re.MULTILINE)
     assert listed == list(COMMANDS)
 
 

@@ -25,6 +25,8 @@ TEXTS = {
     "encoder": st.text(st.characters(exclude_categories=("Cs",)), max_size=20),
     "encoder_weights": st.just("none") | st.text("aÄ \"'\\#=,\t\n", min_size=1).map(lambda text: f"/w/{text}x.pth"),
     "extra": st.just("none") | st.text("aÄ \"'\\#=,\t\n", min_size=1).map(lambda text: f"/w/{text}photos"),
+    **dict.fromkeys(("model", "loss"), st.sampled_from(["none", "Net@00000000000000aa", "nets:Net@nets==1.2"])),
+    "model_arguments": st.sampled_from(["none", "depth=3,slope=0.1"]),
     "clip_model": st.sampled_from(["none", "thumbnail@0123456789abcdef"]),  # stored as `--set` pins it,
 }
 

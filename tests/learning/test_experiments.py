@@ -94,10 +94,15 @@ GOOD = {
     "extra": ("photos", str(Path("photos").absolute())),
     "seed": ("42", 42),
     "standardise": ("false", False),
+    "model": ("Net@00000000000000aa", "Net@00000000000000aa"),
+    "model_arguments": ("depth=3", "depth=3"),
+    "loss": ("mine@00000000000000aa", "mine@00000000000000aa"),
     "clip_model": ("thumbnail", f"thumbnail@{find_model('thumbnail').digest}"),
 }
 
 NEEDS = {
+    "model": ["architecture=own", "model=Net@00000000000000bb"],
+    "model_arguments": ["architecture=own", "model=Net@00000000000000bb"],
     "method": ["architecture=resnet", "adversarial_weight=1"],
     "feature_weight": ["adversarial_weight=1"],
     "first_share": ["first_size=32"],
@@ -106,6 +111,12 @@ NEEDS = {
 
 BAD = [
     "",
+    "model=unet",
+    "model=Net@00000000000000aa",
+    "model=nowhere.py:Net",
+    "model_arguments=depth=3",
+    "loss=nowhere",
+    "loss=nowhere.py:loss",
     "size",
     "standardise=perhaps",
     "partial_weights=some",

@@ -1,16 +1,19 @@
 """Experiments: everything needed to train a source again, as plain data. Knows names and numbers, imports no torch.
 
 `groups.py` is what can be set, `settings.py` puts it together, `catalog.py` has the experiments, `parse.py` goes from
-text and JSON to an experiment, `config.py` from TOML and back, `listing.py` prints all of it, `stamp.py` and
+text and JSON to an experiment, `config.py` from TOML and back, `own.py` from a file of the user's (`code.py` runs it,
+`arguments.py` reads what it takes, `copies.py` keeps it in a run), `listing.py` prints all of it, `stamp.py` and
 `conflicts.py` tell which trainings are alike and can be stored beside each other.
 """
 
 from kit.learning.experiments.catalog import DEFAULT, EXPERIMENTS, demo_settings
 from kit.learning.experiments.config import Config, check_config_effect, problem_of, read_config, toml_of
 from kit.learning.experiments.conflicts import check_conflicts, check_patience
+from kit.learning.experiments.copies import drop_code, own_code, recall_run, save_code, wrong_copy
 from kit.learning.experiments.groups import (
     ARCHITECTURES,
     BASES,
+    CODE_FILES,
     MAX_WIDTH,
     PHOTO_ARCHITECTURES,
     SIZES,
@@ -22,6 +25,7 @@ from kit.learning.experiments.groups import (
     ScheduleSettings,
 )
 from kit.learning.experiments.listing import describe_experiments
+from kit.learning.experiments.own import is_own, own_experiment
 from kit.learning.experiments.parse import (
     check_effect,
     chosen_experiment,
@@ -52,6 +56,7 @@ from kit.learning.experiments.stamp import (
 __all__ = [
     "ARCHITECTURES",
     "BASES",
+    "CODE_FILES",
     "DEFAULT",
     "EXPERIMENTS",
     "MAX_WIDTH",
@@ -76,17 +81,23 @@ __all__ = [
     "differences",
     "different_settings",
     "digest_of_weights",
+    "drop_code",
     "experiment",
     "experiment_from",
     "finished_fold",
+    "is_own",
     "is_set",
     "other_files",
+    "own_code",
+    "own_experiment",
     "problem_of",
     "read_config",
+    "recall_run",
     "recipe_of",
     "renamed_settings",
     "retrain_command",
     "run_stamp",
+    "save_code",
     "set_aside",
     "settings_of",
     "stored_experiment",
@@ -94,4 +105,5 @@ __all__ = [
     "toml_of",
     "with_seeds",
     "with_settings",
+    "wrong_copy",
 ]

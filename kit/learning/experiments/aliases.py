@@ -16,7 +16,6 @@ USUAL_NAMES: Mapping[str, str] = {
     "num_epochs": "epochs",
     "early_stopping": "patience",
     "arch": "architecture",
-    "model": "architecture",
     "decoder": "architecture",
     "backbone": "encoder",
     "weights": "encoder_weights",

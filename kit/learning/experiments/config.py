@@ -19,7 +19,8 @@ from pydantic.fields import FieldInfo
 
 from kit.errors import UsageError, closest_name
 from kit.learning.experiments.catalog import EXPERIMENTS
-from kit.learning.experiments.groups import GROUPS
+from kit.learning.experiments.code import typed
+from kit.learning.experiments.groups import CODE_FILES, GROUPS
 from kit.learning.experiments.limits import as_text, kind_of, limits_text, wanted_kind
 from kit.learning.experiments.parse import current_name, suggested_setting
 from kit.learning.experiments.settings import Experiment, fields_of, setting_fields, without_effect
@@ -82,17 +83,20 @@ def check_config_effect(config: Config, chosen: Iterable[Experiment]) -> None:
             raise UsageError(f"{config.path}: {field} changes nothing: {useless[0][0][field]}.")
 
 
-def toml_of(one: Experiment, *, begins: str | None = None) -> str:
+def toml_of(one: Experiment, *, begins: str | None = None, copies: Mapping[str, Path] = {}) -> str:
     """Return every setting of an experiment in its table; `read_config` of it gives the same experiment.
 
     Args:
         begins: the experiment that the file names as its beginning; by default the nearest one.
+        copies: for settings that name code of the user's own, the copy that the file names.
     """
+    values = {field: getattr(one, field) for field in setting_fields()}
+    values |= {setting: typed(values[setting], copies.get(setting)) for setting in CODE_FILES}
     begins = begins or (one.name if one.name in EXPERIMENTS else _nearest(one))
     lines = [f"experiment = {_shown(begins)}"]
     lines += [f"name = {_shown(one.name)}"] if one.name != begins else []
     for table, group in TABLES.items():
-        lines += ["", f"[{table}]", *(f"{field} = {_shown(getattr(one, field))}" for field in fields_of(group))]
+        lines += ["", f"[{table}]", *(f"{field} = {_shown(values[field])}" for field in fields_of(group))]
     return "\n".join(lines) + "\n"
 
 

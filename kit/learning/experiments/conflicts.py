@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kit.core.storage import digest_of, read_json
 from kit.core.workspace import FULL, Fold
 from kit.errors import DamagedStore, Mismatch, UsageError
+from kit.learning.experiments.groups import CODE_FILES
 from kit.learning.experiments.settings import Experiment, setting_fields
 from kit.learning.experiments.stamp import (
     differences,
@@ -71,10 +72,15 @@ def check_source(project: Project, experiment: Experiment, fold: Fold, replacing
             names = files or different_settings(manifest["recipe"].get("experiment"), experiment)
             every = f"all,{FULL}" if store.has_full(experiment.name) else "all"
             raise Mismatch(
-                f"Fold {other} of {experiment.name} was trained with other {', '.join(names) or 'settings'}. Go "
+                f"Fold {other} of {experiment.name} was trained with other {_named(names)}. Go "
                 f"on with its own: kit train {experiment.name} --fold K; or store this one under another name with "
                 f"--as NAME, or train all alike: the same command with --fold {every} --force"
             )
+
+
+def _named(differences: Collection[str]) -> str:
+    """Return what differs as a message has it; of code of the user's own, that it is the file that does."""
+    return ", ".join(f"{name} (its file)" if name in CODE_FILES else name for name in differences) or "settings"
 
 
 def check_patience(experiment: Experiment) -> None:
@@ -116,7 +122,7 @@ def check_folder(folder: Path, stamp: dict[str, Any], experiment: Experiment, fo
             f"Go on with its own: kit train {experiment.name} --fold {fold}; or store" if only_settings else "Store"
         )
         raise Mismatch(
-            f"{folder} holds a training with other {', '.join(others)}. {goes_on} this one under another name "
+            f"{folder} holds a training with other {_named(others)}. {goes_on} this one under another name "
             f"with --as NAME, or replace it: the same command with --force"
         )
     return True

@@ -17,14 +17,18 @@ Size = Literal[32, 64, 128, 256]
 Base = Literal["fractional", "harmonic", "mean"]
 SmpArchitecture = Literal["unet", "unetplusplus", "fpn", "manet"]
 PhotoArchitecture = Literal["paper-unet", "resnet", "dcgan"]
-Architecture = Literal[SmpArchitecture, "light", "plain", "bilstm", "partialconv", PhotoArchitecture]
+BuiltInArchitecture = Literal[SmpArchitecture, "light", "plain", "bilstm", "partialconv", PhotoArchitecture]
+Architecture = Literal[BuiltInArchitecture, "own"]
 
 SIZES: tuple[int, ...] = get_args(Size)
 BASES: tuple[str, ...] = get_args(Base)
 SMP_ARCHITECTURES: tuple[str, ...] = get_args(SmpArchitecture)
 PHOTO_ARCHITECTURES: tuple[str, ...] = get_args(PhotoArchitecture)
 """Networks that paint the whole photo; all others give a residual over the base fill."""
-ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
+ARCHITECTURES: tuple[str, ...] = get_args(BuiltInArchitecture)
+"""Kit's; `own` is the user's (`model`)."""
+CODE_FILES = {"model": "model.py", "loss": "loss.py"}
+"""Settings that name code of the user's own, and what its copy in a run is called."""
 _CONDITIONABLE = (*SMP_ARCHITECTURES, "light", "plain")
 _NEED_PHOTOS_AS_THEY_ARE = (*PHOTO_ARCHITECTURES, "light")
 
@@ -48,7 +52,12 @@ class NetworkSettings:
     """supervised (pairs of masked and whole photo), cyclegan (unpaired), or dcgan (whole photos alone)."""
     architecture: Architecture = "unet"
     """Of segmentation-models-pytorch: unet, unetplusplus, fpn, manet. Of kit: light (a timm encoder, decoded to half
-    the size), plain, bilstm, partialconv (a residual over the base fill), paper-unet, resnet, dcgan (whole photos)."""
+    the size), plain, bilstm, partialconv (a residual over the base fill), paper-unet, resnet, dcgan (whole photos). Or
+    own: the class or function that `model` names."""
+    model: _Later[str] = "none"
+    """own: a class or function of yours, which kit train FILE.py:NAME sets (README.md, Your own model)."""
+    model_arguments: _Later[str] = "none"
+    """own: arguments of `model` that no setting is named like, which --set NAME=VALUE sets: depth=3,slope=0.1."""
     encoder: str = "tu-resnet18"
     """Encoder of segmentation-models-pytorch; any timm model by `tu-<name>`."""
     encoder_weights: str = "none"
@@ -121,6 +130,8 @@ class LossSettings:
     """Weight of the squared error on hole pixels."""
     l1_weight: _Weight = 0.0
     """Weight of the absolute error on hole pixels."""
+    loss: _Later[str] = "none"
+    """A function of yours in place of both, FILE.py:NAME: (prediction, target, weight) to a scalar."""
     adversarial_weight: _Weight = 0.0
     """Weight of the generator's adversarial loss; 0 trains no discriminator."""
     adversary: Literal["bce", "lsgan", "hinge"] = "bce"

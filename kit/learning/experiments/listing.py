@@ -7,6 +7,7 @@ import textwrap
 from kit.learning.experiments.catalog import EXPERIMENTS
 from kit.learning.experiments.groups import GROUPS
 from kit.learning.experiments.limits import as_text, limits_text
+from kit.learning.experiments.own import list_packages
 from kit.learning.experiments.settings import Experiment, fields_of, setting_fields
 
 _COLUMN = 28  # where descriptions begin
@@ -23,6 +24,8 @@ def describe_experiments() -> str:
         lines.append(f"{name}: {(function.__doc__ or '').splitlines()[0]}")
         sets = " ".join(f"{key}={as_text(getattr(made, key))}" for key in own)
         lines += textwrap.wrap(sets, _WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 4, break_on_hyphens=False)
+    if packages := list_packages():
+        lines += ["\nOf installed packages:", *(f"  {line}" for line in packages)]
     lines.append("\nSettings (--set field=value) and their defaults, where an experiment has not its own:")
     explained = explanations()
     for group in GROUPS:

@@ -13,7 +13,11 @@ from kit.core.storage import read_json
 from kit.core.workspace import Workspace, checked_name, checked_source_name
 from kit.errors import DamagedStore, KitError, StoreError, UnknownName, UsageError, closest_name
 from kit.learning.experiments.aliases import USUAL_NAMES
+from kit.learning.experiments.arguments import with_arguments
 from kit.learning.experiments.catalog import EXPERIMENTS
+from kit.learning.experiments.code import reference_of
+from kit.learning.experiments.copies import recall
+from kit.learning.experiments.groups import ARCHITECTURES, CODE_FILES
 from kit.learning.experiments.limits import as_text, kind_of, wanted_kind
 from kit.learning.experiments.settings import Experiment, setting_fields, stored_names, without_effect
 
@@ -38,7 +42,7 @@ def experiment(
     """
     if name not in EXPERIMENTS:
         raise UnknownName("experiment", name, EXPERIMENTS)
-    found = _drop_unused(with_settings(EXPERIMENTS[name](), config), settings)
+    found = drop_unused(with_settings(EXPERIMENTS[name](), config), settings)
     return found if rename is None else dataclasses.replace(found, name=checked_source_name("--as", rename))
 
 
@@ -72,7 +76,7 @@ def chosen_experiment(
     if stored is None and name not in EXPERIMENTS:
         trained = {path.parent.parent.name for path in workspace.runs.glob("*/fold_*/experiment.json")}
         raise UnknownName("experiment", name, [*EXPERIMENTS, *sorted(trained - EXPERIMENTS.keys())])
-    return _drop_unused(with_settings(stored, config), settings) if stored else experiment(name, settings)
+    return drop_unused(with_settings(stored, config), settings) if stored else experiment(name, settings)
 
 
 def stored_experiment(workspace: Workspace, name: str) -> Experiment | None:
@@ -85,7 +89,9 @@ def stored_experiment(workspace: Workspace, name: str) -> Experiment | None:
     for path in sorted(workspace.runs.glob(f"{checked_name('The experiment', name)}/fold_*/experiment.json")):
         again = f"rm -r {shlex.quote(str(path.parent))}"
         try:
-            return experiment_from(read_json(path, made_by=again))
+            found = experiment_from(read_json(path, made_by=again))
+            recall(path.parent.parent, found)
+            return found
         except (StoreError, KeyError, TypeError, ValueError, UsageError) as error:
             what = f"{path} holds no experiment of this version ({error!r})"
             what = str(error).split(". ")[0] if isinstance(error, StoreError) else what
@@ -105,16 +111,22 @@ def experiment_from(stamp: dict[str, Any]) -> Experiment:
 
 
 def with_settings(base: Experiment, settings: Sequence[str]) -> Experiment:
-    """Apply `field=value` texts, each value read as the field's own type."""
+    """Apply `field=value` texts, each value read as the field's own type; of a model of the user's own, its arguments
+    too."""
     values: dict[str, Any] = {}
+    arguments: dict[str, str] = {}
     for setting in map(_resolve_alias, settings):
         field, equals, text = setting.partition("=")
         if not equals:
             raise UsageError(f"--set {setting!r} is not of the form field=value, such as --set size=128.")
-        if field not in setting_fields():
+        if field in setting_fields():
+            values[field] = read_value(field, text)
+        elif base.model != "none":
+            arguments[field] = text
+        else:
             raise _unknown_setting(field, text)
-        values[field] = read_value(field, text)
-    return dataclasses.replace(base, **values)
+    made = dataclasses.replace(base, **values)
+    return with_arguments(made, arguments) if arguments else made
 
 
 def with_seeds(one: Experiment, count: int) -> list[Experiment]:
@@ -143,7 +155,7 @@ def _unknown_setting(name: str, value: str) -> UnknownName:
     return UnknownName("setting", name, setting_fields(), suggestion=suggestion, listed_by="kit train --list")
 
 
-def _drop_unused(base: Experiment, settings: Sequence[str]) -> Experiment:
+def drop_unused(base: Experiment, settings: Sequence[str]) -> Experiment:
     """Apply settings but for those that nothing reads: an experiment is the same whether they are given or not, as they
     are where one command trains several experiments."""
     made = with_settings(base, settings)
@@ -206,6 +218,13 @@ def read_value(field: str, text: str, *, option: str = "") -> Any:
         raise UsageError(f"{given}: {wanted_kind(declared)} is needed.") from None
     if field in _PATHS and value not in _PATHS[field]:
         return _path(field, value, given)
+    if field in CODE_FILES and value != "none":
+        if value in ARCHITECTURES:
+            raise UsageError(f"{given}: that is an architecture of kit. Give it with --set architecture={value}")
+        try:
+            return reference_of(value, field)
+        except UsageError as error:
+            raise UsageError(f"{given}: {error}") from None
     if field == "clip_model" and value != "none":
         from kit.pretrained.clip.model import pinned  # a clip is asked for by few
 

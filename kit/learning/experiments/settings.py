@@ -119,6 +119,10 @@ def _check_combinations(one: Experiment) -> Iterator[Check]:
     if one.predict_size:
         fits = one.method == "supervised" and not one.predicts_photo
         yield fits, f"predict_size={one.predict_size}: architecture={one.architecture} is made for one size"
+    yield (one.architecture == "own") == (one.model != "none"), "architecture=own and model=FILE.py:NAME go together"
+    yield one.model == "none" or one.method == "supervised", f"method={one.method}: a model of your own is supervised"
+    yield one.model_arguments == "none" or one.model != "none", "model_arguments needs a model of your own"
+    yield one.loss == "none" or one.method == "supervised", f"method={one.method} has losses of its own, and no loss="
     no_vectors = one.extra == "none" or not one.conditioned
     yield no_vectors, "extra and clip_model: extra photos have no vectors. Leave one of them at none"
     if one.method == "cyclegan":
@@ -131,7 +135,7 @@ def _check_combinations(one: Experiment) -> Iterator[Check]:
         yield not one.test_photos, "test_photos=true: a DCGAN learns from whole photos alone"
     if one.method == "supervised":
         yield (
-            one.mse_weight + one.l1_weight + one.adversarial_weight > 0,
+            one.mse_weight + one.l1_weight + one.adversarial_weight > 0 or one.loss != "none",
             "mse_weight, l1_weight, adversarial_weight: not negative, and one of them positive",
         )
         yield (
@@ -141,6 +145,7 @@ def _check_combinations(one: Experiment) -> Iterator[Check]:
 
 
 _WITH_DISCRIMINATOR = ("adversary", "discriminator_width", "discriminator_layers", "discriminator_norm")
+_OF_NETWORKS = ("width", "blocks", "bottleneck", "frozen", "latent", "search_steps", "prior_weight")
 _OF_ENCODERS = ("encoder", "encoder_weights", "partial_weights", "encoder_rate", "decoder_channels")
 
 
@@ -169,6 +174,8 @@ def without_effect(one: Experiment) -> dict[str, str]:
         reasons["ema"] = "average=swa takes the plain mean of the last weights"
     if not one.adversarial_weight:
         reasons |= dict.fromkeys(_WITH_DISCRIMINATOR, "there is no discriminator (adversarial_weight=0)")
+    if one.loss != "none":
+        reasons |= dict.fromkeys(("mse_weight", "l1_weight"), "the loss of your own is in its place")
     if one.method != "supervised":
         losses = ("mse_weight", "l1_weight", "feature_weight")
         reasons |= dict.fromkeys(losses, f"method={one.method} has losses of its own")
@@ -176,4 +183,6 @@ def without_effect(one: Experiment) -> dict[str, str]:
         reasons |= dict.fromkeys(("cycle_weight", "identity_weight", "pool"), "it is method=cyclegan's")
     if one.method != "dcgan":
         reasons |= dict.fromkeys(("latent", "search_steps", "prior_weight"), "it is method=dcgan's")
+    if one.architecture == "own":  # its arguments may have any of these names; who reads the file looks at that
+        reasons = {name: reason for name, reason in reasons.items() if name not in _OF_NETWORKS}
     return reasons

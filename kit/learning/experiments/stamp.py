@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kit.core.storage import digest_file, digest_of, read_json
 from kit.core.workspace import FULL, Fold
 from kit.errors import StoreError
+from kit.learning.experiments.copies import own_code, wrong_copy
 from kit.learning.experiments.settings import Experiment, stored_names
 
 if TYPE_CHECKING:  # the store needs pandas, of which `kit train --list` knows nothing
@@ -145,7 +146,9 @@ def finished_fold(project: Project, experiment: Experiment, fold: Fold) -> dict[
     path, recipe = folder / "run.json", recipe_of(experiment)
     if not all((folder / name).is_file() for name in ("run.json", "model.safetensors", "experiment.json")):
         return None
-    if set_aside(folder).is_dir():
+    if set_aside(folder).is_dir() or any(
+        wrong_copy(folder / file, code) for file, code in own_code(experiment).items()
+    ):
         return None
     try:
         stamp = read_json(folder / "experiment.json", made_by=retrain_command(experiment, fold))

@@ -17,6 +17,7 @@ from kit.learning.models.layers.film import Film
 from kit.learning.models.layers.photo import PhotoGenerator
 from kit.learning.models.layers.standardised import Standardised
 from kit.learning.models.light import LightUNet
+from kit.learning.models.own import build_own
 from kit.learning.models.paper_unet import PaperUNet
 from kit.learning.models.partialconv import PartialConvUNet
 from kit.learning.models.patchgan import PatchGAN
@@ -36,7 +37,8 @@ def build_generator(experiment: Experiment, *, pretrained: bool = True) -> nn.Mo
         pretrained: False builds the shape alone, for weights that are loaded afterwards.
 
     Raises:
-        UsageError: segmentation-models-pytorch or timm know no such encoder, or it cannot have that decoder.
+        UsageError: segmentation-models-pytorch or timm know no such encoder, or it cannot have that decoder; a model of
+            the user's own cannot be built.
         TrainingError: the encoder's weights cannot be had.
     """
     network: Any = _network(experiment, pretrained)
@@ -50,6 +52,8 @@ def _network(experiment: Experiment, pretrained: bool) -> nn.Module:
         return _on_an_encoder(experiment, pretrained)
     if experiment.architecture == "light":
         return _light(experiment, pretrained)
+    if experiment.architecture == "own":
+        return build_own(experiment)
     return _OWN[experiment.architecture](experiment)
 
 

@@ -14,7 +14,15 @@ from torch import nn
 from kit.core.storage import digest_file, read_json, write_json, write_text, writing
 from kit.core.workspace import FULL, Fold, Workspace
 from kit.errors import DamagedStore, KitError, MissingStep, UsageError
-from kit.learning.experiments import Experiment, experiment_from, retrain_command, set_aside
+from kit.learning.experiments import (
+    Experiment,
+    drop_code,
+    experiment_from,
+    recall_run,
+    retrain_command,
+    save_code,
+    set_aside,
+)
 from kit.learning.experiments.conflicts import check_folder
 from kit.learning.models import build_generator
 from kit.learning.training.checkpoints import drop_checkpoints, list_checkpoints
@@ -40,7 +48,9 @@ class Run:
 
 def reserve_folder(folder: Path, stamp: dict[str, Any], experiment: Experiment, fold: Fold) -> None:
     """Reserve the folder for this training. Raises `Mismatch` when it is another's."""
-    if not check_folder(folder, stamp, experiment, fold):
+    is_there = check_folder(folder, stamp, experiment, fold)
+    save_code(folder, experiment)
+    if not is_there:
         write_json(folder / "experiment.json", stamp)
 
 
@@ -48,6 +58,7 @@ def release_folder(folder: Path) -> None:
     """Give up a folder in which nothing has been reached, so that other settings can have it."""
     if not list_checkpoints(folder):
         (folder / "experiment.json").unlink(missing_ok=True)
+        drop_code(folder)
 
 
 def load_result(folder: Path, experiment: Experiment, fold: Fold) -> Run | None:
@@ -122,7 +133,7 @@ def load_generator(workspace: Workspace, name: str, fold: Fold, device: torch.de
 
     Raises:
         MissingStep: it has not been trained to the end.
-        DamagedStore: its weights are not those of its experiment.
+        DamagedStore: its weights, or the code of its model, are not those of its experiment.
     """
     folder = workspace.run(name, fold)
     command = f"kit train {name} --fold {fold}"
@@ -140,6 +151,7 @@ def load_generator(workspace: Workspace, name: str, fold: Fold, device: torch.de
         path = folder / "experiment.json"
         text = f"{path} does not hold an experiment of this version. Train again: {command} --force"
         raise DamagedStore(text) from None
+    recall_run(folder, experiment, f"{command} --force")
     generator = build_generator(experiment, pretrained=False)
     path = folder / "model.safetensors"
     try:

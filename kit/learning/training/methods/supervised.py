@@ -10,15 +10,18 @@ from torch import nn
 from kit.learning.datasets import Batch, network_input
 from kit.learning.experiments import Experiment
 from kit.learning.losses import (
+    check_own_loss,
     discriminator_loss,
     feature_matching_loss,
     generator_adversarial_loss,
     hole_l1_loss,
     hole_mse_loss,
+    own_loss,
 )
 from kit.learning.models import build_discriminator, build_generator
 from kit.learning.models.layers.film import CONDITION
 from kit.learning.models.layers.standardised import contrast
+from kit.learning.models.own import OwnModel
 from kit.learning.models.patchgan import PatchGAN, patch_candidate
 from kit.learning.training.methods.diversity import diversity
 from kit.learning.training.methods.stepper import Stepper
@@ -52,6 +55,11 @@ class Supervised:
         residual = networks["generator"](network_input(photos, photos[:, :1]), *condition)
         if "discriminator" in networks:
             networks["discriminator"](patch_candidate(photos, photos[:, :1], photos))
+        for own in networks["generator"].modules():
+            if isinstance(own, OwnModel):
+                own.check_gradient(network_input(photos, photos[:, :1]))
+        if experiment.loss != "none":
+            check_own_loss(experiment.loss, photos)
         shape: torch.Size = residual.shape
         return shape
 
@@ -64,12 +72,14 @@ class Supervised:
         predicted = batch.filled + residual
         losses: dict[str, torch.Tensor] = {}
         total = residual.new_zeros(())
-        if experiment.mse_weight:
+        if experiment.loss != "none":
+            losses["own"] = total = own_loss(experiment.loss, predicted, batch.target, batch.weight)
+        elif experiment.mse_weight:
             losses["mse"] = hole_mse_loss(predicted, batch.target, batch.weight)
             total = total + experiment.mse_weight * (
                 _by_contrast(batch, predicted) if experiment.standardised else losses["mse"]
             )
-        if experiment.l1_weight:
+        if experiment.l1_weight and experiment.loss == "none":
             losses["l1"] = hole_l1_loss(predicted, batch.target, batch.weight)
             total = total + experiment.l1_weight * losses["l1"]
         if "discriminator" in trainer.run:

@@ -1,0 +1,87 @@
+"""`kit new`, `kit check-model`: a model of the user's own, begun and checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kit.cli import app
+from kit.cli.options import workspace_of
+from kit.cli.verbs import CONTEXT
+
+verbs = typer.Typer(no_args_is_help=True, rich_markup_mode=None, context_settings=CONTEXT)
+app.add_typer(verbs, name="new", short_help="Begin something of your own: a model.")
+
+
+@verbs.callback()
+def new() -> None:
+    """Write a file to begin with, commented, that works as it is. Nothing is overwritten.
+
+    \b
+    Examples:
+      kit new model mine               # mine.py, a small U-Net
+      kit check-model mine.py:Net
+      kit train mine.py:Net --fold 0
+    """
+
+
+@verbs.command("model", short_help="A network: NAME.py, a small U-Net that trains.")
+def new_model(name: Annotated[str, typer.Argument(help="The file's name, with or without .py.")]) -> None:
+    """Write NAME.py: a small U-Net, a loss and an experiment, with what kit asks of each in comments.
+
+    \b
+    Examples:
+      kit new model mine
+      kit new model nets/wide
+    """
+    from kit.core.workspace import checked_name
+    from kit.errors import UsageError
+    from kit.learning.skeleton import SKELETON
+
+    path = Path(name.removesuffix(".py") + ".py")
+    checked_name("The model", path.stem)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(SKELETON.format(file=path, stem=path.stem))
+    except FileExistsError:
+        raise UsageError(f"{path} is there already, and is not overwritten. Take another name.") from None
+    except FileNotFoundError:
+        raise UsageError(f"{path.parent} is no folder. Make it first: mkdir -p {path.parent}") from None
+    print(f"Written: {path}")
+    print(f"Next: kit check-model {path}:Net, then: kit train {path}:Net --fold 0")
+
+
+@app.command("check-model", short_help="Is a model of your own fit to be trained?")
+def check_model(
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(help="FILE.py:NAME, a class or function; or FILE.py:experiment.")],
+    settings: Annotated[list[str], typer.Option("--set", help="field=value, may be repeated.")] = [],  # noqa: B006
+) -> None:
+    """Check a model of your own on made-up photos: one line for each thing that is as it should be, and for the first
+    that is not one line and exit code 1. Needs no competition and writes nothing; the file is run.
+
+    \b
+    Examples:
+      kit check-model mine.py:Net
+      kit check-model mine.py:Net --set width=8 --set size=128
+      kit check-model mine.py:experiment
+    """
+    from kit.errors import TrainingError, UsageError
+    from kit.learning.experiments import is_own, own_experiment
+
+    workspace = workspace_of(context)
+    if not is_own(workspace, model):
+        raise UsageError(f"{model} is no model of your own. Name a file and what is in it: kit check-model mine.py:Net")
+    try:
+        one = own_experiment(workspace, model, settings, goes_on=False)
+    except UsageError as error:  # of what is checked, not of the command line
+        raise TrainingError(str(error)) from None
+    if one.architecture != "own":
+        raise TrainingError(f"{model} trains architecture={one.architecture}, which is kit's own and needs no check.")
+    from kit.learning.training.model_check import check_model
+
+    for line in check_model(one):
+        print(f"ok  {line}", flush=True)
+    print(f"{model} is fit. Train it: kit train {model} --fold 0")

@@ -1,0 +1,156 @@
+"""The arguments of a model of the user's own: plain numbers, from settings of that name or from `--set NAME=VALUE`.
+
+An argument that has the name of a setting is that setting: `--set width=48` gives both 48, and the argument's default
+is the setting's. All others are the model's alone, and stand in `model_arguments` where they are not their defaults.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from kit.errors import UnknownName, UsageError, closest_name
+from kit.learning.experiments.code import called, failed, load
+from kit.learning.experiments.limits import as_text
+from kit.learning.experiments.settings import Experiment, setting_fields
+
+Plain = bool | int | float | str
+_KINDS: Mapping[str, type] = {kind.__name__: kind for kind in (bool, int, float, str)}
+_NEEDED = {"bool": "true or false", "int": "a whole number", "float": "a finite number", "str": "text without comma"}
+_TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+def parameters_of(reference: str) -> dict[str, inspect.Parameter]:
+    """Return the arguments that a model takes by name; its file is run.
+
+    Raises:
+        UsageError: it is no class or function, or takes something that has no name.
+    """
+    model = load(reference)
+    if not callable(model):
+        raise UsageError(f"{called(reference)} is {type(model).__name__}, not a class or function that gives a module.")
+    try:
+        found = inspect.signature(model).parameters
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{called(reference)}: its arguments cannot be told ({error}).") from None
+    if unnamed := [name for name, one in found.items() if one.kind is one.POSITIONAL_ONLY]:
+        raise UsageError(f"{called(reference)}: the argument {unnamed[0]} cannot be given by its name. Remove the /.")
+    return {name: one for name, one in found.items() if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)}
+
+
+def shared_defaults(reference: str) -> dict[str, str]:
+    """Return, as text, the defaults of those arguments that are settings too."""
+    found = {}
+    for name, one in parameters_of(reference).items():
+        if name in setting_fields() and one.default is not one.empty:
+            if type(one.default) not in _KINDS.values():
+                raise UsageError(
+                    f"{called(reference)}: the default of its argument {name} is {one.default!r}, and no plain number."
+                )
+            found[name] = as_text(one.default)
+    return found
+
+
+def own_arguments(reference: str) -> dict[str, inspect.Parameter]:
+    """Return the arguments that are no setting's."""
+    return {name: one for name, one in parameters_of(reference).items() if name not in setting_fields()}
+
+
+def with_arguments(one: Experiment, given: Mapping[str, str]) -> Experiment:
+    """Return the experiment with these arguments of its model, on top of those that it has.
+
+    Raises:
+        UnknownName: neither a setting nor an argument has such a name.
+        UsageError: a value that cannot be.
+    """
+    known = own_arguments(one.model)
+    for name, text in given.items():
+        if name not in known:
+            names = [*parameters_of(one.model), *setting_fields()]
+            takes = f"kit train --list; {called(one.model)} takes {', '.join(parameters_of(one.model)) or 'none'}"
+            meant = closest_name(name, names)
+            raise UnknownName(
+                "setting or argument",
+                name,
+                names,
+                suggestion=f"--set {meant}={text}" if meant else None,
+                listed_by=takes,
+            )
+    values = {**_parsed(one), **{name: _read(one.model, known[name], text) for name, text in given.items()}}
+    kept = {name: value for name, value in values.items() if not _is_default(known[name], value)}
+    text = ",".join(f"{name}={as_text(kept[name])}" for name in sorted(kept))
+    return dataclasses.replace(one, model_arguments=text or "none")
+
+
+def call_model(one: Experiment) -> Any:
+    """Return what the model's class or function gives for the experiment's numbers.
+
+    Raises:
+        UsageError: it fails, or an argument has no value.
+    """
+    parameters, values = parameters_of(one.model), _parsed(one)
+    for name, parameter in parameters.items():
+        if name in setting_fields():
+            values[name] = getattr(one, name)
+        elif name not in values and parameter.default is parameter.empty:
+            raise UsageError(f"{called(one.model)} needs {name}: give it a default, or --set {name}=VALUE.")
+    try:
+        return load(one.model)(**values)
+    except Exception as error:  # whatever their code raises
+        given = ", ".join(f"{name}={value!r}" for name, value in values.items())
+        raise failed(error, one.model, f"making {called(one.model).rpartition(' ')[2]}({given})") from None
+
+
+def _parsed(one: Experiment) -> dict[str, Any]:
+    if one.model_arguments in ("none", ""):
+        return {}
+    known, found = own_arguments(one.model), {}
+    for part in one.model_arguments.split(","):
+        name, equals, text = part.partition("=")
+        if not equals or name not in known:
+            raise UsageError(f"model_arguments={one.model_arguments}: {called(one.model)} takes no {part!r}.")
+        found[name] = _read(one.model, known[name], text)
+    return found
+
+
+def _read(reference: str, parameter: inspect.Parameter, text: str) -> Plain:
+    """Read a value as the argument's own type: that of its annotation, else of its default, else what it looks like."""
+    annotation = getattr(parameter.annotation, "__name__", parameter.annotation)
+    kind = annotation if annotation in _KINDS else type(parameter.default).__name__
+    if parameter.default is parameter.empty and annotation not in _KINDS:
+        return _guessed(text)
+    if kind not in _KINDS:
+        raise UsageError(
+            f"--set {parameter.name}={text}: {called(reference)} has {parameter.default!r} there, and kit gives plain "
+            "numbers (int, float, bool, str)."
+        )
+    try:
+        return _as(kind, text)
+    except (KeyError, ValueError):
+        raise UsageError(
+            f"--set {parameter.name}={text}: {_NEEDED[kind]} is needed, as {called(reference)} has it."
+        ) from None
+
+
+def _as(kind: str, text: str) -> Plain:
+    if kind == "bool":
+        return _TRUTH[text.lower()]
+    value: Plain = _KINDS[kind](text)
+    if (isinstance(value, float) and not abs(value) < float("inf")) or "," in text:
+        raise ValueError(text)
+    return value
+
+
+def _guessed(text: str) -> Plain:
+    for kind in ("int", "float"):
+        try:
+            return _as(kind, text)
+        except ValueError:
+            continue
+    return _TRUTH[text] if text in ("true", "false") else _as("str", text)
+
+
+def _is_default(parameter: inspect.Parameter, value: Plain) -> bool:
+    return type(parameter.default) is type(value) and parameter.default == value

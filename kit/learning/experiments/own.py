@@ -1,0 +1,217 @@
+"""Experiments of the user's own: a model or a whole experiment in a Python file or an installed package."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kit.core.parallel import is_main_process
+from kit.core.progress import say_once
+from kit.core.workspace import Workspace, checked_source_name
+from kit.errors import StoreError, UnknownName, UsageError
+from kit.learning.experiments.arguments import parameters_of, shared_defaults
+from kit.learning.experiments.catalog import EXPERIMENTS
+from kit.learning.experiments.code import (
+    GROUPS,
+    called,
+    digest_in,
+    entry_points,
+    failed,
+    is_file,
+    load,
+    name_in,
+    reference_of,
+)
+from kit.learning.experiments.groups import CODE_FILES, NetworkSettings
+from kit.learning.experiments.limits import as_text
+from kit.learning.experiments.parse import drop_unused, is_set, settings_of, stored_experiment, with_settings
+from kit.learning.experiments.settings import Experiment, fields_of, setting_fields
+
+_WORDS = ("base_experiment", "name", *CODE_FILES)
+"""What an experiment function may say besides settings and the model's arguments."""
+_OF_ANY_NETWORK = ("method", "architecture", "model", "model_arguments", "standardise", "clip_model")
+
+
+def is_own(workspace: Workspace, name: str) -> bool:
+    """Return whether a name means a file's or, where neither the catalog nor a training has it, a package's."""
+    if is_file(name):
+        return True
+    if name in EXPERIMENTS or any((workspace.runs / name).glob("fold_*/experiment.json")):
+        return False
+    return any(name in entry_points(kind) for kind in ("model", "experiment"))
+
+
+def own_experiment(
+    workspace: Workspace,
+    typed: str,
+    settings: Sequence[str] = (),
+    *,
+    rename: str | None = None,
+    config: Sequence[str] = (),
+    goes_on: bool = True,
+) -> Experiment:
+    """Return what `FILE.py:NAME`, or the name of an entry point, means; the file is run.
+
+    Args:
+        goes_on: without settings, a source of that name goes on with its own, and this model.
+
+    Raises:
+        UsageError: the file cannot be run, or holds no model or experiment of that name; a setting that cannot be.
+    """
+    is_experiment = _is_experiment(typed)
+    reference = reference_of(typed, "experiment" if is_experiment else "model")
+    made = _from_function(typed, reference) if is_experiment else of_model(reference, _called_after(typed, reference))
+    if rename is not None:
+        made = dataclasses.replace(made, name=checked_source_name("--as", rename))
+    elif made.name in EXPERIMENTS:
+        raise UsageError(f"{typed} would be called {made.name}, which is an experiment of kit. Add --as NAME")
+    if goes_on and not settings and not config and (stored := _stored(workspace, made)) is not None:
+        others = [setting for setting in settings_of(stored) if setting not in settings_of(made)]
+        if others and is_main_process():
+            say_once(f"{made.name} goes on with the settings it has: {' '.join(others)}")
+        return stored
+    if made.model != "none":
+        _check_taken(made, [*settings, *config])
+    return drop_unused(with_settings(made, config), settings)
+
+
+def of_model(reference: str, name: str) -> Experiment:
+    """Return the experiment that trains a model of the user's, with the defaults of its own arguments."""
+    made = Experiment(checked_source_name("The source", name), architecture="own", model=reference)
+    defaults = [f"{field}={text}" for field, text in shared_defaults(reference).items()]
+    try:
+        return with_settings(made, defaults)
+    except UsageError as error:
+        raise UsageError(
+            f"{called(reference)} has an argument with the name of a setting, which its default cannot be: {error}"
+        ) from None
+
+
+def list_packages() -> list[str]:
+    """Return a line for each model, experiment and loss of the installed packages. Imports none of them."""
+    return [
+        f"{name}: {kind} of {reference.rpartition('@')[2].replace('==', ' ')} ({reference.partition('@')[0]})"
+        for kind in GROUPS
+        for name, reference in sorted(entry_points(kind).items())
+    ]
+
+
+def _is_experiment(typed: str) -> bool:
+    """Return whether a function gives a whole experiment: its name says so, or its entry point's group."""
+    if is_file(typed):
+        name = typed.rpartition(":")[2].partition("@")[0]
+        return name == "experiment" or name.endswith("_experiment")
+    return typed not in entry_points("model")
+
+
+def _called_after(typed: str, reference: str) -> str:
+    return name_in(reference).lower() if is_file(typed) else typed
+
+
+def _stored(workspace: Workspace, made: Experiment) -> Experiment | None:
+    """Return the settings of a source of that name, with the code as it is now, if it has code of the same name."""
+    try:
+        stored = stored_experiment(workspace, made.name)
+    except StoreError:  # which is said where it is needed
+        return None
+    code = {setting: str(getattr(made, setting)) for setting in CODE_FILES}
+    if stored is None or any(name_in(str(getattr(stored, key))) != name_in(value) for key, value in code.items()):
+        return None
+    return dataclasses.replace(stored, **code)  # type: ignore[arg-type]
+
+
+def _check_taken(made: Experiment, settings: Sequence[str]) -> None:
+    """Raise `UsageError` for a setting of networks that this model has no argument for."""
+    taken = parameters_of(made.model)
+    for field in fields_of(NetworkSettings):
+        if field in taken or field in _OF_ANY_NETWORK or not is_set(field, settings):
+            continue
+        if all(one in setting_fields() for one in _names(settings)) and len(settings) >= len(setting_fields()):
+            return  # a file with every setting
+        raise UsageError(
+            f"--set {field} changes nothing: {called(made.model)} takes no argument of that name. It takes "
+            f"{', '.join(taken) or 'none'}."
+        )
+
+
+def _names(settings: Sequence[str]) -> list[str]:
+    return [setting.partition("=")[0] for setting in settings]
+
+
+def _from_function(typed: str, reference: str) -> Experiment:
+    """Return what an experiment function says."""
+    said = _said(reference)
+    base = said.pop("base_experiment", None)
+    if base is not None and base not in EXPERIMENTS:
+        raise UnknownName("experiment", str(base), EXPERIMENTS)
+    name = str(said.pop("name", "") or _name_of_function(typed, reference))
+    code = {setting: _code(said.pop(setting), setting, reference) for setting in CODE_FILES if setting in said}
+    made = EXPERIMENTS[base]() if base else Experiment("plain")
+    plain, settings = (
+        Experiment("plain"),
+        [f"{field}={_text(field, value, reference)}" for field, value in said.items()],
+    )
+    if "model" in code:
+        defaults = [f"{field}={text}" for field, text in shared_defaults(code["model"]).items()]
+        usual = {field: getattr(plain, field) for field in fields_of(NetworkSettings) if field != "standardise"}
+        usual["encoder_rate"] = plain.encoder_rate
+        made = with_settings(
+            dataclasses.replace(made, **{**usual, "architecture": "own", "model": code["model"]}), defaults
+        )
+    if "loss" in code:
+        made = dataclasses.replace(made, loss=code["loss"])
+    made = dataclasses.replace(made, name=checked_source_name("The source", name))
+    try:
+        return with_settings(made, settings)
+    except UsageError as error:
+        raise UsageError(f"{called(reference)}: {error}") from None
+
+
+def _said(reference: str) -> dict[str, Any]:
+    function: Callable[[], object] = load(reference)
+    try:
+        said = function()
+    except Exception as error:  # whatever their code raises
+        raise failed(error, reference, f"{name_in(reference)}()") from None
+    if not isinstance(said, Mapping) or not all(isinstance(key, str) for key in said):
+        raise UsageError(
+            f'{called(reference)} gives {type(said).__name__}, not settings by name: {{"model": Net, "size": 128}}.'
+        )
+    return dict(said)
+
+
+def _name_of_function(typed: str, reference: str) -> str:
+    if not is_file(typed):
+        return typed
+    name = name_in(reference)
+    return Path(typed.rpartition(":")[0]).stem if name == "experiment" else name.removesuffix("_experiment")
+
+
+def _code(value: object, setting: str, reference: str) -> str:
+    """Return the reference of a class or function that an experiment function gave: of the same file, or as text."""
+    if isinstance(value, str):
+        return reference_of(value, setting)
+    name = getattr(value, "__qualname__", "")
+    place = reference.partition("@")
+    if (
+        name.isidentifier()
+        and digest_in(reference) is not None
+        and getattr(inspect.getmodule(value), "__name__", "").endswith(place[2])
+    ):
+        return f"{name}@{place[2]}"
+    if digest_in(reference) is None and name.isidentifier():
+        return f"{getattr(value, '__module__', '')}:{name}@{place[2]}"
+    raise UsageError(
+        f"{called(reference)}: {setting} is {value!r}. Give a class or function of the same file, or text: "
+        '"other.py:NAME".'
+    )
+
+
+def _text(field: str, value: object, reference: str) -> str:
+    plain = (bool, int, float, str)
+    if isinstance(value, plain) or (isinstance(value, tuple | list) and all(isinstance(one, int) for one in value)):
+        return as_text(tuple(value) if isinstance(value, list) else value)
+    raise UsageError(f"{called(reference)}: {field} is {value!r}, and no plain number or text.")
