@@ -110,7 +110,7 @@ def remember(path: Path, *, from_run: bool = False) -> str:
         hint = "Begin one: kit new model NAME" if isinstance(error, FileNotFoundError) else "Name a file: FILE.py:NAME"
         raise UsageError(f"{path} cannot be read: {error.strerror}. {hint}") from None
     digest = digest_bytes(data)
-    if digest not in _read or (_read[digest].from_run and not from_run):
+    if digest not in _read or not from_run:  # the file that was named last is told and noted, a copy only without one
         _read[digest] = Code(path, data, from_run)
     return digest
 
