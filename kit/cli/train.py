@@ -79,7 +79,9 @@ def _no_such_option(option: str, words: list[str]) -> Exception:
 @app.command(cls=_TrainCommand, short_help="Train networks fold by fold, and predict.")
 def train(
     context: typer.Context,
-    experiments: Annotated[list[str] | None, typer.Argument(help="Experiments. Default: regress-imagenet.")] = None,
+    experiments: Annotated[
+        list[str] | None, typer.Argument(help="Experiments, or FILE.py:NAME. Default: regress-imagenet.")
+    ] = None,
     fold: FoldOption = [],  # noqa: B006  # Typer wants a plain list, and no one changes it
     settings: Annotated[list[str], typer.Option("--set", help="field=value, may be repeated.")] = [],  # noqa: B006
     config: ConfigOption = None,
@@ -129,6 +131,9 @@ def train(
       kit train --config mine.toml --fold all --as mine   # --set on the command line wins over the file
       kit train regress --fold all --seeds 3 --mean       # regress, regress-s1, regress-s2; regress-mean is their mean
       kit train pix2pix --fold 0 --set encoder=tu-resnet34 --set encoder_weights=resnet34.safetensors --as p2p34
+      kit train mine.py:Net --fold 0 --set width=48       # a network of your own; begin one: kit new model mine
+      kit train net --fold 1                              # goes on with the copy of mine.py that its run keeps
+      kit train mine.py:experiment --fold all --set loss=mine.py:loss   # settings and loss of your own
       kit train regress --try                             # one epoch: does it run, how long would it take?
       kit train regress --fold all --gpus all             # one training at a time on each GPU
       kit train regress bilstm --fold all --jobs 4        # four at a time, which share the cores

@@ -13,11 +13,13 @@ from typing import Any
 
 from kit.errors import UnknownName, UsageError, closest_name
 from kit.learning.experiments.code import called, failed, load
+from kit.learning.experiments.groups import NetworkSettings
 from kit.learning.experiments.limits import as_text
-from kit.learning.experiments.settings import Experiment, setting_fields
+from kit.learning.experiments.settings import Experiment, fields_of, setting_fields
 
 Plain = bool | int | float | str
 _KINDS: Mapping[str, type] = {kind.__name__: kind for kind in (bool, int, float, str)}
+_OF_ANY_NETWORK = ("method", "architecture", "model", "model_arguments", "standardise", "clip_model")
 _NEEDED = {"bool": "true or false", "int": "a whole number", "float": "a finite number", "str": "text without comma"}
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
@@ -56,6 +58,16 @@ def shared_defaults(reference: str) -> dict[str, str]:
 def own_arguments(reference: str) -> dict[str, inspect.Parameter]:
     """Return the arguments that are no setting's."""
     return {name: one for name, one in parameters_of(reference).items() if name not in setting_fields()}
+
+
+def not_taken(one: Experiment) -> dict[str, str]:
+    """Return the settings of networks that a model of the user's has no argument for, with the reason; its file is
+    run. Nothing for kit's own networks."""
+    if one.model == "none":
+        return {}
+    taken = parameters_of(one.model)
+    reason = f"{called(one.model)} takes no argument of that name. It takes {', '.join(taken) or 'none'}"
+    return {name: reason for name in fields_of(NetworkSettings) if name not in taken and name not in _OF_ANY_NETWORK}
 
 
 def with_arguments(one: Experiment, given: Mapping[str, str]) -> Experiment:

@@ -12,7 +12,7 @@ from kit.core.parallel import is_main_process
 from kit.core.progress import say_once
 from kit.core.workspace import Workspace, checked_source_name
 from kit.errors import StoreError, UnknownName, UsageError
-from kit.learning.experiments.arguments import parameters_of, shared_defaults
+from kit.learning.experiments.arguments import not_taken, shared_defaults
 from kit.learning.experiments.catalog import EXPERIMENTS
 from kit.learning.experiments.code import (
     GROUPS,
@@ -28,11 +28,10 @@ from kit.learning.experiments.code import (
 from kit.learning.experiments.groups import CODE_FILES, NetworkSettings
 from kit.learning.experiments.limits import as_text
 from kit.learning.experiments.parse import drop_unused, is_set, settings_of, stored_experiment, with_settings
-from kit.learning.experiments.settings import Experiment, fields_of, setting_fields
+from kit.learning.experiments.settings import Experiment, fields_of
 
 _WORDS = ("base_experiment", "name", *CODE_FILES)
 """What an experiment function may say besides settings and the model's arguments."""
-_OF_ANY_NETWORK = ("method", "architecture", "model", "model_arguments", "standardise", "clip_model")
 
 
 def is_own(workspace: Workspace, name: str) -> bool:
@@ -73,8 +72,7 @@ def own_experiment(
         if others and is_main_process():
             say_once(f"{made.name} goes on with the settings it has: {' '.join(others)}")
         return stored
-    if made.model != "none":
-        _check_taken(made, [*settings, *config])
+    _check_taken(made, settings)
     return drop_unused(with_settings(made, config), settings)
 
 
@@ -125,20 +123,9 @@ def _stored(workspace: Workspace, made: Experiment) -> Experiment | None:
 
 def _check_taken(made: Experiment, settings: Sequence[str]) -> None:
     """Raise `UsageError` for a setting of networks that this model has no argument for."""
-    taken = parameters_of(made.model)
-    for field in fields_of(NetworkSettings):
-        if field in taken or field in _OF_ANY_NETWORK or not is_set(field, settings):
-            continue
-        if all(one in setting_fields() for one in _names(settings)) and len(settings) >= len(setting_fields()):
-            return  # a file with every setting
-        raise UsageError(
-            f"--set {field} changes nothing: {called(made.model)} takes no argument of that name. It takes "
-            f"{', '.join(taken) or 'none'}."
-        )
-
-
-def _names(settings: Sequence[str]) -> list[str]:
-    return [setting.partition("=")[0] for setting in settings]
+    for field, reason in not_taken(made).items():
+        if is_set(field, settings):
+            raise UsageError(f"--set {field} changes nothing: {reason}.")
 
 
 def _from_function(typed: str, reference: str) -> Experiment:

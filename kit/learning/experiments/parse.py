@@ -15,7 +15,7 @@ from kit.errors import DamagedStore, KitError, StoreError, UnknownName, UsageErr
 from kit.learning.experiments.aliases import USUAL_NAMES
 from kit.learning.experiments.arguments import with_arguments
 from kit.learning.experiments.catalog import EXPERIMENTS
-from kit.learning.experiments.code import reference_of
+from kit.learning.experiments.code import entry_points, reference_of
 from kit.learning.experiments.copies import recall
 from kit.learning.experiments.groups import ARCHITECTURES, CODE_FILES
 from kit.learning.experiments.limits import as_text, kind_of, wanted_kind
@@ -65,6 +65,8 @@ def chosen_experiment(
         UnknownName, UsageError: see `experiment`.
         DamagedStore: see `stored_experiment`.
     """
+    if ":" in name:
+        raise UsageError(f"{name} is no experiment. A model of your own is FILE.py:NAME, such as mine.py:Net")
     if rename is not None or ((settings or config) and name in EXPERIMENTS):
         return experiment(name, settings, rename=rename, config=config)
     try:
@@ -75,7 +77,8 @@ def chosen_experiment(
         stored = None
     if stored is None and name not in EXPERIMENTS:
         trained = {path.parent.parent.name for path in workspace.runs.glob("*/fold_*/experiment.json")}
-        raise UnknownName("experiment", name, [*EXPERIMENTS, *sorted(trained - EXPERIMENTS.keys())])
+        packages = [*entry_points("model"), *entry_points("experiment")]
+        raise UnknownName("experiment", name, [*EXPERIMENTS, *sorted(trained - EXPERIMENTS.keys()), *packages])
     return drop_unused(with_settings(stored, config), settings) if stored else experiment(name, settings)
 
 

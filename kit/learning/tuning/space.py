@@ -9,6 +9,7 @@ from typing import Any
 
 from kit.errors import UnknownName, UsageError
 from kit.learning.experiments import Experiment, problem_of, suggested_setting
+from kit.learning.experiments.arguments import not_taken
 from kit.learning.experiments.limits import as_text, choices_of, kind_of
 from kit.learning.experiments.settings import setting_fields, without_effect
 
@@ -107,7 +108,7 @@ def space_of(one: Experiment, typed: Sequence[str] = (), fixed: Collection[str] 
     Raises:
         UsageError: a setting or a value that cannot be, or that changes nothing here.
     """
-    useless = without_effect(one)
+    useless = {**without_effect(one), **not_taken(one)}
     space = {
         usual.field: usual.with_value(getattr(one, usual.field))
         for usual in _usual(one, useless)
