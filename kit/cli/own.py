@@ -21,9 +21,8 @@ def new() -> None:
 
     \b
     Examples:
-      kit new model mine               # mine.py, a small U-Net
-      kit check-model mine.py:Net
-      kit train mine.py:Net --fold 0
+      kit new model mine               # mine.py, a small U-Net; then: kit check-model mine.py:Net
+      kit new model nets/wide
     """
 
 

@@ -25,6 +25,7 @@ WORKS = [
     "sources",
     "train --list",
     "train regress --print-config",
+    "new model {folder}/mine",
     "blend",
     "blend --json",
     "figure",
@@ -47,6 +48,7 @@ WORKS = [
 NEEDS = {
     "train --fold 0": "train",
     "train regress --set architecture=plain --fold 0": "train",
+    "check-model {folder}/mine.py:Net": "train",
     "predict regress": "train",
     "weights list": "train",
     "weights get tu-resnet18": "train",
