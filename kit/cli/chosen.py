@@ -77,7 +77,7 @@ def choose(
     config = document.settings if document else ()
 
     def one_of(name: str, more: Sequence[str]) -> Experiment:
-        if is_own(workspace, name):
+        if is_own(workspace, name, anew=rename is not None):
             return own_experiment(workspace, name, more, rename=rename, config=config)
         return chosen_experiment(workspace, name, more, rename=rename, force=force, config=config)
 

@@ -15,11 +15,14 @@ from support.toy import SLUG, make_toy_workspace
 from support.trainings import finish, project_at, results
 
 from kit.bundling.contents import contents_of
+from kit.cli.trainings import Training, Trainings
 from kit.core.workspace import Workspace
 from kit.data.prediction_store import SPLITS
 from kit.data.project import Project
 from kit.imaging.images import save_image
-from kit.learning.experiments import stored_experiment
+from kit.learning.experiments import experiment, read_config, stored_experiment
+from kit.learning.experiments.code import called
+from kit.learning.models import build_generator
 
 SETTINGS = ["size=32", "epochs=2", "batch_size=4", "base=mean", "depth=1"]
 FLAGS = " ".join(f"--set {setting}" for setting in SETTINGS)
@@ -148,6 +151,17 @@ def test_a_killed_training_ends_with_the_same_bytes_without_its_file(forks: Any,
     assert begin(roots[1], None) == 0
     assert results(roots[1], "net") == results(roots[0], "net")
     assert stored_experiment(Workspace(roots[1], SLUG), "net") == stored_experiment(Workspace(roots[0], SLUG), "net")
+
+
+def test_a_process_of_the_queue_gets_a_copy_that_nothing_moves_away(copied: Project, tmp_path: Path) -> None:
+    one = stored_experiment(copied.workspace, "net")
+    assert one is not None
+    words = Trainings(copied, [Training(one, 0)], forced=True).words_of(Training(one, 0), tmp_path, [])
+    shutil.rmtree(copied.workspace.runs / "net")  # as --force moves what it replaces
+    forget()
+    config = read_config(Path(words[words.index("--config") + 1]))
+    assert experiment(str(config.experiment), rename=config.name, config=config.settings) == one
+    assert build_generator(one) and str(tmp_path) in called(one.model)
 
 
 # --- mistakes leave nothing behind

@@ -87,6 +87,10 @@ def test_a_function_gives_a_whole_experiment(tmp_path: Path) -> None:
     assert own(mine, "depth=2", "size=64", name="experiment").size == 64
     with pytest.raises(UsageError, match=r"There is no model 'Net'.*FILE.py:NAME"):
         own(mine, name="big_experiment")
+    beside = written(
+        tmp_path / "more.py", 'def big_experiment():\n    return {"model": "mine.py:Net", "name": "huge"}\n'
+    )
+    assert own(beside, name="big_experiment") == dataclasses.replace(own(mine), name="huge")
 
 
 def test_nothing_of_it_is_stored_of_other_experiments() -> None:
@@ -194,6 +198,12 @@ def test_what_kit_new_writes_is_fit(tmp_path: Path) -> None:
     assert own(mine, name="experiment").box_copies == 4
 
 
+def test_a_file_may_import_kit_also_where_kit_lies_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "kit").mkdir()
+    written(tmp_path / "kit" / "__init__.py", "")
+    assert own(written(tmp_path / "mine.py", "from kit.learning.losses import hole_mse_loss\n" + net())).name == "net"
+
+
 # --- copies
 
 
@@ -291,6 +301,9 @@ def test_installed_packages_offer_models_experiments_and_losses(package: Path, t
     assert one.loss == f"{module}:small_loss@{module}==1.2"
     assert isinstance(build_generator(one), OwnModel) and with_settings(Experiment("small"), settings_of(one)) == one
     assert own_experiment(workspace, "small-whole").model == one.model
+    write_json(workspace.run("small", 0) / "experiment.json", {"experiment": one.fields})
+    assert stored_experiment(workspace, "small") == one
+    assert not is_own(workspace, "small") and is_own(workspace, "small", anew=True)
     (package / "METADATA").write_text(f"Name: {module}\nVersion: 1.3\n")
     with pytest.raises(UsageError, match=rf"trained with {module} 1.2, and 1.3 is installed"):
         build_generator(one)

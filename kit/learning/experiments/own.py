@@ -30,15 +30,16 @@ from kit.learning.experiments.limits import as_text
 from kit.learning.experiments.parse import drop_unused, is_set, settings_of, stored_experiment, with_settings
 from kit.learning.experiments.settings import Experiment, fields_of
 
-_WORDS = ("base_experiment", "name", *CODE_FILES)
-"""What an experiment function may say besides settings and the model's arguments."""
 
+def is_own(workspace: Workspace, name: str, *, anew: bool = False) -> bool:
+    """Return whether a name means a file's or, where neither the catalog nor a training has it, a package's.
 
-def is_own(workspace: Workspace, name: str) -> bool:
-    """Return whether a name means a file's or, where neither the catalog nor a training has it, a package's."""
+    Args:
+        anew: a training of that name is not meant, for another name is given (`--as`).
+    """
     if is_file(name):
         return True
-    if name in EXPERIMENTS or any((workspace.runs / name).glob("fold_*/experiment.json")):
+    if name in EXPERIMENTS or (not anew and any((workspace.runs / name).glob("fold_*/experiment.json"))):
         return False
     return any(name in entry_points(kind) for kind in ("model", "experiment"))
 
@@ -132,11 +133,11 @@ def _from_function(typed: str, reference: str) -> Experiment:
     """Return what an experiment function says."""
     said = _said(reference)
     base = said.pop("base_experiment", None)
-    if base is not None and base not in EXPERIMENTS:
+    if base is not None and str(base) not in EXPERIMENTS:
         raise UnknownName("experiment", str(base), EXPERIMENTS)
     name = str(said.pop("name", "") or _name_of_function(typed, reference))
-    code = {setting: _code(said.pop(setting), setting, reference) for setting in CODE_FILES if setting in said}
-    made = EXPERIMENTS[base]() if base else Experiment("plain")
+    code = {setting: _code(said.pop(setting), setting, reference, typed) for setting in CODE_FILES if setting in said}
+    made = EXPERIMENTS[str(base)]() if base else Experiment("plain")
     plain, settings = (
         Experiment("plain"),
         [f"{field}={_text(field, value, reference)}" for field, value in said.items()],
@@ -177,10 +178,12 @@ def _name_of_function(typed: str, reference: str) -> str:
     return Path(typed.rpartition(":")[0]).stem if name == "experiment" else name.removesuffix("_experiment")
 
 
-def _code(value: object, setting: str, reference: str) -> str:
-    """Return the reference of a class or function that an experiment function gave: of the same file, or as text."""
+def _code(value: object, setting: str, reference: str, typed: str) -> str:
+    """Return the reference of a class or function that an experiment function gave: of the same file, or as text, with
+    a path from the folder of the file."""
     if isinstance(value, str):
-        return reference_of(value, setting)
+        folder = Path(typed.rpartition(":")[0]).parent if is_file(typed) and is_file(value) else None
+        return reference_of(value if folder is None else str(folder / value), setting)
     name = getattr(value, "__qualname__", "")
     place = reference.partition("@")
     if (
