@@ -93,6 +93,16 @@ def test_a_function_gives_a_whole_experiment(tmp_path: Path) -> None:
     assert own(beside, name="big_experiment") == dataclasses.replace(own(mine), name="huge")
 
 
+def test_a_source_goes_on_with_its_settings_and_a_changed_file_begins_anew(tmp_path: Path) -> None:
+    mine = written(tmp_path / "mine.py")
+    one = own(mine, "width=8", "depth=1", "epochs=3")
+    save_code(Workspace(tmp_path).run("net", 0), one)
+    write_json(Workspace(tmp_path).run("net", 0) / "experiment.json", {"experiment": one.fields})
+    assert own(mine) == one and own(mine, "epochs=3").width == 4
+    written(mine, UNET.replace("width: int = 4", "width: int = 16"))
+    assert (own(mine).width, own(mine).epochs, own(mine).model_arguments) == (16, 12, "none")
+
+
 def test_nothing_of_it_is_stored_of_other_experiments() -> None:
     assert not {"model", "model_arguments", "loss"} & experiment("regress").fields.keys()
 

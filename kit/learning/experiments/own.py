@@ -56,7 +56,7 @@ def own_experiment(
     """Return what `FILE.py:NAME`, or the name of an entry point, means; the file is run.
 
     Args:
-        goes_on: without settings, a source of that name goes on with its own, and this model.
+        goes_on: without settings, a source of that name and of the same code goes on with its own.
 
     Raises:
         UsageError: the file cannot be run, or holds no model or experiment of that name; a setting that cannot be.
@@ -111,15 +111,13 @@ def _called_after(typed: str, reference: str) -> str:
 
 
 def _stored(workspace: Workspace, made: Experiment) -> Experiment | None:
-    """Return the settings of a source of that name, with the code as it is now, if it has code of the same name."""
+    """Return the settings of a source of that name, if its code is the same: a changed file says what it wants anew."""
     try:
         stored = stored_experiment(workspace, made.name)
     except StoreError:  # which is said where it is needed
         return None
-    code = {setting: str(getattr(made, setting)) for setting in CODE_FILES}
-    if stored is None or any(name_in(str(getattr(stored, key))) != name_in(value) for key, value in code.items()):
-        return None
-    return dataclasses.replace(stored, **code)  # type: ignore[arg-type]
+    same = stored is not None and all(getattr(stored, setting) == getattr(made, setting) for setting in CODE_FILES)
+    return stored if same else None
 
 
 def _check_taken(made: Experiment, settings: Sequence[str]) -> None:
@@ -138,24 +136,25 @@ def _from_function(typed: str, reference: str) -> Experiment:
     name = str(said.pop("name", "") or _name_of_function(typed, reference))
     code = {setting: _code(said.pop(setting), setting, reference, typed) for setting in CODE_FILES if setting in said}
     made = EXPERIMENTS[str(base)]() if base else Experiment("plain")
-    plain, settings = (
-        Experiment("plain"),
-        [f"{field}={_text(field, value, reference)}" for field, value in said.items()],
-    )
     if "model" in code:
-        defaults = [f"{field}={text}" for field, text in shared_defaults(code["model"]).items()]
-        usual = {field: getattr(plain, field) for field in fields_of(NetworkSettings) if field != "standardise"}
-        usual["encoder_rate"] = plain.encoder_rate
-        made = with_settings(
-            dataclasses.replace(made, **{**usual, "architecture": "own", "model": code["model"]}), defaults
-        )
+        made = _with_model(made, code["model"])
     if "loss" in code:
         made = dataclasses.replace(made, loss=code["loss"])
     made = dataclasses.replace(made, name=checked_source_name("The source", name))
+    settings = [f"{field}={_text(field, value, reference)}" for field, value in said.items()]
     try:
         return with_settings(made, settings)
     except UsageError as error:
         raise UsageError(f"{called(reference)}: {error}") from None
+
+
+def _with_model(base: Experiment, reference: str) -> Experiment:
+    """Return an experiment of kit with a model of the user's in place of its network."""
+    plain = Experiment("plain")
+    usual = {field: getattr(plain, field) for field in fields_of(NetworkSettings) if field != "standardise"}
+    usual |= {"encoder_rate": plain.encoder_rate, "architecture": "own", "model": reference}
+    defaults = [f"{field}={text}" for field, text in shared_defaults(reference).items()]
+    return with_settings(dataclasses.replace(base, **usual), defaults)
 
 
 def _said(reference: str) -> dict[str, Any]:

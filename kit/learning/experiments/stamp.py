@@ -10,6 +10,7 @@ from kit.core.storage import digest_file, digest_of, read_json
 from kit.core.workspace import FULL, Fold
 from kit.errors import StoreError
 from kit.learning.experiments.copies import own_code, wrong_copy
+from kit.learning.experiments.groups import CODE_FILES
 from kit.learning.experiments.settings import Experiment, stored_names
 
 if TYPE_CHECKING:  # the store needs pandas, of which `kit train --list` knows nothing
@@ -68,7 +69,7 @@ def _different(found: object, wanted: dict[str, Any]) -> list[str]:
     own_names = stored_names()
     names = [name for name in {**wanted, **found} if digest_of(found.get(name)) != digest_of(wanted.get(name))]
     names = [own_names.get(name, name) for name in names]
-    return names if len(names) <= 6 else ["settings"]
+    return names if len(names) <= 6 else [*(name for name in names if name in CODE_FILES), "settings"]
 
 
 def set_aside(folder: Path) -> Path:
