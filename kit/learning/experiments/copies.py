@@ -29,10 +29,11 @@ def save_code(folder: Path, experiment: Experiment) -> None:
 
 def drop_code(folder: Path) -> None:
     """Delete the copies, and the folder and its source's if that leaves them empty."""
-    for file in CODE_FILES.values():
-        (folder / file).unlink(missing_ok=True)
-    for empty in (folder, folder.parent):
-        with contextlib.suppress(OSError):  # it is not, or not there
+    copies = [folder / file for file in CODE_FILES.values() if (folder / file).is_file()]
+    for copy in copies:
+        copy.unlink()
+    for empty in (folder, folder.parent) if copies else ():
+        with contextlib.suppress(OSError):  # it is not
             empty.rmdir()
 
 
