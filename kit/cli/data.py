@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kit.cli import app
-from kit.cli.layouts import chosen_layout
+from kit.cli.layouts import chosen_layout, guessed_layout
 from kit.cli.options import (
     ForceOption,
     SeedOption,
@@ -80,6 +80,7 @@ def fetch(
       kit fetch paint-the-cat --layout cat.py     # another competition; begin with: kit new competition cat
       kit fetch cats --images train --masks train_masks --test-images test --test-masks test_masks
     """
+    from kit.competitions.loading import is_known
     from kit.data.fetch import fetch as fetch_data
     from kit.data.fetch import is_fetched, truth_of, written_bytes
     from kit.data.origin import read_origin
@@ -93,6 +94,8 @@ def fetch(
     if at is not None:  # plain folders are read where they are
         source, in_place = at, True
     workspace = workspace_of(context, slug_of(slug) if slug else None)
+    if choice is None and source is not None and source.exists() and not is_known(workspace):
+        choice = guessed_layout(workspace.slug, source)
     origin = read_origin(workspace)
     stays_sample = origin is not None and origin.sample and not (slug or source or sample)
     if slug or source or sample:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,6 +54,31 @@ def chosen_layout(
     base = Path(os.path.commonpath([path.parent for path in real.values()]))
     options = {name: path.relative_to(base).as_posix() for name, path in real.items()}
     return LayoutChoice(NAME, None, {**options, **said}), base
+
+
+def guessed_layout(slug: str, source: Path) -> LayoutChoice | None:
+    """Return the layout that an unknown competition's folders seem to have, if somebody agrees; None where nothing can
+    be guessed.
+
+    Raises:
+        UsageError: nobody can be asked, or they say no; says what to type.
+    """
+    from kit.cli.submit import agreed
+    from kit.competitions.folder import NAME
+    from kit.competitions.guess import guess_folders
+    from kit.competitions.loading import LayoutChoice
+
+    guess = guess_folders(source.expanduser())
+    if guess is None:
+        return None
+    print(f"No layout is known for {slug}. By their names, the files of {source} are:")
+    for line in guess.lines:
+        print(f"  {line}")
+    flags = [word for name, text in guess.options.items() for word in (f"--{_option(name)}", text)]
+    typed = shlex.join(["kit", "fetch", slug, "--from", str(source), *flags])
+    if not agreed("Is that so?", f"If that is so, type: {typed}"):
+        raise UsageError(f"Say what they are: {typed}")
+    return LayoutChoice(NAME, None, dict(guess.options))
 
 
 def _option(name: str) -> str:

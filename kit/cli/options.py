@@ -16,7 +16,7 @@ from kit.errors import NotFinished
 
 COMMANDS = (
     # the chain, in its order
-    *("fetch", "folds", "fill", "new", "check-model", "train", "tune", "predict", "weights"),
+    *("fetch", "folds", "fill", "new", "check-model", "check-layout", "train", "tune", "predict", "weights"),
     *("sd", "clip", "sources", "blend"),
     *("upload", "submissions", "leaderboard", "status", "blends", "check", "grade", "figure", "export", "import"),
     *("bundle", "push", "verify", "rm", "doctor", "demo"),

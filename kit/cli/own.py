@@ -1,4 +1,4 @@
-"""`kit new`, `kit check-model`: a model of the user's own, begun and checked."""
+"""`kit new`, `kit check-model`, `kit check-layout`: a model or a competition of the user's own, begun and checked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kit.cli.options import workspace_of
 from kit.cli.verbs import CONTEXT
 
 verbs = typer.Typer(no_args_is_help=True, rich_markup_mode=None, context_settings=CONTEXT)
-app.add_typer(verbs, name="new", short_help="Begin something of your own: a model.")
+app.add_typer(verbs, name="new", short_help="Begin a model or a competition of your own.")
 
 
 @verbs.callback()
@@ -23,6 +23,7 @@ def new() -> None:
     Examples:
       kit new model mine               # mine.py, a small U-Net; then: kit check-model mine.py:Net
       kit new model nets/wide
+      kit new competition cat          # cat.py, how its files are read; then: kit check-layout cat.py --from DATA
     """
 
 
@@ -35,21 +36,71 @@ def new_model(name: Annotated[str, typer.Argument(help="The file's name, with or
       kit new model mine
       kit new model nets/wide
     """
-    from kit.core.workspace import checked_name
-    from kit.errors import UsageError
     from kit.learning.skeleton import SKELETON
 
+    path = _begin("The model", name, SKELETON)
+    print(f"Next: kit check-model {path}:Net, then: kit train {path}:Net --fold 0")
+
+
+@verbs.command("competition", short_help="A competition: NAME.py, how its files are read.")
+def new_competition(name: Annotated[str, typer.Argument(help="The file's name, with or without .py.")]) -> None:
+    """Write NAME.py: which photos there are and what is hidden, in which space they are scored, and what is sent. It
+    works on plain folders as it is.
+
+    \b
+    Examples:
+      kit new competition cat
+    """
+    from kit.competitions.skeleton import SKELETON
+
+    path = _begin("The competition", name, SKELETON)
+    print(f"Next: kit check-layout {path} --from DATA, then: kit fetch SLUG --layout {path}")
+
+
+def _begin(called: str, name: str, skeleton: str) -> Path:
+    """Write a file to begin with, if there is none of that name."""
+    from kit.core.workspace import checked_name
+    from kit.errors import UsageError
+
     path = Path(name.removesuffix(".py") + ".py")
-    checked_name("The model", path.stem)
+    checked_name(called, path.stem)
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(SKELETON.format(file=path, stem=path.stem))
+            file.write(skeleton.format(file=path, stem=path.stem))
     except FileExistsError:
         raise UsageError(f"{path} is there already, and is not overwritten. Take another name.") from None
     except FileNotFoundError:
         raise UsageError(f"{path.parent} is no folder. Make it first: mkdir -p {path.parent}") from None
     print(f"Written: {path}")
-    print(f"Next: kit check-model {path}:Net, then: kit train {path}:Net --fold 0")
+    return path
+
+
+@app.command("check-layout", short_help="Does a layout of your own fit its competition?")
+def check_layout(
+    layout: Annotated[str, typer.Argument(help="FILE.py, or a layout's name.")],
+    source: Annotated[Path, typer.Option("--from", help="The competition's zip or folder.")],
+) -> None:
+    """Fetch a competition's files by this layout into a temporary folder and check it: one line for each thing that is
+    as it should be, and for the first that is not one line and exit code 1. Nothing is kept; the file is run.
+
+    \b
+    Examples:
+      kit check-layout cat.py --from cat.zip
+      kit check-layout cat.py --from ~/data/cat
+    """
+    import tempfile
+
+    from kit.competitions.loading import layout_choice
+    from kit.errors import ArchiveError
+    from kit.upkeep.check_layout import check_layout as checked
+
+    choice = layout_choice(layout)
+    if not source.expanduser().exists():
+        raise ArchiveError(f"{source} is missing. Give the competition's zip or folder: --from DATA")
+    with tempfile.TemporaryDirectory(prefix="kit-layout-") as folder:
+        for passed in checked(choice, "checked", source.expanduser(), Path(folder)):
+            print(f"ok  {passed.what}: {passed.said}", flush=True)
+    print(f"Next: kit fetch SLUG --layout {layout} --from {source}")
 
 
 @app.command("check-model", short_help="Is a model of your own fit to be trained?")

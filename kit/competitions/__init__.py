@@ -143,8 +143,7 @@ def competition(slug: str) -> Competition:
             "competition layout",
             slug,
             known,
-            otherwise=f"Say how its files are read: kit fetch {slug} --layout FILE.py, which begins with: kit new "
-            "competition FILE",
+            otherwise="Say how its files are read, --layout FILE.py, which begins with: kit new competition FILE",
         )
     return known[slug]
 

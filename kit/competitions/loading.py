@@ -85,20 +85,25 @@ def from_module(module: ModuleType, slug: str, path: Path) -> Competition:
     Raises:
         UsageError: one is missing, or is not what it should be.
     """
-    absent = [name for name in (*_CONSTANTS, *_FUNCTIONS) if not hasattr(module, name)]
+    sent = getattr(module, "SUBMISSION", "csv")
+    if sent not in ("csv", "pictures"):
+        raise UsageError(f"{path}: SUBMISSION is {sent!r}, not 'csv' or 'pictures'.")
+    wanted = (*_CONSTANTS, *_FUNCTIONS) if sent == "csv" else ("TITLE", "METRIC", "index", "value_range")
+    absent = [name for name in wanted if not hasattr(module, name)]
     if absent:
         raise UsageError(f"{path} lacks {', '.join(absent)}. A layout that has all: kit new competition NAME")
     for name in _CONSTANTS:
-        if not isinstance(getattr(module, name), str):
+        if not isinstance(getattr(module, name, ""), str):
             raise UsageError(f"{path}: {name} is {getattr(module, name)!r}, not a text.")
     metric_named(getattr(module, "METRIC"))  # noqa: B009
     functions = {name: getattr(module, name) for name in (*_FUNCTIONS, *_OPTIONAL) if hasattr(module, name)}
     for name, function in functions.items():
         if not callable(function):
             raise UsageError(f"{path}: {name} is {function!r}, not a function.")
-    made: dict[str, Any] = {field_name: getattr(module, name) for name, field_name in _CONSTANTS.items()}
+    made: dict[str, Any] = {field_name: getattr(module, name, "") for name, field_name in _CONSTANTS.items()}
     made |= {name: _guarded(function, path, name) for name, function in functions.items()}
-    return Competition(slug=slug, **made)
+    made |= {"painted": bool(getattr(module, "PAINTED", True)), "submission": sent}
+    return Competition(slug=slug, mixed_sizes=bool(getattr(module, "MIXED_SIZES", False)), **made)
 
 
 def _guarded(function: Callable[..., Any], path: Path, name: str) -> Callable[..., Any]:
@@ -165,6 +170,11 @@ def layout_of(workspace: Workspace) -> Competition:
     """
     choice = noted_choice(workspace)
     return competition(workspace.slug) if choice is None else load_layout(choice, workspace.slug)
+
+
+def is_known(workspace: Workspace) -> bool:
+    """Return whether a workspace's slug names a layout, or it was fetched with one."""
+    return workspace.slug in registered_slugs() or _note_of(workspace).is_file()
 
 
 def _installed() -> dict[str, EntryPoint]:
