@@ -90,11 +90,6 @@ def _check(options: FolderOptions) -> None:
         raise UsageError(f"--hidden {options.hidden}: masks hide what is white, or black. Give one of the two.")
     if options.hole not in ("", "alpha"):
         colour_of(options.hole)
-    if not (options.test_masks or options.boxes or options.hole or options.test_images == options.images):
-        raise UsageError(
-            "What is hidden in the test pictures? Give their masks, --test-masks DIR, or boxes, --boxes CSV, or --hole "
-            "alpha, or --hole '#000000' where the holes have that colour."
-        )
     if options.targets and not (options.masks or options.boxes or options.hole):
         raise UsageError("--targets are the whole pictures of --images with holes: say where those are: --masks DIR")
 
@@ -242,7 +237,10 @@ class _Holes:
             return transparent(picture.path)
         if self.options.hole:
             return of_colour(picture.path, colour_of(self.options.hole))
-        raise ArchiveError(f"{picture.path} has no mask. Give masks of all pictures: --masks DIR")
+        raise ArchiveError(
+            f"What is hidden in {picture.path}? Give masks, --masks DIR and --test-masks DIR, or boxes, --boxes CSV, "
+            "or --hole alpha, or --hole '#000000' where the holes have that colour."
+        )
 
 
 def _size_of(path: Path) -> tuple[int, int]:

@@ -46,9 +46,13 @@ def check_layout(choice: LayoutChoice, slug: str, source: Path, folder: Path) ->
         KitError: the layout or the data cannot be read.
     """
     try:
-        layout = load_layout(choice, slug)
+        yield from _checked(choice, slug, source, folder)
     except UsageError as error:  # of what is checked, not of the command line
         raise TableError(str(error)) from None
+
+
+def _checked(choice: LayoutChoice, slug: str, source: Path, folder: Path) -> Iterator[Passed]:
+    layout = load_layout(choice, slug)
     yield Passed("functions", f"{layout.title}, {layout.metric}, a submission is {_sent(layout)}")
     workspace = Workspace(folder, slug)
     in_place = source.is_dir()
