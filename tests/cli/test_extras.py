@@ -42,6 +42,7 @@ WORKS = [
     "verify",
     "doctor --offline",
     "rm again --yes",
+    "check-layout photo-reconstruction --from {archive}",
 ]
 """Commands of the light core, in the order of a contest."""
 
