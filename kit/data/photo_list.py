@@ -34,6 +34,7 @@ class PhotoList:
     def __getitem__(self, position: int | np.integer) -> np.ndarray:
         if not -len(self) <= position < len(self):
             raise IndexError(position)
+        position = int(position) % len(self)
         height, width = self.sizes[position]
         start = self.starts[position]
         photo: np.ndarray = self.flat[start : start + CHANNELS * height * width]

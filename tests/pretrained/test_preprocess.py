@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support.toy import Toy
 
-from kit.imaging.holes import Box, hole_of, scored_pixels
+from kit.imaging.holes import Box, boxes_of, hole_of, scored_pixels
 from kit.pretrained.diffusion.preprocess import (
     hidden_values,
     is_picture,
@@ -90,3 +90,18 @@ def test_black_and_not_finite_outputs_are_no_pictures_but_a_dark_photo_may_be_da
     broken = black + 0.5
     broken[0, 0, 0] = np.nan
     assert not is_picture(broken, bright) and not is_picture(broken, dark)
+
+
+def test_the_tiles_of_a_free_form_hole_are_shifted_as_one_shape() -> None:
+    hole = np.zeros((40, 40), bool)
+    for place in range(8, 30):
+        hole[place, place : place + 6] = True
+    boxes = boxes_of(hole)
+    assert len(boxes) > 4
+    image, painted = np.full((40, 40, 3), 100, np.uint8), np.full((40, 40, 3), 0.5, np.float32)
+    image[hole] = 0
+    shifts = ring_shifts(painted, image, boxes)
+    assert shifts.shape == (len(boxes), 3) and np.allclose(shifts, 100 / 255 - 0.5, atol=1e-6)
+    other = image.copy()
+    other[hole] = 255
+    assert np.array_equal(ring_shifts(painted, other, boxes), shifts)
