@@ -137,6 +137,7 @@ def sampled_rows(path: Path, rows: int) -> dict[str, float]:
 
 
 def _document(project: Project, contents: Contents, ready: Prepared) -> dict[str, Any]:
+    compared = project.layout.submission in ("csv", "pictures")  # of others only the digest
     return {
         "kit": kit.__version__,
         "competition": project.workspace.slug,
@@ -147,7 +148,7 @@ def _document(project: Project, contents: Contents, ready: Prepared) -> dict[str
         "submission": {
             "digest": ready.digest,
             "rows": ready.check.rows,
-            "sample": sampled_rows(ready.path, ready.check.rows),
+            "sample": sampled_rows(ready.path, ready.check.rows) if compared else {},
         },
     }
 

@@ -329,5 +329,5 @@ def grade(
     if as_json:
         print_json(found)
     else:
-        over = f"{found.rows} {'values' if project.layout.submission == 'pictures' else 'rows'}"
+        over = f"{found.rows} {'rows' if project.layout.submission == 'csv' else 'values'}"
         print(f"{file}: {found.metric} {found.score} over {over} of {len(found.photos)} photos (95 % by photo)")

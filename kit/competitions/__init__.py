@@ -63,8 +63,9 @@ class Competition:
     """`(folder, classes)` to the rows of the test photos alone, in a folder whose training photos may be missing; None:
     `index` finds them, which wants both."""
 
-    submission: Literal["csv", "pictures"] = "csv"
-    """What is sent: a table with a row a value, or a zip of the test pictures as PNG."""
+    submission: Literal["csv", "cells", "pictures", "npy"] = "csv"
+    """What is sent: a table with a row a value, or with a row a photo; or whole pictures, as PNG in a zip or as one
+    uint8 array `(M, H, W, 3)`. Of `cells`, `encode` writes one line a photo and `decode` reads its second cell."""
     painted: bool = True
     """Whether holes are painted black in the pictures as given, so that boxes can be compared with what is black."""
 

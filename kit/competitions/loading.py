@@ -86,9 +86,9 @@ def from_module(module: ModuleType, slug: str, path: Path) -> Competition:
         UsageError: one is missing, or is not what it should be.
     """
     sent = getattr(module, "SUBMISSION", "csv")
-    if sent not in ("csv", "pictures"):
-        raise UsageError(f"{path}: SUBMISSION is {sent!r}, not 'csv' or 'pictures'.")
-    wanted = (*_CONSTANTS, *_FUNCTIONS) if sent == "csv" else ("TITLE", "METRIC", "index", "value_range")
+    if sent not in ("csv", "cells", "pictures", "npy"):
+        raise UsageError(f"{path}: SUBMISSION is {sent!r}, not 'csv', 'cells', 'pictures' or 'npy'.")
+    wanted = (*_CONSTANTS, *_FUNCTIONS) if sent in ("csv", "cells") else ("TITLE", "METRIC", "index", "value_range")
     absent = [name for name in wanted if not hasattr(module, name)]
     if absent:
         raise UsageError(f"{path} lacks {', '.join(absent)}. A layout that has all: kit new competition NAME")

@@ -21,7 +21,9 @@ from kit.imaging.masks import read_mask
 TITLE = "{stem}"
 METRIC = "rmse"  # rmse, mse, or psnr (mean over the photos' own)
 SAMPLE = "sample_submission.csv"  # below the competition's folder
-SUBMISSION = "csv"  # or "pictures": a zip of the test pictures as PNG; then header, encode and decode are not asked
+# "csv": a row a value; "cells": a row a photo, such as `NAME,RUNS`, whose second cell `decode` is given; "pictures": a
+# zip of the test pictures as PNG; "npy": uint8 (M, H, W, 3). Of the last two header, encode and decode are not asked.
+SUBMISSION = "csv"
 PAINTED = False  # True where holes are black in the pictures as given: then kit compares them with the boxes
 MIXED_SIZES = True  # False: a photo of another size is an error
 

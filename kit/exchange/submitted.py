@@ -26,7 +26,7 @@ def doubts_about_submission(project: Project, path: Path, lowest: float, highest
         return [
             f"{path}: every value is {lowest:g}. Is it the untouched sample? Write a real one: kit upload --dry-run"
         ]
-    if project.layout.submission == "pictures":  # rows, columns and channels of a picture have one order
+    if project.layout.submission != "csv":  # rows, columns and channels of a picture have one order
         return []
     photos = Photos.of(project, "test")
     found = []

@@ -16,6 +16,7 @@ from kit.data.index import Index, PhotoRow
 from kit.errors import ImageError, SubmissionError
 from kit.imaging.holes import scored_pixels
 from kit.imaging.metrics import Estimate, metric_named, score_by_photo, sse
+from kit.submission.cells import graded_cells
 from kit.submission.csv_rows import SUBMISSION, batches, first_difference, numbers, open_rows, read_all
 from kit.submission.pictures import graded_pictures, load_whole, whole_path
 
@@ -56,8 +57,7 @@ def grade_submission(path: Path, truth: Path, index: Index, layout: Competition)
         ImageError: an original is missing, truncated or of another size.
         SubmissionError: ids that are not those of the index, or values that are not finite.
     """
-    pictures = layout.submission == "pictures"
-    if not pictures:
+    if layout.submission == "csv":
         with open_rows(path):  # a mistyped file is told of before the folder is asked for
             pass
     if not truth.is_dir():
@@ -69,10 +69,10 @@ def grade_submission(path: Path, truth: Path, index: Index, layout: Competition)
             "Give the folder that holds them all: --truth DIR"
         )
     try:
-        grade = graded_pictures if pictures else _in_index_order
+        grade = {"csv": _in_index_order, "cells": graded_cells}.get(layout.submission, graded_pictures)
         errors, counts = grade(path, truth, index, layout)
     except SubmissionError as error:
-        found = None if pictures else _in_any_order(path, truth, index, layout)
+        found = _in_any_order(path, truth, index, layout) if layout.submission == "csv" else None
         if found is None:
             raise error from None
         errors, counts = found

@@ -36,10 +36,10 @@ def write_other(project: Project, what: Blend | str) -> Written:
     """
     layout, trained = project.layout, project.trained
     assert trained is not None
-    if layout.submission == "pictures":
+    if layout.submission != "csv":
         name, values = _values(project, what)
         written, check = write_checked(project, values, name)
-        return Written(written.path, f"{check.rows} pictures, known pixels as given")
+        return Written(written.path, f"{check.rows} {'pictures' if check.pictures else 'rows'}, checked")
     try:
         sample, header = sample_path(raw_folder(project.workspace), layout.sample), None
     except ArchiveError:

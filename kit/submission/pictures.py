@@ -57,6 +57,31 @@ def write_pictures(
     return SubmissionFile(path, len(project.index.test), digest_file(path))
 
 
+def write_array(
+    project: Project, values: Iterable[np.ndarray], name: str, folder: Path | None = None
+) -> SubmissionFile:
+    """Write `<name>.npy`, uint8 RGB `(M, H, W, 3)` in the order of the index, whole or not at all; see
+    `write_pictures`.
+
+    Raises:
+        SubmissionError: photos of several sizes, of which there is no array.
+    """
+    first = project.index.test[0]
+    if any((row.height, row.width) != (first.height, first.width) for row in project.index.test):
+        raise SubmissionError("Photos of several sizes are no array. Let the layout say SUBMISSION = 'pictures'.")
+    path = project.workspace.submission(name).with_suffix(".npy")
+    path = path if folder is None else folder / path.name
+    sweep(path.parent)
+    shape = (len(project.index.test), first.height, first.width, 3)
+    with writing(path) as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for position, chunk in enumerate(checked_values(values, project.index, name)):
+            row = project.index.test[position]
+            picture = composite_values(np.asarray(project.pack.test_image[position]), chunk, row.boxes, 0, 0)
+            file.write(picture.tobytes())
+    return SubmissionFile(path, shape[0], digest_file(path))
+
+
 def _png(picture: np.ndarray) -> bytes:
     return cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
 
@@ -149,7 +174,10 @@ def picture_means(path: Path) -> dict[str, float]:
 
 
 def _pictures(path: Path, index: Index, title: str = "Checking") -> Iterator[tuple[PhotoRow, np.ndarray]]:
-    """Yield each test photo with its picture in the zip, uint8 RGB of the photo's size."""
+    """Yield each test photo with its picture, uint8 RGB of the photo's size, from a zip or an array."""
+    if path.suffix.lower() == ".npy":
+        yield from _of_array(path, index, title)
+        return
     try:
         with zipfile.ZipFile(path) as archive:
             there = {one.filename: one for one in archive.infolist() if not one.is_dir()}
@@ -170,6 +198,21 @@ def _pictures(path: Path, index: Index, title: str = "Checking") -> Iterator[tup
         raise SubmissionError(f"{path} is not a file. {_AGAIN}") from None
     except (*_DAMAGE, OSError) as error:
         raise SubmissionError(f"{path} is no zip that can be read ({error}). {_AGAIN}") from None
+
+
+def _of_array(path: Path, index: Index, title: str) -> Iterator[tuple[PhotoRow, np.ndarray]]:
+    first = index.test[0]
+    wanted = (len(index.test), first.height, first.width, 3)
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise SubmissionError(f"{path} is not a file. {_AGAIN}") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise SubmissionError(f"{path} is no array that can be read ({error}). {_AGAIN}") from None
+    if array.dtype != np.uint8 or array.shape != wanted:
+        raise SubmissionError(f"{path} holds {array.dtype} {array.shape}, expected uint8 {wanted}. {_AGAIN}")
+    for position, row in enumerate(track(index.test, title, len(index.test), "pictures")):
+        yield row, np.asarray(array[position])
 
 
 def _decoded(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> np.ndarray:

@@ -112,14 +112,14 @@ def prepare(project: Project, what: str | None, *, zipped: bool = False, folder:
         return Prepared(path, "csv", digest_file(path), check, None)
     kind, name, cv, values = _values(project, what)
     written, check = write_checked(project, values, name, folder)
-    zipped = zipped and written.path.suffix != ".zip"
+    zipped = zipped and written.path.suffix == ".csv"
     path = zip_submission(written.path) if zipped else written.path
     return Prepared(path, f"{kind} {name}", digest_file(path) if zipped else written.digest, check, cv)
 
 
 def is_file(what: str | None) -> bool:
     """Return whether `what` names a file, and not a blend or a source."""
-    return what is not None and (Path(what).suffix.lower() in (".csv", ".gz", ".zip") or Path(what).is_file())
+    return what is not None and (Path(what).suffix.lower() in (".csv", ".gz", ".zip", ".npy") or Path(what).is_file())
 
 
 def _kind_of(project: Project, what: str | None) -> str:

@@ -106,7 +106,7 @@ def checked_values(values: Iterable[np.ndarray], index: Index, name: str) -> Ite
 
 def check_copy(target: Path) -> None:
     """Raise `UsageError` for a file to which no submission can be copied: said before anything is computed."""
-    if target.suffix.lower() not in (".csv", ".zip"):
+    if target.suffix.lower() not in (".csv", ".zip", ".npy"):
         better = target.with_suffix(".csv") if target.name else "submission.csv"
         raise UsageError(f"--out {target}: a submission is a .csv or a .zip. Write: --out {better}")
     if target.is_dir():
@@ -123,7 +123,7 @@ def copy_submission(path: Path, target: Path) -> None:
     check_copy(target)
     if target.exists() and target.samefile(path):
         return
-    packed = path.suffix.lower() in (".zip", ".gz")
+    packed = path.suffix.lower() in (".zip", ".gz", ".npy")
     if target.suffix.lower() == ".zip" and not packed:
         zip_submission(path, target)
         return

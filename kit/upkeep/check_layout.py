@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +25,7 @@ from kit.submission.csv_rows import SUBMISSION, batches
 from kit.submission.formats import write_checked
 
 LOOKED_AT = 50  # photos of a split, evenly spread
-CLOSE = 1e-4  # of values that were written and read again; decimals are few
+CLOSE = {"csv": 1e-4, "cells": 0.5 / 255 + 1e-6}  # of values that were written and read again: cells may hold bytes
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def _checked(choice: LayoutChoice, slug: str, source: Path, folder: Path) -> Ite
     yield Passed("ids", _ids(project))
     yield Passed("holes", _holes(project))
     yield Passed("value_range", _value_range(project))
-    if layout.submission == "csv":
+    if layout.submission in ("csv", "cells"):
         yield Passed("encode, decode", _inverse(project))
         yield Passed("header, sample", _sample(project))
     else:
@@ -71,7 +73,8 @@ def _checked(choice: LayoutChoice, slug: str, source: Path, folder: Path) -> Ite
 
 
 def _sent(layout: Competition) -> str:
-    return f"a table like {layout.sample}" if layout.submission == "csv" else "a zip of pictures"
+    kinds = {"pictures": "a zip of pictures", "npy": "an array of pictures"}
+    return kinds.get(layout.submission, f"a table like {layout.sample}")
 
 
 def _noted(notes: tuple[str, ...]) -> str:
@@ -140,17 +143,31 @@ def _inverse(project: Project) -> str:
         text = layout.encode(row.name, row.boxes, values)
         if not isinstance(text, bytes):
             raise TableError(f"encode() gives {type(text).__name__}, not bytes.")
-        parts = list(batches(Path(row.name), io.BytesIO(text), SUBMISSION))
-        numbers = pc.cast(pa.concat_arrays([part.column(1) for part in parts]), pa.float64()).to_numpy()
-        if len(numbers) != values.size:
-            raise TableError(f"encode() of {row.name} gives {len(numbers)} lines for {values.size} values.")
-        again = np.asarray(layout.decode(numbers))
+        again = np.asarray(layout.decode(_cell(text, row) if layout.submission == "cells" else _numbers(text, row)))
         if again.shape != values.shape:
             raise TableError(f"decode() of {row.name} gives {again.shape}, not {values.shape}.")
         worst = float(np.abs(again - values).max())
-        if worst > CLOSE:
+        if worst > CLOSE[layout.submission]:
             raise TableError(f"decode() does not give back what encode() wrote of {row.name}: off by {worst:.3g}.")
     return "one gives back what the other wrote: the truth scores as such"
+
+
+def _numbers(text: bytes, row: PhotoRow) -> np.ndarray:
+    """Return the values in the lines of one photo."""
+    parts = list(batches(Path(row.name), io.BytesIO(text), SUBMISSION))
+    numbers: np.ndarray = pc.cast(pa.concat_arrays([part.column(1) for part in parts]), pa.float64()).to_numpy()
+    if len(numbers) != 3 * row.scored:
+        raise TableError(f"encode() of {row.name} gives {len(numbers)} lines for {3 * row.scored} values.")
+    return numbers
+
+
+def _cell(text: bytes, row: PhotoRow) -> Any:
+    """Return the second cell of the one line of a photo."""
+    csv.field_size_limit(1 << 30)
+    lines = list(csv.reader(io.StringIO(text.decode(), newline="")))
+    if len(lines) != 1 or len(lines[0]) != 2 or lines[0][0] != row.name:
+        raise TableError(f"encode() of {row.name} gives no line with its name and one more cell.")
+    return lines[0][1]
 
 
 def _sample(project: Project) -> str:

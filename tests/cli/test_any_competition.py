@@ -220,3 +220,77 @@ def test_functions_that_disagree_are_named(
     assert done.code == 1
     assert said in done.err and "Traceback" not in done.err and done.err.count("\n") == 1, done
     (made.root / "sample_submission.csv").unlink()
+
+
+CELLS = r"""
+import base64
+
+def encode(name, boxes, values):
+    data = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8).tobytes()
+    return f"{name},{base64.b64encode(data).decode()}\n".encode()
+
+
+def decode(cell):
+    return np.frombuffer(base64.b64decode(cell), np.uint8).reshape(-1, 3) / 255
+"""
+
+
+def as_cells(text: str) -> str:
+    """The skeleton with a row a photo, its hidden pixels in base64."""
+    return text.replace('SUBMISSION = "csv"', 'SUBMISSION = "cells"') + CELLS
+
+
+def score_of(text: str) -> float:
+    found = re.search(r"RMSE (0\.\d+) ", text)
+    assert found is not None, text
+    return float(found[1])
+
+
+def test_a_row_a_photo_and_an_array_score_as_a_row_a_value_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make_strokes(tmp_path / "made", train=6, test=2, mixed=False)
+    monkeypatch.chdir(tmp_path)
+    ok("new competition plain")
+    text = Path("plain.py").read_text()
+    names = sorted(path.name for path in (made.root / "test").iterdir())
+    scores = {}
+    for kind, changed in (
+        ("csv", text),
+        ("cells", as_cells(text)),
+        ("npy", text.replace('SUBMISSION = "csv"', 'SUBMISSION = "npy"')),
+    ):
+        if kind == "csv":
+            sample_of(made.root)
+        else:
+            (made.root / "sample_submission.csv").write_text(
+                "id,pixels\n" + "".join(f"{one},\n" for one in names[::-1])
+            )
+        Path(f"{kind}.py").write_text(changed)
+        ok(f"check-layout {kind}.py --from {made.root}")
+        ok(f"-w {kind} fetch plain --layout {kind}.py --from {made.root}")
+        ok(f"-w {kind} fill harmonic")
+        said = ok(f"-w {kind} upload harmonic --dry-run")
+        (path,) = Path(kind, "submissions").iterdir()
+        assert str(path) in said and path.suffix == (".npy" if kind == "npy" else ".csv")
+        scores[kind] = score_of(ok(f"-w {kind} grade {path} --truth {made.truth}"))
+    assert max(scores.values()) - min(scores.values()) < 3e-4, scores
+    lines = Path("cells/submissions/harmonic.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["id", *names[::-1]]  # the sample's order
+    harmed = {
+        "found '001.png', expected": [lines[0], *lines[:0:-1]] if lines[1].startswith("001") else lines[::-1],
+        "has 1 rows, expected 2": lines[:2],
+        "has values of shape": [lines[0], lines[1], lines[2][:-8]],
+        "two cells are needed": [lines[0], lines[1], f"{lines[2]},3"],
+    }
+    for said, some in harmed.items():
+        Path("mine.csv").write_text("\n".join(some) + "\n")
+        done = kit("-w cells check mine.csv")
+        assert done.is_one_error_line, (said, done)
+    array = np.load("npy/submissions/harmonic.npy")
+    assert array.dtype == np.uint8 and array.shape == (2, 360, 360, 3)
+    np.save("mine.npy", array[:1])
+    assert "expected uint8 (2, 360, 360, 3)" in kit("-w npy check mine.npy").err
+    array[0, 0, 0] += 1
+    np.save("mine.npy", array)
+    assert "has changed 1 known pixels" in kit("-w npy check mine.npy").err
