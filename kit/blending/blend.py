@@ -34,7 +34,6 @@ from kit.data.prediction_store import SPLITS, SourceKind
 from kit.data.predictions import Predictions
 from kit.data.project import Project
 from kit.errors import Mismatch, MissingStep, UnknownName, UsageError
-from kit.imaging.metrics import metric_named
 
 Values = Callable[[int], np.ndarray]
 """A photo's place in the Gram to `(n, 3)` float64."""
@@ -161,7 +160,7 @@ class BlendBuilder:
         self.features = features.of(photos)
         self.designs = Designs(self.gram, self.features, self.fold)
         self.plain_gram = self.gram
-        self.metric = metric_named(project.layout.metric)
+        self.metric = project.layout.measured_by
 
     def nested_values(self, rung: str) -> Values:
         """Return each photo's blend on this rung by the weights of the other folds."""

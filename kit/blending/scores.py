@@ -15,7 +15,7 @@ from kit.core.workspace import PredictionSplit
 from kit.data.prediction_store import ALL, SPLITS
 from kit.data.project import Project
 from kit.errors import DamagedStore, KitError, Mismatch, MissingStep, PredictionsError
-from kit.imaging.metrics import Estimate, Metric, metric_named
+from kit.imaging.metrics import Estimate, Metric
 
 
 def complete_sources(project: Project) -> list[str]:
@@ -107,7 +107,7 @@ def score_sources(
     has its problem in place of a score.
     """
     gram, flaws = finite_gram(project, complete_sources(project), workers=workers)
-    metric = metric or metric_named(project.layout.metric)
+    metric = metric or project.layout.measured_by
     scores = []
     for source in project.predictions.sources():
         if source in flaws:

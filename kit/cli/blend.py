@@ -35,14 +35,14 @@ def sources(context: typer.Context, as_json: JsonOption = False) -> None:
     """
     from kit.blending import score_sources
     from kit.cli.results import print_json, sources_table
-    from kit.imaging.metrics import metric_named
 
     project = project_of(context)
     scores = score_sources(project)
     if as_json:
         print_json(scores)
     else:
-        print(sources_table(scores, metric_named(project.layout.metric).label))
+        print(sources_table(scores, project.layout.measured_by.label))
+        _say_metric(project)
 
 
 @app.command(short_help="Find the weights that minimise RMSE.")
@@ -87,7 +87,6 @@ def blend(
     from kit.blending import chosen_members, complete_sources, left_out_sources, make_blend
     from kit.cli.results import blend_report, print_json
     from kit.errors import UsageError
-    from kit.imaging.metrics import metric_named
 
     if plots not in ("png", "svg", "none"):
         raise UsageError(f"--plots is {plots!r}, not png, svg or none.")
@@ -101,7 +100,7 @@ def blend(
         _train_stack(project, chosen_members(project, named), seed, force)
     left_out = {} if named else left_out_sources(project)
     complete = [] if named else complete_sources(project)
-    metric = metric_named(project.layout.metric)
+    metric = project.layout.measured_by
     before = _blend_of_name(project.workspace, name)
     made = make_blend(project, named, name=name, rung=rung, seed=seed)
     if before is not None and {**before.weights} != {**made.weights}:
@@ -112,10 +111,18 @@ def blend(
         print_json(made)
     else:
         print(blend_report(made, project.workspace, pictures, metric.label))
+        _say_metric(project)
         if left_out:
             print(with_workspace_flags(f"Left out, not complete (kit sources says why): {', '.join(left_out)}"))
         if unsound := _left_out_unsound(project, made, complete):
             print(with_workspace_flags(f"Left out, values not finite (kit sources says where): {', '.join(unsound)}"))
+
+
+def _say_metric(project: Project) -> None:
+    layout = project.layout
+    if layout.measured_by != layout.graded_by:
+        label = layout.graded_by.label
+        print(f"Note: {label}, the competition's metric, is what kit grade computes; weights minimise squared errors.")
 
 
 def _blend_of_name(workspace: Workspace, name: str | None) -> Blend | None:

@@ -126,7 +126,7 @@ def _gains(graded: dict[str, Grade], *, over: str) -> dict[str, tuple[str, str]]
     from kit.blending.evaluation.intervals import Bootstrap
 
     counts = np.array([photo.rows for photo in graded[over].photos])
-    errors = {name: counts * np.square([photo.rmse for photo in grade.photos]) for name, grade in graded.items()}
+    errors = {name: counts * np.square([photo.score for photo in grade.photos]) for name, grade in graded.items()}
     bootstrap = Bootstrap(errors, counts, np.arange(len(counts)))
     return {
         name: (f"{grade.score.value:.4f}", change(bootstrap.difference(over, name)) if name != over else "-")

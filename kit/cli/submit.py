@@ -51,7 +51,6 @@ def upload(
       kit upload submissions/mine.csv
     """
     from kit.core.workspace import check_output
-    from kit.imaging.metrics import metric_named
     from kit.submission.upload import (
         check_can_note,
         check_known,
@@ -86,7 +85,7 @@ def upload(
             copy_submission(check.path, out)
             print(f"Written: {out}")
     if ready.cv is not None:
-        print(f"CV {metric_named(project.layout.metric).label} {ready.cv}")
+        print(f"CV {project.layout.measured_by.label} {ready.cv}")
     for remark in _remarks(project, ready):
         print(with_workspace_flags(f"Note: {remark}"))
     earlier = sent_before(project, ready)
@@ -154,7 +153,6 @@ def _say_zip(path: Path) -> None:
 def _remarks(project: Project, ready: Prepared) -> Iterator[str]:
     """Yield what speaks against sending this blend or source: its own reason, and a blend with a better CV."""
     from kit.blending import read_blend
-    from kit.imaging.metrics import metric_named
     from kit.upkeep.status import list_blends
 
     kind, _, name = ready.what.partition(" ")
@@ -164,7 +162,7 @@ def _remarks(project: Project, ready: Prepared) -> Iterator[str]:
             yield blend.reason
     mine = ready.cv.value if ready.cv else None
     others = [one for one in list_blends(project) if one.cv is not None and not one.problem and one.name != name]
-    metric = metric_named(project.layout.metric)
+    metric = project.layout.measured_by
     sign = -1.0 if metric.higher_is_better else 1.0
     best = min(others, key=lambda one: sign * (one.cv or 0.0), default=None)
     if mine is not None and best is not None and best.cv is not None and metric.is_better(best.cv, mine):

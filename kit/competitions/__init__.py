@@ -19,6 +19,7 @@ import numpy as np
 
 from kit.errors import ArchiveError, TableError, UnknownName, UsageError
 from kit.imaging.holes import Box
+from kit.imaging.metrics import RMSE, Metric, metric_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,6 +72,17 @@ class Competition:
 
     mixed_sizes: bool = False
     """Whether photos may differ in size; else one of another size is an error."""
+
+    @property
+    def graded_by(self) -> Metric:
+        """Return the competition's metric."""
+        return metric_named(self.metric)
+
+    @property
+    def measured_by(self) -> Metric:
+        """Return the metric of sources and blends: the competition's, or RMSE where that needs more than squares."""
+        own = self.graded_by
+        return own if own.of_squares else RMSE
 
     def is_in(self, folder: Path) -> bool:
         """Return whether a folder seems to hold this competition's files."""

@@ -19,7 +19,7 @@ from kit.imaging.holes import boxes_of, boxes_to_text, scored_pixels
 from kit.imaging.masks import read_mask
 
 TITLE = "{stem}"
-METRIC = "rmse"  # rmse, mse, or psnr (mean over the photos' own)
+METRIC = "rmse"  # rmse, mse, psnr (mean over the photos' own), or mae (of `kit grade`; CV is RMSE then)
 SAMPLE = "sample_submission.csv"  # below the competition's folder
 # "csv": a row a value; "cells": a row a photo, such as `NAME,RUNS`, whose second cell `decode` is given; "pictures": a
 # zip of the test pictures as PNG; "npy": uint8 (M, H, W, 3). Of the last two header, encode and decode are not asked.

@@ -34,12 +34,19 @@ class Metric:
     higher_is_better: bool = False
     by_photo: bool = False
     """Whether it is the mean of the photos' own scores, and not one score of all values."""
+    of_squares: bool = True
+    """Whether squared errors are enough for it, as a blend's Grams have them; else it is made of pixels alone."""
+
+    def errors(self, difference: np.ndarray) -> float:
+        """Return the sum over a photo's values, squared or as they are, that `statistics` wants."""
+        flat = difference.reshape(-1).astype(np.float64)
+        return float(np.vdot(flat, flat)) if self.of_squares else float(np.abs(flat).sum())
 
     def statistics(self, sse: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return what each photo adds above and below the line of the score, two of `(P,)` float64.
 
         Args:
-            sse: `(P,)` squared errors in score space.
+            sse: `(P,)` squared errors in score space, or whatever `errors` gives.
             counts: `(P,)` values behind each.
         """
         if not self.by_photo:
@@ -71,6 +78,7 @@ RMSE = Metric("rmse", "RMSE")
 METRICS = {
     "rmse": RMSE,
     "mse": Metric("mse", "MSE"),
+    "mae": Metric("mae", "MAE", of_squares=False),
     # Huynh-Thu and Ghanbari 2008: comparable where the content is the same, so photo by photo
     "psnr": Metric("psnr", "PSNR", higher_is_better=True, by_photo=True),
 }

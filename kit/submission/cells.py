@@ -92,7 +92,7 @@ def graded_cells(path: Path, truth: Path, index: Index, layout: Competition) -> 
     for row, values in track(_values(path, index, layout), "Grading", len(index.test), "photos"):
         whole = load_whole(truth, row)
         target = to_score_space(whole[scored_pixels(row.boxes)] / 255.0, layout.value_range(whole, None))
-        errors[places[row.name]] = float(np.square(values - target).sum())
+        errors[places[row.name]] = layout.graded_by.errors(values - target)
         counts[places[row.name]] = values.size
     return errors, counts
 

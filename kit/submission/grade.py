@@ -15,7 +15,7 @@ from kit.core.progress import track
 from kit.data.index import Index, PhotoRow
 from kit.errors import ImageError, SubmissionError
 from kit.imaging.holes import scored_pixels
-from kit.imaging.metrics import Estimate, metric_named, score_by_photo, sse
+from kit.imaging.metrics import Estimate, score_by_photo
 from kit.submission.cells import graded_cells
 from kit.submission.csv_rows import SUBMISSION, batches, first_difference, numbers, open_rows, read_all
 from kit.submission.pictures import graded_pictures, load_whole, whole_path
@@ -26,7 +26,8 @@ class PhotoGrade:
     """One test photo's part of a grade."""
 
     name: str
-    rmse: float
+    score: float
+    """By the competition's metric."""
     rows: int
 
 
@@ -76,13 +77,15 @@ def grade_submission(path: Path, truth: Path, index: Index, layout: Competition)
         if found is None:
             raise error from None
         errors, counts = found
-    metric = metric_named(layout.metric)
-    photos = tuple(
-        PhotoGrade(photo_row.name, float(np.sqrt(error / count)), int(count))
-        for photo_row, error, count in zip(index.test, errors, counts, strict=True)
-        if count
-    )
+    metric = layout.graded_by
     there = counts > 0
+    above, below = metric.statistics(errors[there], counts[there])
+    scores = metric.value(above, below)
+    graded = [row for row, is_there in zip(index.test, there, strict=True) if is_there]
+    photos = tuple(
+        PhotoGrade(row.name, float(score), int(count))
+        for row, score, count in zip(graded, scores, counts[there], strict=True)
+    )
     score = score_by_photo(errors[there], counts[there], np.arange(there.sum()), metric=metric)
     return Grade(score, photos, int(counts.sum()), metric.label)
 
@@ -105,7 +108,7 @@ def _in_index_order(path: Path, truth: Path, index: Index, layout: Competition) 
                     f"{path}, line {rows.line - len(ids) + wrong}: found the id {str(ids[wrong])!r}, expected "
                     f"{str(expected[wrong])!r}. See what is wrong with it: kit check {path}"
                 )
-            errors[position], counts[position] = sse(numbers(rows, texts), target), len(target)
+            errors[position], counts[position] = layout.graded_by.errors(numbers(rows, texts) - target), len(target)
         if len(rows.take(1)[0]):
             raise SubmissionError(
                 f"{path} has more than {counts.sum()} rows. See what is wrong with it: kit check {path}"
@@ -131,7 +134,7 @@ def _in_any_order(path: Path, truth: Path, index: Index, layout: Competition) ->
         here = found[start : start + len(target)]
         start += len(target)
         if (here >= 0).all():
-            errors[position], counts[position] = sse(values[here], target), len(target)
+            errors[position], counts[position] = layout.graded_by.errors(values[here] - target), len(target)
         elif (here >= 0).any():
             return None
     return (errors, counts) if 0 < counts.sum() == len(ids) and np.isfinite(errors).all() else None

@@ -121,7 +121,8 @@ def graded_pictures(path: Path, truth: Path, index: Index, layout: Competition) 
         scored, true_range = scored_pixels(row.boxes), layout.value_range(whole, None)
         estimated = layout.value_range(whole, row.hole)  # known pixels alone: what a submission is scaled by
         values = to_score_space(picture[scored] / 255.0, estimated).clip(0, 1)
-        errors[position] = float(np.square(values - to_score_space(whole[scored] / 255.0, true_range)).sum())
+        target = to_score_space(whole[scored] / 255.0, true_range)
+        errors[position] = layout.graded_by.errors(values - target)
         counts[position] = values.size
     return errors, counts
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from skimage import metrics as reference
 
-from kit.imaging.metrics import Estimate, resample_counts, rmse, score_by_photo, sse
+from kit.errors import UnknownName
+from kit.imaging.metrics import METRICS, Estimate, metric_named, resample_counts, rmse, score_by_photo, sse
 
 values = arrays(np.float64, 12, elements=st.floats(0, 1, width=32))
 
@@ -72,3 +73,31 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
         estimate = score_by_photo(errors, np.ones(60), np.arange(60), draws=200)
         hits += estimate.low <= 1.0 <= estimate.high
     assert 175 <= hits <= 198
+
+
+@pytest.mark.parametrize("name", list(METRICS))
+def test_a_metric_of_parts_is_that_of_all_values(name: str) -> None:
+    """Against the definition, on photos of several sizes."""
+    rng = np.random.default_rng(1)
+    photos = [rng.normal(0, 0.1, (size, 3)) for size in (5, 40, 200)]
+    metric = metric_named(name)
+    errors, counts = np.array([metric.errors(one) for one in photos]), np.array([one.size for one in photos])
+    every = np.concatenate(photos)
+    expected = {
+        "rmse": np.sqrt(np.mean(every**2)),
+        "mse": np.mean(every**2),
+        "mae": np.mean(np.abs(every)),
+        "psnr": np.mean([-10 * np.log10(np.mean(one**2)) for one in photos]),
+    }[name]
+    found = score_by_photo(errors, counts, np.arange(3), metric=metric)
+    assert found.value == pytest.approx(expected) and found.low < found.value < found.high
+    better = metric.value(*(part.sum() for part in metric.statistics(errors / 2, counts)))
+    assert metric.is_better(float(better), found.value) and not metric.is_better(found.value, float(better))
+    assert float(metric.gain(np.asarray(found.value), better)) > 0
+    perfect = metric.value(*(part.sum() for part in metric.statistics(np.zeros(3), counts)))
+    assert perfect == (100.0 if name == "psnr" else 0.0)
+
+
+def test_a_metric_that_is_not_there_is_told() -> None:
+    with pytest.raises(UnknownName, match="There is no metric 'ssim'"):
+        metric_named("ssim")

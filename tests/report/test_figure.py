@@ -94,7 +94,7 @@ def test_the_number_under_a_test_photo_is_the_one_that_grading_gives(toy: Toy) -
         mine = photo_rmse(
             index.test[place], values[place], toy.truth[place], pack.test_estimated_range[place], toy.layout
         )
-        assert mine == pytest.approx(photo.rmse, abs=1e-6)
+        assert mine == pytest.approx(photo.score, abs=1e-6)
 
 
 def test_the_cv_over_a_column_is_that_of_the_blend_s_member(toy: Toy) -> None:

@@ -307,7 +307,7 @@ def test_the_truth_with_the_true_value_range_grades_exactly_zero(toy: Toy) -> No
     path = write(toy, truth_values(toy), "truth", with_true_value_range(toy.project, toy.truth))
     grade = grade_submission(path, truth_dir(toy), toy.index, toy.layout)
     assert (grade.score.value, grade.score.low, grade.score.high) == (0.0, 0.0, 0.0)
-    assert all(photo.rmse == 0.0 for photo in grade.photos)
+    assert all(photo.score == 0.0 for photo in grade.photos)
 
 
 def test_the_truth_with_the_estimated_value_range_grades_little_and_grey_much(toy: Toy) -> None:
@@ -336,7 +336,7 @@ def test_the_grade_is_the_rmse_over_all_rows_with_overlaps_twice(toy: Toy) -> No
     assert grade.score.value == pytest.approx(rmse(np.concatenate(predicted), np.concatenate(expected)), abs=1e-6)
     assert grade.rows == 3600
     one = rmse(np.concatenate(predicted[:2]), np.concatenate(expected[:2]))
-    assert grade.photos[0].rmse == pytest.approx(one, abs=1e-6)
+    assert grade.photos[0].score == pytest.approx(one, abs=1e-6)
 
 
 def copied_truth(toy: Toy, tmp_path: Path) -> Path:
