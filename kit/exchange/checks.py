@@ -5,6 +5,7 @@ A wrong order of photos, channels or spaces leaves numbers that are numbers: onl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from kit.blending import score_sources
 from kit.core.progress import track
 from kit.core.workspace import PredictionSplit
+from kit.data.index import PhotoRow
 from kit.data.prediction_store import SPLITS
 from kit.data.project import Project
 from kit.exchange.continuity import other_reading, steps
@@ -68,7 +70,7 @@ def doubts_about(project: Project, name: str) -> list[str]:
 def _look(project: Project, name: str, split: PredictionSplit) -> _Looks:
     photos = Photos.of(project, split)
     predictions = project.predictions.read(name, split)
-    chosen = _some(len(photos.photo_rows))
+    chosen = _some(photos.photo_rows)
     level, known, truths, bounds = (np.zeros((len(chosen), *shape)) for shape in ((), (), (), (2,)))
     errors: dict[str, list[float]] = {}
     across: list[dict[str, float]] = []
@@ -95,8 +97,11 @@ def _look(project: Project, name: str, split: PredictionSplit) -> _Looks:
     )
 
 
-def _some(count: int) -> np.ndarray:
-    return np.unique(np.linspace(0, count - 1, min(count, LOOKED_AT)).astype(int))
+def _some(photo_rows: Sequence[PhotoRow]) -> np.ndarray:
+    """Return the positions of some photos that hide something, evenly spread."""
+    hiding = [position for position, row in enumerate(photo_rows) if row.boxes]
+    places = np.unique(np.linspace(0, len(hiding) - 1, min(len(hiding), LOOKED_AT)).astype(int))
+    return np.array([hiding[place] for place in places], int)
 
 
 def _errors(values: np.ndarray, truth: np.ndarray, around: np.ndarray, estimated_range: np.ndarray) -> dict[str, float]:
@@ -132,7 +137,7 @@ def _of_order(project: Project, name: str, looks: _Looks) -> list[str]:
         return []
     photos = Photos.of(project, "oof")
     pairs = []
-    for position in _some(len(photos.photo_rows)).tolist():
+    for position in _some(photos.photo_rows).tolist():
         hole, target = photos.photo_rows[position].hole, project.pack.train_target[position]
         if hole.any() and not hole.all():
             pairs.append((target[hole].mean(), target[~hole].mean()))

@@ -117,7 +117,7 @@ def to_pixels(values: np.ndarray, photos: Photos, position: int, value_format: V
             "finite (NaN or infinite). Mend them where they were made, then import again."
         )
     outside = np.abs(numbers - 0.5) > 0.5 + FAR
-    if outside.mean() > MANY:
+    if outside.size and outside.mean() > MANY:
         raise _out_of_range(numbers * scale, float(outside.mean()), photos.photo_rows[position], value_format, label)
     if value_format.channels == "bgr":
         numbers = numbers[..., ::-1]

@@ -55,6 +55,8 @@ def scored_pixels(boxes: Sequence[Box]) -> tuple[np.ndarray, np.ndarray]:
 
 def cut_boxes(photo: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
     """Return `photo[scored_pixels(boxes)]`, `(n, ...)`, by slices: a tenth of the time."""
+    if not boxes:
+        return np.empty((0, *photo.shape[2:]), photo.dtype)
     parts = [photo[box.row : box.row + box.height, box.col : box.col + box.width] for box in boxes]
     return np.concatenate([part.reshape(-1, *photo.shape[2:]) for part in parts])
 

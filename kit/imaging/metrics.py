@@ -52,8 +52,9 @@ class Metric:
         if not self.by_photo:
             return sse, counts.astype(np.float64)
         with np.errstate(divide="ignore"):
-            decibels = -10.0 * np.log10(sse / np.maximum(counts, 1))
-        return np.minimum(decibels, MOST_DECIBELS), np.ones(len(sse))
+            decibels = np.minimum(-10.0 * np.log10(sse / np.maximum(counts, 1)), MOST_DECIBELS)
+        hides = (counts > 0).astype(np.float64)  # a photo that hides nothing has no score
+        return decibels * hides, hides
 
     def value(self, above: np.ndarray, below: np.ndarray) -> np.ndarray:
         """Return the score of sums of `statistics`."""

@@ -199,7 +199,7 @@ def _row(
         pictures.append(None if values is None else _filled(image, photo_row, values))
         scores.append(
             None
-            if values is None or target is None
+            if values is None or target is None or not photo_row.scored
             else photo_rmse(photo_row, values, target, pack.estimated_range(split)[position], project.layout)
         )
     return _Row(photo_row.name, image, pictures, scores, target)

@@ -17,7 +17,7 @@ from kit.core.workspace import Workspace
 from kit.data.photo_list import PhotoList
 from kit.data.project import Project
 from kit.imaging.holes import boxes_of, scored_pixels
-from kit.imaging.images import decode_image, load_image
+from kit.imaging.images import decode_image, load_image, save_image
 from kit.imaging.masks import read_mask
 
 TINY = "--epochs 1 --set size=32 --set batch_size=8 --set architecture=plain --set width=8 --set base=harmonic"
@@ -294,3 +294,31 @@ def test_a_row_a_photo_and_an_array_score_as_a_row_a_value_does(
     array[0, 0, 0] += 1
     np.save("mine.npy", array)
     assert "has changed 1 known pixels" in kit("-w npy check mine.npy").err
+
+
+def test_photos_that_hide_nothing_or_nearly_all_go_the_whole_way(tmp_path: Path) -> None:
+    made = make_strokes(tmp_path / "made", train=8, test=3)
+    for split in ("train", "test"):
+        for name, share in (("000.png", 0.0), ("001.png", 0.98)):
+            path = made.root / f"{split}_masks" / name
+            mask = np.zeros_like(load_image(path))
+            mask[: round(share * len(mask))] = 255  # to the photo's edge
+            save_image(path, mask)
+    w = f"-w {tmp_path / 'w'}"
+    for line in (
+        f"fetch cats {folders(made)} --metric psnr",
+        "folds --k 2",
+        "fill all",
+        f"train regress --fold all {TINY} --as net --device cpu",
+        "clip embed --model thumbnail",
+        "blend --name all",
+        "upload all --dry-run",
+        f"grade {tmp_path / 'w' / 'submissions' / 'all.zip'} --truth {made.truth}",
+        f"export all --out {tmp_path / 'all.npz'}",
+        f"import back --oof {tmp_path / 'all.npz'} --test {tmp_path / 'all.npz'}",
+        f"figure net --out {tmp_path / 'f.png'}",
+        "verify",
+    ):
+        done = kit(f"{w} {line}")
+        assert done.code == 0 and "RuntimeWarning" not in done.err, (line, done)
+    assert "over 0 " not in done.out

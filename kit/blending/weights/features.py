@@ -99,7 +99,7 @@ def _raw(name: str, features: PhotoFeatures, regions: int) -> np.ndarray:
         known = np.array([klass != "" for klass in features.klass])
         return np.where(known, np.array([klass == of for klass in features.klass], np.float64), np.nan)[:, None]
     if kind == "size":
-        return np.log2(features.scored.astype(np.float64))[:, None]
+        return np.asarray(np.log2(np.maximum(features.scored, 1).astype(np.float64)))[:, None]
     if kind == "contrast":
         return np.asarray(np.log(np.maximum(features.contrast, 1e-3)))[:, None]
     raise ValueError(f"{name!r} is not a term")

@@ -114,13 +114,26 @@ def _compute(
         bar.start_at(len(photo_rows) - len(missing))
         for start in range(0, len(missing), batch):
             chosen = missing[start : start + batch]
-            vectors = _encoded(encoder, visible_photos(images, photo_rows, chosen))
+            vectors = _vectors(encoder, images, photo_rows, chosen)
             store.add([keys[photo] for photo in chosen], vectors, _metadata(model))
             bar.update(len(chosen))
 
 
+def _vectors(encoder: Encoder, images: PhotoArray, photo_rows: Sequence[PhotoRow], chosen: np.ndarray) -> np.ndarray:
+    """Return the vectors of these photos; those of one size are encoded together."""
+    sizes = np.array([(photo_rows[photo].height, photo_rows[photo].width) for photo in chosen])
+    found: np.ndarray | None = None
+    for size in np.unique(sizes, axis=0):
+        here = np.flatnonzero((sizes == size).all(axis=1))
+        vectors = _encoded(encoder, visible_photos(images, photo_rows, chosen[here]))
+        found = np.empty((len(chosen), vectors.shape[1]), vectors.dtype) if found is None else found
+        found[here] = vectors
+    assert found is not None
+    return found
+
+
 def visible_photos(images: PhotoArray, photo_rows: Sequence[PhotoRow], chosen: np.ndarray) -> torch.Tensor:
-    """Return these photos with their holes filled, `(n, 3, H, W)` float32 in [0, 1]."""
+    """Return these photos, which have one size, with their holes filled: `(n, 3, H, W)` float32 in [0, 1]."""
     some = [np.asarray(images[photo]) for photo in chosen]
     filled = fill_photos(FILL, some, [photo_rows[photo].hole for photo in chosen])
     return as_tensor(np.stack(list(filled)))
