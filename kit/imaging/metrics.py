@@ -58,7 +58,7 @@ class Metric:
 
     def value(self, above: np.ndarray, below: np.ndarray) -> np.ndarray:
         """Return the score of sums of `statistics`."""
-        mean = above / below
+        mean = above / np.maximum(below, 1)  # photos that were drawn may hide nothing
         return np.asarray(np.sqrt(mean) if self.name == "rmse" else mean)
 
     def gain(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
