@@ -189,7 +189,7 @@ def _model(text: str, download: bool) -> ClipModel:
 
 
 def _classes_table(predicted: Mapping[Split, ZeroShot]) -> str:
-    from kit.cli.tables import table
+    from kit.core.tables import table
 
     rows = []
     for split, one in predicted.items():
@@ -205,7 +205,7 @@ def _classes_table(predicted: Mapping[Split, ZeroShot]) -> str:
 
 
 def _prompts_table(ranked: list[PromptScore]) -> str:
-    from kit.cli.tables import table
+    from kit.core.tables import table
 
     classes = list(ranked[0].by_class)
     rows = [

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from kit.cli import app
-from kit.cli.layouts import chosen_layout, guessed_layout
 from kit.cli.options import (
     ForceOption,
     SeedOption,
@@ -20,11 +19,6 @@ from kit.cli.options import (
 )
 from kit.core.workspace import DEFAULT_SLUG
 from kit.errors import NotFinished
-
-_SAMPLE_HERE = (
-    "holds the sample competition. Make it again: kit fetch --sample --force; for Kaggle's, take another folder: "
-    "kit --workspace DIR fetch"
-)
 
 
 @app.command(short_help="Download the data, check it, make the index.")
@@ -80,11 +74,11 @@ def fetch(
       kit fetch paint-the-cat --layout cat.py     # another competition; begin with: kit new competition cat
       kit fetch cats --images train --masks train_masks --test-images test --test-masks test_masks
     """
+    from kit.cli.layouts import guessed_layout
+    from kit.competitions.chosen import chosen_layout
     from kit.competitions.loading import is_known
     from kit.data.fetch import fetch as fetch_data
-    from kit.data.fetch import is_fetched, truth_of, written_bytes
-    from kit.data.origin import read_origin
-    from kit.errors import UsageError
+    from kit.data.fetch import origin_of_before, stays_sample, truth_of, written_bytes
     from kit.remote import slug_of
 
     folders = {"images": images, "masks": masks, "test_images": test_images, "test_masks": test_masks}
@@ -96,14 +90,11 @@ def fetch(
     workspace = workspace_of(context, slug_of(slug) if slug else None)
     if choice is None and source is not None and source.exists() and not is_known(workspace):
         choice = guessed_layout(workspace.slug, source)
-    origin = read_origin(workspace)
-    stays_sample = origin is not None and origin.sample and not (slug or source or sample)
+    origin = None
     if slug or source or sample:
         remember_fetch("" if source else "--sample" if sample else workspace.slug)
-    elif origin is not None:
+    elif (origin := origin_of_before(workspace, force=force)) is not None:
         source, sample, in_place = origin.source, origin.sample, in_place or origin.in_place
-    if stays_sample and not force and not is_fetched(workspace):
-        raise UsageError(f"{workspace.data} {_SAMPLE_HERE}")
     fetched = fetch_data(
         workspace,
         source=source,
@@ -122,8 +113,8 @@ def fetch(
     if workspace.in_place is not None:
         size = written_bytes(workspace) / 1e6
         print(f"In place: the photos stay in {workspace.in_place}; index and pack take {size:.1f} MB")
-    if stays_sample and fetched.already:
-        print(with_workspace_flags(f"Note: {workspace.data} {_SAMPLE_HERE}"))
+    if origin is not None and origin.sample and fetched.already:
+        print(with_workspace_flags(f"Note: {stays_sample(workspace)}"))
     if sample:
         print(f"Original test photos, for kit grade --truth: {truth_of(workspace)}")
     if not fetched.already:

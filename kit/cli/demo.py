@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kit.cli.results import change, interval
-from kit.cli.tables import table
+from kit.core.tables import table
 from kit.core.workspace import Workspace
 from kit.data.project import Project
 from kit.imaging.fills import FILLS

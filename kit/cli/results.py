@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kit.cli.options import with_workspace_flags
-from kit.cli.tables import table
+from kit.core.tables import table
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -364,7 +364,7 @@ def _print_status(
     as_json: bool,
 ) -> None:
     from kit.cli.results import print_json
-    from kit.cli.tables import table
+    from kit.core.tables import table
 
     listed = [_recipe_facts(project, one, session) for one in stored]
     if as_json:
@@ -432,7 +432,7 @@ def _hours(seconds: float) -> str:
 
 def _print_curve(found: CurveReport, specs: tuple[SampleSpec, ...], as_json: bool) -> None:
     from kit.cli.results import print_json
-    from kit.cli.tables import table
+    from kit.core.tables import table
 
     curve = found.curve
     steps = sorted({1, 2, 3, 4, 8, 16, 32, 64, curve.samples, 2 * curve.samples} & set(range(1, 2 * curve.samples + 1)))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import shlex
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
 
     from kit.data.project import Project
     from kit.submission.ledger import LedgerRow
-    from kit.submission.upload import Prepared
     from kit.submission.write import Check
 
 
@@ -52,17 +49,21 @@ def upload(
     """
     from kit.core.workspace import check_output
     from kit.submission.upload import (
+        already_sent,
         check_can_note,
         check_known,
         check_not_sample,
+        elsewhere_if_read_only,
         is_file,
         is_sample,
         preflight,
         prepare,
+        reference,
         send,
         sent_before,
     )
     from kit.submission.write import check_copy, copy_submission
+    from kit.upkeep.remarks import remarks_on
 
     project = project_of(context)
     if out is not None:
@@ -76,7 +77,7 @@ def upload(
         if not yes:
             check_answerable()
         entry = preflight(project)
-    with contextlib.nullcontext() if is_file(what) else _read_only(project, out) as elsewhere:
+    with contextlib.nullcontext() if is_file(what) else elsewhere_if_read_only(project, out) as elsewhere:
         ready = prepare(project, what, zipped=zipped, folder=elsewhere)
         check = ready.check
         print(f"{out if elsewhere else ready.path}: {ready.what}, {_described(check)}")
@@ -86,11 +87,11 @@ def upload(
             print(f"Written: {out}")
     if ready.cv is not None:
         print(f"CV {project.layout.measured_by.label} {ready.cv}")
-    for remark in _remarks(project, ready):
+    for remark in remarks_on(project, ready):
         print(with_workspace_flags(f"Note: {remark}"))
     earlier = sent_before(project, ready)
     if earlier is not None:
-        print(f"Note: these very bytes were sent on {earlier.when} ({_reference(earlier)}).")
+        print(f"Note: these very bytes were sent on {earlier.when} ({reference(earlier)}).")
     if entry is None:
         sending = f"Send it: {shlex.join(['kit', 'upload', *([what] if what else [])])}"
         sending = "It is of kit's own sample, which no competition takes." if is_sample(project) else sending
@@ -98,10 +99,7 @@ def upload(
         return
     info, limits = entry
     if earlier is not None and yes and not again:
-        raise UsageError(
-            f"These very bytes were sent on {earlier.when} ({_reference(earlier)}): they would score the same, and "
-            "cost one of today's submissions. See: kit submissions. To send them all the same, add --again"
-        )
+        raise already_sent(earlier)
     if info.is_over:
         print(f"Note: the deadline was {_minute(info.deadline)}. Kaggle scores it as late: it gets no place.")
     print(f"Submissions left today: {limits.allowed_now}")
@@ -113,25 +111,6 @@ def upload(
     said = message or f"kit {ready.what}"
     row = send(project, ready, said, wait_seconds=wait * 60, late=info.is_over, poll=_say_status)
     print(with_workspace_flags(_ended(row, project.workspace.ledger)))
-
-
-@contextlib.contextmanager
-def _read_only(project: Project, out: Path | None) -> Iterator[Path | None]:
-    """Give a folder beside `--out` for the submission of a workspace that cannot be written; else None."""
-    from kit.core.storage import can_write, disk_errors
-
-    if can_write(project.workspace.submission("any").parent):
-        yield None
-    elif out is None:
-        raise UsageError(
-            f"{project.workspace.root} cannot be written. Write the submission elsewhere: kit upload --dry-run --out "
-            "submission.csv"
-        )
-    else:
-        with disk_errors(out):
-            out.absolute().parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=out.absolute().parent, prefix=".kit-") as folder:
-                yield Path(folder)
 
 
 _WORTH_ZIPPING = 20 << 20  # bytes; less is sent in a moment anyway
@@ -150,26 +129,6 @@ def _say_zip(path: Path) -> None:
         )
 
 
-def _remarks(project: Project, ready: Prepared) -> Iterator[str]:
-    """Yield what speaks against sending this blend or source: its own reason, and a blend with a better CV."""
-    from kit.blending import read_blend
-    from kit.upkeep.status import list_blends
-
-    kind, _, name = ready.what.partition(" ")
-    if kind == "blend":
-        blend = read_blend(project.workspace, name)
-        if blend.rung != next(row.rung for row in reversed(blend.ladder) if row.taken):
-            yield blend.reason
-    mine = ready.cv.value if ready.cv else None
-    others = [one for one in list_blends(project) if one.cv is not None and not one.problem and one.name != name]
-    metric = project.layout.measured_by
-    sign = -1.0 if metric.higher_is_better else 1.0
-    best = min(others, key=lambda one: sign * (one.cv or 0.0), default=None)
-    if mine is not None and best is not None and best.cv is not None and metric.is_better(best.cv, mine):
-        scores = f"{best.cv:.4f} instead of {mine:.4f}"
-        yield f"blend {best.name} has a better CV {metric.label}, {scores}: kit upload {best.name}"
-
-
 def _ended(row: LedgerRow, ledger: Path) -> str:
     if row.status != "complete":
         return f"Submission {row.ref} is {row.status} and noted. Ask again: kit submissions"
@@ -181,10 +140,6 @@ def _ended(row: LedgerRow, ledger: Path) -> str:
 def _say_status(status: str) -> None:
     if status == "pending":  # any other status is the result, which is said where it is used
         print("Waiting for the score ...", file=sys.stderr)
-
-
-def _reference(row: LedgerRow) -> str:
-    return f"ref {row.ref}" if row.ref else "it is not known whether they arrived"
 
 
 def _minute(time: datetime | None) -> str:

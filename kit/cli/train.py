@@ -14,7 +14,6 @@ import typer
 from typer.core import TyperCommand
 
 from kit.cli import app
-from kit.cli.chosen import choose, names_of, read_document, with_weights_at_hand
 from kit.cli.options import (
     ConfigOption,
     DeviceOption,
@@ -31,6 +30,7 @@ from kit.cli.trial import try_all
 from kit.core.parallel import is_main_process
 from kit.core.progress import say_once
 from kit.errors import NotFinished
+from kit.learning.chosen import choose, names_of, read_document, with_weights_at_hand
 
 if TYPE_CHECKING:
     from kit.core.jobs import Slot

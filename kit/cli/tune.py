@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kit.cli import app
-from kit.cli.chosen import check_not_in_catalog, choose, names_of, read_document
 from kit.cli.options import (
     ConfigOption,
     DeviceOption,
@@ -20,7 +19,8 @@ from kit.cli.options import (
     with_workspace_flags,
     workspace_of,
 )
-from kit.cli.tables import table
+from kit.core.tables import table
+from kit.learning.chosen import check_not_in_catalog, choose, names_of, read_document
 
 if TYPE_CHECKING:
     from kit.learning.experiments import Experiment

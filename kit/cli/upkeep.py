@@ -37,7 +37,7 @@ def status(context: typer.Context, as_json: JsonOption = False) -> None:
 
 
 def _status_lines(found: Status) -> list[str]:
-    from kit.cli.tables import table
+    from kit.core.tables import table
 
     lines = [f"{found.competition} in {found.folder.absolute()}"]
     lines.append(f"Data: {found.data or 'none'}" + (f"; {found.folds} folds" if found.folds else ""))
@@ -103,7 +103,7 @@ def _problems(found: Sequence[BlendState | SourceState]) -> list[str]:
 
 
 def _blends_table(found: tuple[BlendState, ...]) -> str:
-    from kit.cli.tables import table
+    from kit.core.tables import table
 
     rows = [
         [

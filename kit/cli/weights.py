@@ -126,7 +126,7 @@ def _encoders(root: Path) -> Iterator[str]:
 
 
 def _sources_table(found: list[Source]) -> str:
-    from kit.cli.tables import table
+    from kit.core.tables import table
 
     rows = [
         [

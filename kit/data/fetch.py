@@ -19,7 +19,7 @@ from kit.core.workspace import Workspace
 from kit.data.attached import attached_folder
 from kit.data.index import Index, read_index
 from kit.data.leaks import note_test_copies
-from kit.data.origin import TRUTH, Origin, write_origin
+from kit.data.origin import TRUTH, Origin, read_origin, write_origin
 from kit.data.pack import build_pack, read_pack
 from kit.data.project import Project
 from kit.data.sample_competition import make_demo_archive
@@ -182,6 +182,26 @@ def _check_not_empty(index: Index, archive: Path) -> None:
             raise ArchiveError(
                 f"{archive} holds no {split} photos. Give the competition's archive: kit fetch --from ZIP"
             )
+
+
+def stays_sample(workspace: Workspace) -> str:
+    """Return what to say where a workspace holds the sample competition and Kaggle's may have been meant."""
+    return (
+        f"{workspace.data} holds the sample competition. Make it again: kit fetch --sample --force; for Kaggle's, take "
+        "another folder: kit --workspace DIR fetch"
+    )
+
+
+def origin_of_before(workspace: Workspace, *, force: bool) -> Origin | None:
+    """Return where the data came from before, which a fetch that names no source goes on with.
+
+    Raises:
+        UsageError: it is the sample competition, not whole: Kaggle's may have been meant, unless `force` is given.
+    """
+    origin = read_origin(workspace)
+    if origin is not None and origin.sample and not force and not is_fetched(workspace):
+        raise UsageError(stays_sample(workspace))
+    return origin
 
 
 def is_fetched(workspace: Workspace) -> bool:

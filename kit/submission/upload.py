@@ -6,7 +6,9 @@ the service before anything is written, then `prepare`, then `send`.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,7 @@ import numpy as np
 
 from kit.blending import blend_test_values, read_blend, score_sources
 from kit.core.progress import byte_progress
-from kit.core.storage import can_write, digest_file
+from kit.core.storage import can_write, digest_file, disk_errors
 from kit.data.origin import read_origin
 from kit.data.project import Project
 from kit.errors import (
@@ -117,6 +119,27 @@ def prepare(project: Project, what: str | None, *, zipped: bool = False, folder:
     return Prepared(path, f"{kind} {name}", digest_file(path) if zipped else written.digest, check, cv)
 
 
+@contextlib.contextmanager
+def elsewhere_if_read_only(project: Project, out: Path | None) -> Iterator[Path | None]:
+    """Give a folder beside `out` for the submission of a workspace that cannot be written; else None.
+
+    Raises:
+        UsageError: it cannot be written, and no `out` is given.
+    """
+    if can_write(project.workspace.submission("any").parent):
+        yield None
+    elif out is None:
+        raise UsageError(
+            f"{project.workspace.root} cannot be written. Write the submission elsewhere: kit upload --dry-run --out "
+            "submission.csv"
+        )
+    else:
+        with disk_errors(out):
+            out.absolute().parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=out.absolute().parent, prefix=".kit-") as folder:
+                yield Path(folder)
+
+
 def is_file(what: str | None) -> bool:
     """Return whether `what` names a file, and not a blend or a source."""
     return what is not None and (Path(what).suffix.lower() in (".csv", ".gz", ".zip", ".npy") or Path(what).is_file())
@@ -157,6 +180,19 @@ def sent_before(project: Project, prepared: Prepared) -> LedgerRow | None:
     rows = [row for row in read_ledger(project.workspace) if row.digest == prepared.digest]
     rows = [row for row in rows if row.ref or row.status in UNCLEAR]
     return rows[-1] if rows else None
+
+
+def already_sent(earlier: LedgerRow) -> UsageError:
+    """Return the error for bytes that were sent before, or perhaps were."""
+    return UsageError(
+        f"These very bytes were sent on {earlier.when} ({reference(earlier)}): they would score the same, and "
+        "cost one of today's submissions. See: kit submissions. To send them all the same, add --again"
+    )
+
+
+def reference(row: LedgerRow) -> str:
+    """Return by what the competition knows a submission."""
+    return f"ref {row.ref}" if row.ref else "it is not known whether they arrived"
 
 
 def send(

@@ -1,4 +1,4 @@
-"""Which experiments a command line means: names, a file of settings, and settings over it. Trains nothing."""
+"""Which experiments are meant by names, a file of settings, and settings over it, typed or given. Trains nothing."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def choose(
     rename: str | None = None,
     force: bool = False,
 ) -> list[Experiment]:
-    """Return what the experiments are with the settings of the file and, over them, those of the command line."""
+    """Return what the experiments are with the settings of the file and, over them, those that were given."""
     from kit.errors import UsageError
     from kit.learning.experiments import (
         EXPERIMENTS,
