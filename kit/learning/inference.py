@@ -98,14 +98,23 @@ def predict(generator: nn.Module, settings: DataSettings, inputs: Inputs, device
         piece = slice(start, start + CHUNK)
         seen = [inputs.filled[piece].to(device), inputs.hole[piece].to(device)]
         seen += [] if inputs.condition is None else [inputs.condition[piece].to(device)]
-        residual = residuals(generator, settings, *seen).cpu()
-        for offset, photo_row in enumerate(inputs.photo_rows[piece]):
-            full = F.interpolate(
-                residual[offset : offset + 1], size=(photo_row.height, photo_row.width), mode="bilinear"
-            )[0]
-            rows, columns = scored_pixels(photo_row.boxes)
-            values = full.numpy()[:, rows, columns].T + inputs.fill.values(int(inputs.positions[start + offset]))
-            yield np.clip(values, 0.0, 1.0)
+        yield from residual_values(residuals(generator, settings, *seen), inputs, start)
+
+
+def residual_values(residual: torch.Tensor, inputs: Inputs, start: int = 0) -> Iterator[np.ndarray]:
+    """Yield the hidden pixels of photos in order, `(n, 3)` float32 RGB in [0, 1]: the fill and what a network adds.
+
+    Args:
+        residual: `(N, 3, S, S)` of any size S, for N photos of the inputs from `start` on.
+    """
+    residual = residual.detach().float().cpu()
+    for offset, photo_row in enumerate(inputs.photo_rows[start : start + len(residual)]):
+        full = F.interpolate(residual[offset : offset + 1], size=(photo_row.height, photo_row.width), mode="bilinear")[
+            0
+        ]
+        rows, columns = scored_pixels(photo_row.boxes)
+        values = full.numpy()[:, rows, columns].T + inputs.fill.values(int(inputs.positions[start + offset]))
+        yield np.clip(values, 0.0, 1.0)
 
 
 def fold_rmse(generator: nn.Module, settings: DataSettings, inputs: Inputs, pack: Pack, device: torch.device) -> float:

@@ -22,18 +22,18 @@ import torch
 from kit.core import deadline
 from kit.core.progress import progress
 from kit.core.workspace import FULL, Fold
-from kit.data.extra_photos import extra_photos
 from kit.data.predictions import Predictions
 from kit.data.project import Project
 from kit.errors import KitError, NotFinished, TrainingError, UsageError
-from kit.learning.conditions import Conditions, conditions_of
-from kit.learning.datasets import MaskedPhotos, TrainingPhotos, fresh_holes
+from kit.learning.conditions import conditions_of
+from kit.learning.datasets import TrainingPhotos
 from kit.learning.experiments import Experiment, run_stamp, settings_of
-from kit.learning.inference import Inputs, fill_rmse, fold_rmse, prepare_inputs
+from kit.learning.inference import fill_rmse, fold_rmse
 from kit.learning.training.checkpoints import drop_checkpoints, load_checkpoint, save_checkpoint
 from kit.learning.training.distributed import DistributedContext
 from kit.learning.training.guards import check_device, check_diversity, check_finite
 from kit.learning.training.methods import METHODS
+from kit.learning.training.photos import training_photos, validation_inputs
 from kit.learning.training.run_folder import Run, load_result, release_folder, reserve_folder, save_result, write_log
 from kit.learning.training.state import CutEpoch, State, new_state, precision_on
 from kit.learning.training.tensorboard import Board
@@ -128,14 +128,16 @@ def train_fold(
         if processes.is_main_process:
             drop_checkpoints(folder)  # they are still there after a kill in between
         return done
-    pack, device = project.pack, processes.device
+    pack, device, shard = project.pack, processes.device, processes.shard
     try:
         conditions = conditions_of(project, experiment, fold, device)
         photos: dict[int, TrainingPhotos] = {
-            size: _photos(project, replace(experiment, size=size, first_size=0), fold, processes, conditions)
+            size: training_photos(
+                project, replace(experiment, size=size, first_size=0), fold, conditions, device, shard
+            )
             for size in {experiment.smallest_size, experiment.size}
         }
-        inputs = None if fold == FULL else _validation_inputs(project, experiment, fold, fill, conditions)
+        inputs = None if fold == FULL else validation_inputs(project, experiment, fold, fill, conditions)
         state = _state(folder, experiment, processes)
         trainer = Trainer(experiment, state, processes, compiled=options.compiled)
         validate = None if inputs is None else partial(fold_rmse, state.average, experiment, inputs, pack, device)
@@ -151,36 +153,6 @@ def train_fold(
         base_fill_rmse = processes.from_main(fill_rmse(inputs, pack) if processes.is_main_process else 0.0)
     a_step = photos[experiment.size].photos_a_step
     return save_result(folder, experiment, state, processes, a_step, base_fill_rmse)
-
-
-def _validation_inputs(
-    project: Project, experiment: Experiment, fold: Fold, fill: Predictions, conditions: Conditions | None
-) -> Inputs:
-    condition = conditions.train if conditions else None
-    positions = project.folds.valid_positions(fold)
-    return prepare_inputs(experiment, project.pack.train_image, project.index.train, positions, fill, condition)
-
-
-def _photos(
-    project: Project, experiment: Experiment, fold: Fold, processes: DistributedContext, conditions: Conditions | None
-) -> TrainingPhotos:
-    index, pack, positions = project.index, project.pack, project.folds.train_positions(fold)
-    condition = None
-    if conditions is not None:
-        used = len(index.test) * experiment.test_photos
-        condition = torch.cat([conditions.train[positions], conditions.test[:used]])
-    test = MaskedPhotos(pack.test_image, [photo_row.boxes for photo_row in index.test])
-    return TrainingPhotos(
-        experiment,
-        pack.train_target,
-        positions,
-        fresh_holes([index.train[position] for position in positions], experiment.size),
-        extra=None if experiment.extra == "none" else extra_photos(project, experiment.extra),
-        test_photos=test if experiment.test_photos else None,
-        condition=condition,
-        device=processes.device,
-        shard=processes.shard,
-    )
 
 
 def _state(folder: Path, experiment: Experiment, processes: DistributedContext) -> State:
