@@ -45,6 +45,7 @@ class SourceKind(StrEnum):
     DIFFUSION = "diffusion"
     NEIGHBOURS = "neighbours"
     MEAN = "mean"
+    LOOP = "loop"
     BLEND = "blend"
 
 
@@ -56,6 +57,7 @@ CALLED = {
     SourceKind.DIFFUSION: "a source of Stable Diffusion",
     SourceKind.NEIGHBOURS: "a source of neighbours",
     SourceKind.MEAN: "a mean of sources",
+    SourceKind.LOOP: "a source of your own loop",
     SourceKind.BLEND: "a blend",
 }
 """What a sentence calls each kind."""
@@ -163,7 +165,7 @@ class PredictionStore:
         """
         checked_source_name("The blend" if kind is SourceKind.BLEND else "The source", name)
         taken = self.kind_of(name)
-        if taken is None and kind is SourceKind.EXPERIMENT:
+        if taken is None and kind in (SourceKind.EXPERIMENT, SourceKind.LOOP):
             taken = _NAMED_BY_KIT.get(name)
         if taken is not None and taken is not kind:
             raise UsageError(f"{name} is the name of {CALLED[taken]}. {hint}")
@@ -325,6 +327,8 @@ class PredictionStore:
         full: list[Fold] = [FULL] if split == "test" and self.has_full(source) else []
         parts = tuple(self._open_part(source, split, fold) for fold in [*present, *full])
         if len({digest_of(part.manifest["recipe"]) for part in parts}) > 1:
+            if parts[0].manifest["recipe"].get("kind") == SourceKind.LOOP:
+                raise Mismatch(f"The folds of {source} were written with different settings. Write them all alike.")
             if parts[0].manifest["recipe"].get("kind") in _MADE_BY_ONE_COMMAND:  # killed while it was made anew
                 raise Mismatch(f"The folds of {source} differ in what made them. Run: {parts[0].manifest['made_by']}")
             again = f"kit train {source} --fold {'all,full' if full else 'all'} --force"
@@ -351,6 +355,8 @@ class PredictionStore:
             manifest = None if fold in absent else self.manifest(source, split, fold)
             if manifest is not None and manifest["recipe"].get("kind") in _MADE_BY_ONE_COMMAND:
                 return f"Run: {manifest['made_by']}"
+            if manifest is not None and manifest["recipe"].get("kind") == SourceKind.LOOP:
+                return "Run your loop for them too"
         if source in FILLS:
             return f"Run: kit fill {source} --force"
         flags = " ".join(f"--fold {fold}" for fold in absent)
@@ -363,6 +369,8 @@ class PredictionStore:
         if manifest is None:
             raise MissingStep(f"{path} is missing.")
         again = f"Run: {self._made_again_by(manifest, fold)} --force"
+        if manifest["recipe"].get("kind") == SourceKind.LOOP:
+            again = "Run your loop anew."
         if manifest["index"] != self.index.digest:
             raise Mismatch(
                 f"{path} was made for another index ({manifest['index']}, here {self.index.digest}). {again}"

@@ -33,6 +33,7 @@ from kit.learning.training.fit import check_trained_here
 _CANNOT = {
     SourceKind.IMPORT: "imported for the fetched photos",
     SourceKind.DIFFUSION: "its samples are of the fetched photos",
+    SourceKind.LOOP: "written by your own loop",
     SourceKind.NEIGHBOURS: "knows the neighbours of the fetched photos alone",
     SourceKind.BLEND: "a blend",
 }
