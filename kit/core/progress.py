@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 from kit.core import deadline
-from kit.core.notebook import in_notebook
+from kit.core.notebook import in_kernel, in_notebook
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ class Progress:
         self._first = 0
         self._ends: float | None = None
         self._reports = os.environ.get(REPORTS) == "reports"
-        self._moves = sys.stderr.isatty() and in_notebook() and not self._reports
+        self._moves = not self._reports and (in_kernel() or (sys.stderr.isatty() and in_notebook()))
         self._width = 0  # of the line that moves, as it stands there now
         self._bar: Any
         self._task: Any
