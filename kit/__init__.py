@@ -1,5 +1,7 @@
 """kit: fetch, fold, fill, train, blend and upload for competitions that hide part of every picture.
 
+From Python: `kit.open(".")` opens a workspace, and what the commands do are its methods (`kit.api`).
+
 The rooms, in the order in which data flows; each imports only from those above it (kept by the import contracts in
 pyproject.toml), and the two middle branches never meet:
 
@@ -20,7 +22,36 @@ pyproject.toml), and the two middle branches never meet:
     bundling       what a machine without a network needs, in one folder
     upkeep         what is there, stale, damaged or running; is the machine fit
 
+    api            the commands as methods, for notebooks and scripts: `kit.open`
     cli            one file a verb or family: parse, call one function, print one result
 """
 
+from importlib import import_module as _import_module
+
 __version__ = "0.1.0"
+
+_ERRORS = (
+    *("KitError", "UsageError", "UnknownName", "MissingPackage", "DataError", "ArchiveError", "ImageError"),
+    *("TableError", "StoreError", "MissingStep", "Mismatch", "DamagedStore", "PredictionsError", "Busy"),
+    *("TrainingError", "SubmissionError", "RemoteError", "CredentialsError", "RulesNotAccepted", "NotFound"),
+    *("QuotaReached", "RemoteUnavailable", "NotFinished"),
+)
+_PLACES = {"open": "kit.api", "Project": "kit.api", **dict.fromkeys(_ERRORS, "kit.errors")}
+"""Where each public name is. By name and not by an import, which would make every room depend on the highest one; types
+are in `__init__.pyi`."""
+
+__all__ = ["__version__", *_PLACES]
+
+
+def __getattr__(name: str) -> object:
+    """Return a public name, from where it is; nothing is imported before it is asked for."""
+    if name not in _PLACES:
+        raise AttributeError(f"module 'kit' has no attribute {name!r}")
+    found = getattr(_import_module(_PLACES[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    """Return the public names, for completion."""
+    return sorted({*globals(), *__all__})

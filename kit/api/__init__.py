@@ -1,0 +1,52 @@
+"""The toolkit from Python: what the commands do, as methods of an opened workspace. Computes nothing itself.
+
+    import kit
+
+    project = kit.open(".")                         # a workspace, as `kit -w .`
+    project.fetch(sample=True)
+    project.folds(k=5)
+    project.fill("all")
+    project.train("regress", fold="all", epochs=12)
+    b = project.blend()
+    b.weights, b.cv, b.plot()
+    project.submission(b, out="submission.csv")
+
+A method leaves the same files as its command, byte for byte, and gives what the command prints as data: frozen, a table
+in a notebook, with `.frame` for pandas. Nothing is asked, nothing ends the process, and a failure is one of kit's
+exceptions (`kit.KitError`); the message suggests commands as they are typed at a shell. Only a module that is missing,
+and what the system itself refuses (`OSError`), comes as Python has it.
+
+project     the methods
+training    train and predict
+sending     submissions
+exchanging  predictions from and for others
+loop        a training loop of your own: batches, and what to predict
+store       the way of its values into the prediction store
+results     what the methods return
+tables      how that shows itself
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kit.api.project import Project
+
+__all__ = ["Project", "open"]
+
+
+def open(folder: str | Path = ".", *, competition: str | None = None) -> Project:
+    """Open a workspace: a folder that holds one competition's work. Reads nothing; the folder need not be there yet.
+
+    Args:
+        folder: the workspace, relative to the folder that is the current one now.
+        competition: its slug; by default that of the only competition that was fetched there.
+
+    Raises:
+        UsageError: it is a file, or several competitions are there and none was named.
+
+    >>> project = kit.open(".")
+    >>> project.competition
+    'toy'
+    """
+    return Project(Path(folder), competition)
