@@ -7,9 +7,11 @@ Whatever comes from here carries fold and digests, so that values of one fold ar
 
 from __future__ import annotations
 
+import contextlib
+import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsIndex
 
 import numpy as np
 
@@ -42,9 +44,18 @@ class MadeFrom:
 
 def made_from(project: Project, fold: Fold | None) -> MadeFrom:
     """Return what things of this fold are made from. Raises `UsageError` where there is no such fold."""
-    if fold is not None and fold != FULL:
-        project.folds.checked(fold)
-    return MadeFrom(fold, project.index.digest, project.folds.digest)
+    checked = None if fold is None else checked_fold(project, fold)
+    return MadeFrom(checked, project.index.digest, project.folds.digest)
+
+
+def checked_fold(project: Project, fold: Fold) -> Fold:
+    """Return a fold as kit counts it, numpy's integers as Python's. Raises `UsageError` where there is no such fold."""
+    if isinstance(fold, str):
+        if fold == FULL:
+            return FULL
+    elif isinstance(fold, SupportsIndex):
+        return project.folds.checked(operator.index(fold))
+    raise UsageError(f"fold={fold!r}: a number from 0 to {project.folds.k - 1}, or {FULL!r}, is needed.")
 
 
 class Batches:
@@ -122,9 +133,10 @@ class Inputs:
         """Return what is to be stored: the fill and a residual over it, on the hidden pixels at full size.
 
         Args:
-            residual: prediction less `filled`, `(n, 3, R, R)` of any size R, full size included; or a function that is
-                called with pieces of `filled` and `hole` (and a network's condition, where it takes one) and returns
-                theirs, without gradients and only when the values are stored.
+            residual: prediction less `filled`, `(n, 3, R, R)` of any size R, full size included; or a function or
+                `torch.nn.Module` that is called with pieces of `filled` and `hole` (and a network's condition, where it
+                takes one) and returns theirs, on any device; without gradients, a module in its `eval()` mode, and only
+                when the values are stored.
 
         Raises:
             PredictionsError: a residual of another shape.
@@ -140,7 +152,7 @@ class Inputs:
 
             here = slice(start, start + PIECE)
             more = [] if self.prepared.condition is None else [self.prepared.condition[here]]
-            with torch.no_grad():
+            with torch.no_grad(), _evaluating(network):
                 found = network(self.filled[here], self.hole[here], *more)
             self._check(found.shape, len(self.filled[here]))
             return found
@@ -175,11 +187,28 @@ class Values:
             yield from residual_values(self.piece(start), self.inputs.prepared, start)
 
 
+@contextlib.contextmanager
+def _evaluating(network: Network) -> Iterator[None]:
+    """Let a network drop nothing and learn no statistics meanwhile; what a plain function does inside is its own."""
+    from torch import nn
+
+    if not isinstance(network, nn.Module):
+        yield
+        return
+    before = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(before)
+
+
 def batches(project: Project, experiment: Experiment, fold: Fold, *, epochs: int, begin: int, device: str) -> Batches:
     """Return the batches of what the model of a fold may see."""
     from kit.learning.conditions import conditions_of
     from kit.learning.training import device_named, training_photos
 
+    fold = checked_fold(project, fold)
     if epochs < 1 or begin < 0:
         raise UsageError(f"epochs={epochs}, begin={begin}: at least one epoch is needed, and they count from 0.")
     where = device_named(device)
@@ -194,6 +223,7 @@ def inputs(project: Project, experiment: Experiment, split: PredictionSplit, fol
     from kit.learning.inference import prepare_inputs
     from kit.learning.training.fit import base_fills
 
+    fold = None if fold is None else checked_fold(project, fold)
     if split == "oof" and (fold is None or fold == FULL):
         raise UsageError("A model of all training photos has seen each of them: only a fold has photos to validate on.")
     if experiment.conditioned and fold is None:

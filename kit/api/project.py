@@ -186,6 +186,8 @@ class Project:
         config: FilePath | None = None,
         device: str = "auto",
         max_minutes: float | None = None,
+        compiled: bool = False,
+        tensorboard: bool = False,
         force: bool = False,
         **settings: object,
     ) -> Trainings:
@@ -201,6 +203,8 @@ class Project:
             config: take settings from this TOML file.
             device: `auto`, `cpu`, `cuda`, `cuda:1` ...
             max_minutes: plan each fold for this long; an epoch at least.
+            compiled: run the generator through `torch.compile`.
+            tensorboard: write TensorBoard events beside `log.csv`.
             force: train again, in place of what is there.
             settings: over those of the experiment: `size=128, epochs=60, decoder_channels=(64, 32)`.
 
@@ -212,7 +216,7 @@ class Project:
             MissingPackage: torch is not installed.
         """
         request = Request(experiment, settings, name, None if config is None else Path(config), force)
-        options = {"max_minutes": max_minutes}
+        options = {"max_minutes": max_minutes, "compiled": compiled, "board": tensorboard}
         with extras_of("train"):
             return train(self.opened, request, fold, device, options)
 
@@ -272,7 +276,7 @@ class Project:
         >>> sorted(b.weights), round(sum(b.weights.values()), 6), b.cv.low <= b.cv.value <= b.cv.high
         (['harmonic', 'mean'], 1.0, True)
         """
-        from kit.blending import chosen_members, make_blend, nested_weights
+        from kit.blending import chosen_members, make_blend, nested_weights, stack_recipe
 
         opened, named = self.opened, [] if members is None else _listed(members)
         if stack:
@@ -282,7 +286,12 @@ class Project:
                 chosen_names = chosen_members(opened, named)
                 train_stack(opened, chosen_names, nested_weights(opened, chosen_names), seed=seed)
         made = make_blend(opened, named, name=name, rung=rung, seed=seed)
-        return Blend(made, opened.workspace, _metric(opened))
+        left_out = tuple(
+            source
+            for source in ([] if named else opened.predictions.sources())
+            if source not in made.weights and stack_recipe(opened, source) is None
+        )
+        return Blend(made, opened.workspace, _metric(opened), left_out)
 
     def blends(self) -> Blends:
         """Return the blends that are there, newest first, as `kit blends`."""

@@ -161,6 +161,8 @@ class Blend:
     """All that `blends/NAME.json` says."""
     workspace: Workspace = field(compare=False)
     metric: str = "RMSE"
+    left_out: tuple[str, ...] = ()
+    """Sources that are not complete, or have values that are not finite, where no members were named."""
 
     @property
     def name(self) -> str:
@@ -225,7 +227,10 @@ class Blend:
         return ["source", "weight", f"CV {self.metric} [95 %]", "left out (change)"], cells
 
     def _lines(self) -> list[str]:
-        return [f"Blend {self.name}: CV {self.metric} {self.cv}, rung {self.rung}.", self.reason]
+        lines = [f"Blend {self.name}: CV {self.metric} {self.cv}, rung {self.rung}.", self.reason]
+        if self.left_out:
+            lines.append(f"Left out, not complete or not finite (sources() says why): {', '.join(self.left_out)}")
+        return lines
 
     def __repr__(self) -> str:
         """Return members and scores as plain text."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +37,6 @@ def submit(
     wait: float,
     zipped: bool,
     again: bool,
-    poll: Callable[[str], None] | None = None,
 ) -> Submission:
     """Write, check and send a submission, and wait for its score, as `kit upload --yes` does."""
     from kit.submission.upload import (
@@ -61,7 +59,7 @@ def submit(
     if earlier is not None and not again:
         raise already_sent(earlier)
     said = message or f"kit {ready.what}"
-    row = send(project, ready, said, wait_seconds=wait * 60, late=info.is_over, poll=poll)
+    row = send(project, ready, said, wait_seconds=wait * 60, late=info.is_over)
     return dataclasses.replace(found, sent=row)
 
 

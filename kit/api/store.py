@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from kit.api.loop import Batches, Values, made_from
+from kit.api.loop import Batches, Values, checked_fold, made_from
 from kit.competitions import to_score_space
 from kit.core.storage import digest_of
 from kit.core.workspace import FULL, Fold, PredictionSplit
@@ -97,6 +97,7 @@ class Store:
             PredictionsError: values that are not finite, or not one `(n, 3)` array for each photo.
         """
         _check_name(self._project, source)
+        fold = checked_fold(self._project, fold)
         given: dict[PredictionSplit, Iterable[Any] | None] = {"oof": oof, "test": test}
         _check_given(self._project, fold, given)
         _check_seen(self._project, fold, trained_on)

@@ -33,7 +33,7 @@ class Request:
 
 def fold_texts(folds: Folds) -> list[str]:
     """Return folds as they are typed after `--fold`. Raises `UsageError` where there is none."""
-    given = [folds] if isinstance(folds, int | str) else list(folds)
+    given = list(folds) if isinstance(folds, Iterable) and not isinstance(folds, str) else [folds]
     if not given:
         raise UsageError("Which fold? Give fold=0, several as fold=[0, 1], fold='all' or fold='full'.")
     return [str(fold) for fold in given]

@@ -273,7 +273,8 @@ def _next(
     partly = [one for one in sources if one.problem and one.kind == CALLED[SourceKind.EXPERIMENT]]
     if partly and not trainings:
         return f"kit train {partly[0].name} --fold all"
-    if not any(one.kind == CALLED[SourceKind.EXPERIMENT] for one in sources) and not trainings:
+    learnt = (CALLED[SourceKind.EXPERIMENT], CALLED[SourceKind.LOOP])
+    if not any(one.kind in learnt for one in sources) and not trainings:
         return "kit train --fold all"
     if not blends or blends[0].problem or _is_newer(project.workspace, whole, blends[0].name):
         return "kit blend"

@@ -38,6 +38,7 @@ TINY: dict[str, Any] = dict(setting.split("=") for setting in SMALL[:6]) | {
 }
 
 
+@pytest.mark.slow
 def test_the_chain_leaves_the_same_bytes_as_the_commands(small: Small, tmp_path: Path, digests: Digests) -> None:
     typed, called = tmp_path / "typed", tmp_path / "called"
     for line in ("folds --k 2", "fill mean harmonic", "blend --name both --plots svg", "export both --out"):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from support.command import kit as command
+from support.command import ok
 from support.toy import Toy
 from support.trainings import short
 
@@ -60,6 +61,9 @@ def test_the_example_trains_every_fold_and_enters_the_blend(
     assert any(one.kind == "a source of your own loop" for one in project.status().sources)
     for line in ("predict own-loop", "train own-loop --fold 0", "bundle own-loop"):
         assert command(line, "-w", project.folder).is_one_error_line
+    for line in ("verify", "export own-loop --out", "rm own-loop --yes"):
+        ok(line, *([project.folder / "own.npz"] if "--out" in line else []), "-w", project.folder)
+    assert "own-loop" not in project.predictions.names()
 
 
 def test_batches_are_those_of_the_training_and_go_on(project: kit.Project) -> None:
@@ -95,6 +99,20 @@ def test_a_network_of_kit_predicts_the_same_by_this_way(project: kit.Project) ->
     prepared = validation_inputs(opened, one, 0, base_fills(opened, one)["oof"])
     assert run.rmse == fold_rmse(generator, one, prepared, opened.pack, torch.device("cpu"))
     assert written.rmse == pytest.approx(run.rmse, abs=1e-4) and written.missing == (1, 2)
+
+
+def test_a_module_is_in_its_eval_mode_while_it_predicts_and_learns_on_after(project: kit.Project) -> None:
+    class Net(torch.nn.Module):
+        def forward(self, filled: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
+            assert not self.training and not torch.is_grad_enabled()
+            return torch.zeros_like(filled)
+
+    net = Net()
+    inputs = project.validation(fold=np.int64(1), **SHOWN)  # type: ignore[arg-type]
+    values = list(inputs.to_values(net))
+    assert net.training and len(values) == len(inputs) == len(inputs.photo_rows)
+    plain = list(inputs.to_values(torch.zeros(4, 3, 16, 16)))
+    assert all(np.array_equal(one, other) for one, other in zip(values, plain, strict=True))
 
 
 def test_plain_arrays_tensors_and_a_full_model_are_stored(project: kit.Project) -> None:
@@ -152,6 +170,11 @@ BROKEN: dict[str, tuple[type[Exception], str, Break]] = {
         "no fold 7",
         lambda project: project.predictions.write("own", 7, oof=(), test=()),
     ),
+    "a fold as text": (
+        kit.UsageError,
+        "fold='0'",
+        lambda project: project.predictions.write("own", "0", oof=(), test=()),  # type: ignore[arg-type]
+    ),
     "the name of a fill": (
         kit.UsageError,
         "a fill",
@@ -190,7 +213,9 @@ def test_what_breaks_the_rule_is_refused(what: str, project: kit.Project) -> Non
 
 def test_folds_are_written_alike_and_again(project: kit.Project) -> None:
     store = project.predictions
+    project.fill("mean")
     store.write("own", 0, **parts(project, 0), settings={"width": 8})
+    assert project.blend().left_out == ("own",) and "Left out" in repr(project.blend())
     with pytest.raises(kit.Mismatch, match="width"):
         store.write("own", 1, **parts(project, 1), settings={"width": 16})
     assert store.write("own", 0, **parts(project, 0), settings={"width": 16}).missing == (1, 2)
