@@ -20,6 +20,7 @@ pyproject.toml), and the two middle branches never meet:
     exchange       predictions from and for others
     report         pictures
     bundling       what a machine without a network needs, in one folder
+    applying       what is trained, on other test photos and pictures of one's own
     upkeep         what is there, stale, damaged or running; is the machine fit
 
     api            the commands as methods, for notebooks and scripts: `kit.open`

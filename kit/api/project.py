@@ -20,12 +20,13 @@ from kit.api.results import (
     Submission,
     Trainings,
 )
-from kit.api.sending import What, submission, submit
+from kit.api.sending import What, name_of, submission, submit
 from kit.api.training import Folds, Request, chosen, predict, train
 
 if TYPE_CHECKING:
     from kit.api.loop import Batches, Inputs
     from kit.api.store import Store
+    from kit.applying import FilledPictures, PredictedTests
     from kit.core.workspace import Fold, PredictionSplit, Workspace
     from kit.data.folds import Folds as Split
     from kit.data.project import Project as Opened
@@ -236,6 +237,62 @@ class Project:
         """
         with extras_of("predict"):
             return predict(self.opened, source, fold, device=device, size=size, force=force)
+
+    def predict_tests(
+        self,
+        photos: FilePath,
+        what: What = None,
+        *,
+        out: FilePath | None = None,
+        work: FilePath | None = None,
+        device: str = "auto",
+        force: bool = False,
+    ) -> PredictedTests:
+        """Predict other test photos and write their checked submission, as `kit predict --input`.
+
+        Args:
+            photos: a folder or zip in the competition's layout, such as the hidden photos of a notebook competition.
+            what: a blend or a source, by default the newest blend.
+            out: copy the submission to this `.csv` or `.zip` too.
+            work: keep the work here, by default in the workspace.
+
+        Raises:
+            UnknownName, UsageError: there is no such blend or source, or it cannot predict other photos.
+            KitError: of photos, folds and models that do not fit.
+        """
+        with extras_of("predict"):
+            from kit.applying import predict_tests
+            from kit.core.workspace import check_output
+
+            target, opened = None if out is None else Path(out), self.opened
+            if target is not None:
+                check_output(opened.workspace, target)
+            where = None if work is None else Path(work)
+            name = name_of(what)
+            return predict_tests(opened, Path(photos), name, out=target, work=where, device=device, force=force)
+
+    def fill_pictures(
+        self, images: FilePath, masks: FilePath, out: FilePath, what: What = None, *, device: str = "auto"
+    ) -> FilledPictures:
+        """Fill pictures of your own where their masks are white, as `kit predict --images`; the rest stays bit for bit.
+
+        Args:
+            images: a folder of pictures of any shape.
+            masks: their masks, by the same names or NAME_mask.
+            out: the folder for the filled ones, as PNG.
+            what: a blend or a source, by default the newest blend.
+
+        Raises:
+            UnknownName, UsageError: there is no such blend or source, or it cannot predict other photos.
+            ImageError: a picture or mask that cannot be read, or is not there.
+        """
+        with extras_of("predict"):
+            from kit.applying import fill_pictures
+            from kit.core.workspace import check_output
+
+            opened, target = self.opened, Path(out)
+            check_output(opened.workspace, target)
+            return fill_pictures(opened, Path(images), Path(masks), target, name_of(what), device=device)
 
     def sources(self) -> Sources:
         """Score every source, as `kit sources`: best first, 95 % interval by photo.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +11,6 @@ from kit.cli import app
 from kit.cli.options import DeviceOption, FoldOption, ForceOption, project_of, with_workspace_flags
 
 if TYPE_CHECKING:
-    from kit.blending import Blend
     from kit.data.project import Project
 
 
@@ -119,87 +117,30 @@ def _again(project: Project, source: str, fold: list[str], device: str, size: in
         print(f"{'Predicted' if made else 'There already'}: {source}, fold {number}")
 
 
-def _chosen(project: Project, name: str | None) -> tuple[str, Blend | None, list[str]]:
-    """Return what is to predict, as it is called, the blend if it is one, and the sources that are needed for it."""
-    from kit.blending import check_members, read_blend
-    from kit.data.prediction_store import SourceKind
-    from kit.errors import MissingStep
-
-    if name is not None and project.predictions.kind_of(name) is not SourceKind.BLEND:
-        return name, None, [name]
-    blend = read_blend(project.workspace, name)
-    used = [blend.members[number] for number in blend.recipe.used]
-    stored = project.predictions.sources()
-    with contextlib.suppress(MissingStep):  # whoever carries weights alone to another machine has no predictions there
-        check_members(project, blend, [member for member in used if member.name in stored])
-    return f"blend {blend.name}", blend, [member.name for member in used]
-
-
 def _other_tests(
     project: Project, name: str | None, source: Path, out: Path | None, work: Path | None, device: str, force: bool
 ) -> None:
-    from kit.data.other_tests import open_other_tests
-    from kit.learning.other_photos import applicable, predict_other_tests
-    from kit.pretrained.devices import device_named
-    from kit.submission.other import write_other
-    from kit.submission.write import check_copy, copy_submission
+    from kit.applying import predict_tests
 
-    if out is not None:
-        check_copy(out)
-    called, blend, names = _chosen(project, name)
-    kinds = applicable(project, names, called=called)
-    tests, notes = open_other_tests(project, source, work=work, force=force)
-    for note in notes:
-        print(f"Note: {note}")
-    for predicted, made in predict_other_tests(tests, kinds, device_named(device)):
-        print(f"{'Predicted' if made else 'There already'}: {predicted}", flush=True)
-    written = write_other(tests, blend or names[0])
-    if out is not None:
-        copy_submission(written.path, out)
-    print(f"{out or written.path}: {called} on {len(tests.index.test)} test photos of {source}, {written.described}")
-    print(with_workspace_flags(f"Work is kept in {tests.workspace.root}"))
+    done = predict_tests(
+        project,
+        source,
+        name,
+        out=out,
+        work=work,
+        device=device,
+        force=force,
+        on_note=lambda note: print(f"Note: {note}"),
+        on_source=lambda one, made: print(f"{'Predicted' if made else 'There already'}: {one}", flush=True),
+    )
+    print(f"{out or done.path}: {done.called} on {done.photos} test photos of {source}, {done.described}")
+    print(with_workspace_flags(f"Work is kept in {done.folder}"))
 
 
 def _own_pictures(project: Project, name: str | None, images: Path, masks: Path, out: Path, device: str) -> None:
-    from kit.blending import mixer
-    from kit.core.progress import track
-    from kit.data.own_pictures import check_out, larger, match_masks, read_own, window_of
-    from kit.imaging.images import composite_values, save_image
-    from kit.learning.one_photo import PhotoModels
-    from kit.learning.other_photos import applicable
-    from kit.pretrained.devices import device_named
+    from kit.applying import fill_pictures
 
-    check_out(out, images, masks)
-    called, blend, names = _chosen(project, name)
-    kinds = applicable(project, names, called=called, stacks=False)
-    pictures, notes = match_masks(images, masks)
-    shapes = [read_own(picture)[0].shape for picture in track(pictures, "Checking", len(pictures), "pictures")]
-    usual = (project.index.train[0].height, project.index.train[0].width)
-    models = PhotoModels(project, kinds, device_named(device))
-    notes += [
-        f"{source} is predicted without fold {','.join(map(str, folds))}, which has not been trained here. All of "
-        f"them: kit train {source} --fold all"
-        for source, folds in models.absent_folds().items()
-    ]
-    mixed = None if blend is None else mixer(blend)
-    untouched = 0
-    for picture in track(pictures, f"Filling by {called}", len(pictures), "pictures"):
-        image, hole = read_own(picture)
-        if hole.any():
-            window = window_of(picture, image, hole, usual)
-            values = models.values(window.image, window.row, names)
-            known = project.layout.value_range(window.image, window.row.hole)
-            filled = values[0] if mixed is None else mixed(values, window.row, window.image, known)
-            image = composite_values(image, filled, window.row.boxes, window.top, window.left)
-        untouched += not hole.any()
-        save_image(out / f"{picture.name}.png", image)
-    if count := larger(shapes, usual):
-        notes.append(
-            f"{count} of {len(pictures)} are larger than the competition's {usual[1]}x{usual[0]}: filled at their own "
-            "size; networks saw a window around the hole"
-        )
-    if untouched:
-        notes.append(f"{untouched} of {len(pictures)} have nothing hidden, and are as they were")
-    for note in notes:
+    done = fill_pictures(project, images, masks, out, name, device=device)
+    for note in done.notes:
         print(with_workspace_flags(f"Note: {note}"))
-    print(f"Filled: {len(pictures)} pictures by {called}, in {out}")
+    print(f"Filled: {done.pictures} pictures by {done.called}, in {out}")

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from support.command import kit as command
 from support.command import ok
@@ -25,6 +26,7 @@ from kit.api.results import Sources
 from kit.blending import SourceScore
 from kit.core.progress import Progress
 from kit.errors import MissingStep
+from kit.imaging.images import load_image, save_image
 from kit.imaging.metrics import Estimate
 
 pytestmark = pytest.mark.toy(
@@ -71,6 +73,26 @@ def test_the_chain_leaves_the_same_bytes_as_the_commands(small: Small, tmp_path:
     again = project.train("regress", [0], name="tiny", **TINY)["tiny"]
     assert again.already and 0 < again.rmse < 1
     assert project.predict("tiny", 0)["tiny"].already and not project.predict("tiny", 0, force=True)[0].already
+
+
+def test_other_photos_are_predicted_and_filled(small: Small, toy: Toy, tmp_path: Path) -> None:
+    project = kit.open(small.copy(tmp_path / "w").workspace.root)
+    project.folds(k=2)
+    project.fill(["mean", "harmonic"])
+    blend = project.blend(rung="mean")
+    fetched = project.submission(blend, out=tmp_path / "fetched.csv")
+    done = project.predict_tests(small.archive, blend, out=tmp_path / "again.csv")
+    assert done.photos == 4 and "ids as in the sample" in done.described and fetched.what == done.called
+    assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "fetched.csv").read_bytes()
+
+    picture, mask = np.full((40, 50, 3), 90, np.uint8), np.zeros((40, 50, 3), np.uint8)
+    mask[10:20, 10:20] = 255
+    for folder, one in (("images", picture), ("masks", mask)):
+        save_image(tmp_path / folder / "a.png", one)
+    filled = project.fill_pictures(tmp_path / "images", tmp_path / "masks", tmp_path / "out", "harmonic")
+    assert filled.pictures == 1 and np.array_equal(load_image(tmp_path / "out" / "a.png"), picture)
+    with pytest.raises(kit.UsageError, match="kit's own files"):
+        project.fill_pictures(tmp_path / "images", tmp_path / "masks", project.folder / "data", "harmonic")
 
 
 def _flags() -> list[str]:
@@ -164,7 +186,20 @@ def test_results_show_themselves_and_escape_what_they_are_called(toy: Toy) -> No
 
 PUBLIC = {
     *("batches", "blend", "blends", "competition", "export", "fetch", "fill", "folder", "folds", "grade", "import_"),
-    *("opened", "predict", "predictions", "sources", "status", "submission", "submit", "test", "train", "validation"),
+    *(
+        "fill_pictures",
+        "opened",
+        "predict",
+        "predict_tests",
+        "predictions",
+        "sources",
+        "status",
+        "submission",
+        "submit",
+        "test",
+        "train",
+        "validation",
+    ),
     "workspace",
 }
 

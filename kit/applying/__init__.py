@@ -1,0 +1,12 @@
+"""What is trained, applied to photos that nobody has fetched: a blend's or a source's models on other photos. Trains
+nothing.
+
+chosen       what is to predict, and which sources it needs
+other_tests  other test photos in the competition's layout, and their submission
+pictures     pictures of one's own
+"""
+
+from kit.applying.other_tests import PredictedTests, predict_tests
+from kit.applying.pictures import FilledPictures, fill_pictures
+
+__all__ = ["FilledPictures", "PredictedTests", "fill_pictures", "predict_tests"]
