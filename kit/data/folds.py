@@ -33,6 +33,10 @@ class Folds:
     method: str = METHOD
     """The rule that split them; folds of earlier versions keep theirs."""
 
+    def __repr__(self) -> str:
+        """Return how many they are, and of what."""
+        return f"<{self.k} folds of {len(self.fold)} photos, {self.digest}>"
+
     def train_positions(self, fold: Fold) -> np.ndarray:
         """Return photos that the model of `fold` may see: the full one every photo."""
         if fold == FULL:
