@@ -22,12 +22,14 @@ from support.toy import Toy, write_toy_source
 from support.trainings import SMALL
 
 import kit
-from kit.api.results import Sources
+from kit.api.results import Blends, Filled, Fills, Grade, Sources
 from kit.blending import SourceScore
 from kit.core.progress import Progress
 from kit.errors import MissingStep
 from kit.imaging.images import load_image, save_image
 from kit.imaging.metrics import Estimate
+from kit.submission.grade import PhotoGrade
+from kit.upkeep.status import BlendState
 
 pytestmark = pytest.mark.toy(
     photos=12, test=4, sources=[{"name": "mine", "noise": 0.05}, {"name": "theirs", "noise": 0.06, "seed": 4}]
@@ -166,6 +168,10 @@ def test_results_show_themselves_and_escape_what_they_are_called(toy: Toy) -> No
     score = SourceScore(hostile, estimate, 3, False, (), (), True, 1.0, "abc", problem=hostile)
     shown = Sources((score,))._repr_html_()
     assert "<script>" not in shown and shown.count(html.escape(hostile)) == 3
+    graded = Grade((PhotoGrade(hostile, 0.1, 3),), estimate, 3)._repr_html_()
+    state = BlendState(hostile, (hostile,), "single", 0.1, hostile, None, hostile)
+    for other in (graded, Blends((state,))._repr_html_(), Fills((Filled(hostile, True),))._repr_html_()):
+        assert "<script>" not in other and html.escape(hostile) in other
 
     project = kit.open(toy.workspace.root)
     blend = project.blend()
