@@ -59,7 +59,10 @@ def checked_fold(project: Project, fold: Fold) -> Fold:
 
 
 class Batches:
-    """The batches of a fold's training photos: each pass over it brings the next epochs, with fresh holes."""
+    """The batches of a fold's training photos: each pass over it brings the next epochs, with fresh holes.
+
+    An iterable with a length, as trainers of other libraries take for a data loader.
+    """
 
     def __init__(self, made_from: MadeFrom, photos: TrainingPhotos, epochs: int, begin: int) -> None:
         self.made_from, self.epochs, self.epoch = made_from, epochs, begin

@@ -109,7 +109,7 @@ class Store:
             self._project.predictions.write(
                 source,
                 split,
-                _arrays(given[split] or ()),
+                _arrays(given[split]),
                 made_by=f"project.predictions.write({source!r}, {fold!r})",
                 recipe=recipe,
                 fold=fold,
@@ -186,9 +186,9 @@ def _check_alike(project: Project, source: str, fold: Fold, recipe: Mapping[str,
             )
 
 
-def _arrays(values: Iterable[Any]) -> Iterator[np.ndarray]:
+def _arrays(values: Iterable[Any] | None) -> Iterator[np.ndarray]:
     """Yield each photo's values as an array, tensors included."""
-    for one in values:
+    for one in () if values is None else values:
         yield np.asarray(one.detach().cpu() if hasattr(one, "detach") else one, np.float32)
 
 

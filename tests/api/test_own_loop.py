@@ -123,7 +123,7 @@ def test_plain_arrays_tensors_and_a_full_model_are_stored(project: kit.Project) 
     for fold in range(3):
         positions = project.validation(fold=fold, **SHOWN).positions
         store.write("arrays", fold, oof=(torch.tensor(fill["oof"].values(int(one))) for one in positions), test=test)
-    written = store.write("arrays", "full", test=test)
+    written = store.write("arrays", "full", test=np.stack(test))
     assert np.isnan(written.rmse) and project.sources()["arrays"].full
     same = store.read("arrays", "oof")
     assert all(np.array_equal(same.values(photo), fill["oof"].values(photo)) for photo in range(12))
