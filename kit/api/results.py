@@ -290,11 +290,11 @@ class Grade(Table["PhotoGrade"]):
 
     def heading(self) -> Sequence[str]:
         """Return the titles of the columns."""
-        return ("photo", "RMSE", "rows")
+        return ("photo", self.metric, "rows")
 
     def cells(self, record: PhotoGrade) -> Sequence[str]:
         """Return what is shown of a photo."""
-        return (record.name, f"{record.rmse:.4f}", str(record.rows))
+        return (record.name, f"{record.score:.4f}", str(record.rows))
 
     def notes(self) -> Iterable[str]:
         """Yield the score."""
