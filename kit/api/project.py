@@ -574,6 +574,5 @@ def _listed(names: Names) -> list[str]:
 
 def _metric(opened: Opened) -> str:
     """Return what the competition's score is called."""
-    from kit.imaging.metrics import metric_named
 
-    return metric_named(opened.layout.metric).label
+    return opened.layout.measured_by.label

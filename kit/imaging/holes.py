@@ -13,7 +13,7 @@ RINGS = (1, 3, 6, 12, 21)
 """Least distance in pixels of each ring of hidden pixels; 38 is the deepest of a 75x75 box."""
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)  # a free-form hole has hundreds
 class Box:
     """A hidden rectangle; `row`, `col` is its top-left pixel."""
 

@@ -19,6 +19,7 @@ SLUG = "photo-reconstruction"
 TRAINING = "regress --epochs 1 --set size=32 --set architecture=plain --set width=8 --set base=harmonic --device cpu"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_from_the_attached_competition_to_the_submission_and_again_for_hidden_photos(
     small: Small, tmp_path: Path

@@ -67,6 +67,7 @@ def test_a_training_that_stops_twice_ends_with_the_bytes_of_one_that_never_did(r
     assert (code, err) == (0, "") and out.count("There already") == 2  # nothing was left
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_what_force_has_begun_goes_on_by_the_command_that_is_said(root: Path) -> None:
     line = f"train regress --fold 0,1 {REGRESS}"
@@ -210,6 +211,7 @@ def test_processes_fill_to_the_same_bytes(root: Path, tmp_path: Path) -> None:
         assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_study_that_stops_goes_on_in_the_middle_of_its_trial(root: Path, tmp_path: Path) -> None:
     whole = Path(shutil.copytree(root, tmp_path / "whole"))

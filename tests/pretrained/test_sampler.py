@@ -431,6 +431,7 @@ def run_kit(root: Path, line: str, **environment: str) -> subprocess.CompletedPr
     return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_two_processes_of_a_queue_share_the_samples_and_one_that_stops_goes_on(
     fetched: Toy, models: Path, tmp_path: Path
