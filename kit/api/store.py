@@ -20,9 +20,8 @@ from kit.data.prediction_store import SourceKind, splits_of
 from kit.data.predictions import Predictions
 from kit.data.project import Project
 from kit.errors import Mismatch, UsageError
+from kit.exchange.checks import NEAR_TRUTH
 from kit.imaging.holes import scored_pixels
-
-TOO_GOOD = 0.02  # score space: no prediction is that good, the unknown value range alone costs about 0.01
 
 
 @dataclass(frozen=True)
@@ -207,7 +206,7 @@ def _rmse(project: Project, source: str, fold: Fold) -> float:
         )
         total, count, start = total + float(np.vdot(error, error)), count + error.size, start + photo_row.scored
     rmse = float(np.sqrt(total / max(count, 1)))
-    if rmse < TOO_GOOD:
+    if rmse < NEAR_TRUTH:
         text = f"{source}, fold {fold}: an RMSE of {rmse:.4f} is as good as the truth. Did the model see these photos?"
         warnings.warn(text, stacklevel=3)
     return rmse

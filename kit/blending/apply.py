@@ -67,8 +67,6 @@ def mixer(blend: Blend) -> Callable[[np.ndarray, PhotoRow, np.ndarray, np.ndarra
     coefficients = model.array[:, [*model.used, -1]]
 
     def mixed(stacked: np.ndarray, row: PhotoRow, image: np.ndarray, estimated_range: np.ndarray) -> np.ndarray:
-        if not row.scored:
-            return np.zeros((0, 3), np.float32)
         low, high = estimated_range
         features = features_of(row, image, estimated_range)
         return mix(model, coefficients, stacked, row, features, high - low).astype(np.float32)

@@ -32,7 +32,7 @@ from kit.imaging.masks import colour_of, of_colour, read_mask, transparent
 from kit.imaging.metrics import metric_named
 
 NAME = "folder"
-_MASK = re.compile(r"_mask(\d*)$")
+MASK_NAME = re.compile(r"_mask(\d*)$")
 _BOX = ("name", "row", "col", "height", "width")
 
 
@@ -152,12 +152,12 @@ def _pictures(raw: Path, folder: str, masks: str, option: str, notes: list[str])
     """Pair the pictures of a folder with their masks; a picture with several masks is there several times."""
     files = _files(raw, folder, option)
     together = not masks or (raw / masks).resolve() == (raw / folder).resolve()
-    beside = [path for path in files if _MASK.search(path.stem)] if together else []
+    beside = [path for path in files if MASK_NAME.search(path.stem)] if together else []
     pictures = [path for path in files if path not in set(beside)]
     drawn = beside if together else _files(raw, masks, f"{option.replace('images', 'masks')}")
     by_name: dict[tuple[str, str], list[Path]] = {}
     for path in drawn:
-        key = path.relative_to(raw / (folder if together else masks)).parent.as_posix(), _MASK.sub("", path.stem)
+        key = path.relative_to(raw / (folder if together else masks)).parent.as_posix(), MASK_NAME.sub("", path.stem)
         by_name.setdefault(key, []).append(path)
     flat = all(parent == "." for parent, _ in by_name)
     found, absent, used = [], [], set[tuple[str, str]]()
@@ -167,7 +167,7 @@ def _pictures(raw: Path, folder: str, masks: str, option: str, notes: list[str])
         klass = "" if parent == "." else parent.split("/")[0]
         own = by_name.get(key, [])
         used.add(key)
-        numbers = [match.group() if (match := _MASK.search(one.stem)) else "" for one in own]
+        numbers = [match.group() if (match := MASK_NAME.search(one.stem)) else "" for one in own]
         if len(set(numbers)) < len(numbers):
             raise TableError(f"{path} has two masks, {own[0]} and {own[1]}. Leave one of them.")
         found += [

@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from kit.competitions.folder import MASK_NAME
 from kit.imaging.images import IMAGE_SUFFIXES
 
 _MASKS = {"mask", "masks", "hole", "holes"}
@@ -54,7 +55,7 @@ def guess_folders(source: Path) -> Guess | None:
     boxes = _table_of_boxes(source, paths)
     if boxes is not None:
         options |= boxes
-    beside = any(re.search(r"_mask\d*$", path.stem) for path in paths)
+    beside = any(MASK_NAME.search(path.stem) for path in paths)
     if not {"images", "test_images"} <= options.keys() or not ({"test_masks", "boxes"} & options.keys() or beside):
         return None
     lines = [

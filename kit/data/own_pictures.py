@@ -17,8 +17,8 @@ from kit.data.index import PhotoRow
 from kit.errors import ImageError, KitError, UsageError
 from kit.imaging.holes import boxes_of
 from kit.imaging.images import IMAGE_SUFFIXES, load_image
+from kit.imaging.masks import HIDDEN
 
-HIDDEN = 128  # a mask's grey from which on a pixel is hidden
 ROOM = 3  # a window is so many times as high and wide as what is hidden in it, if the picture is
 
 

@@ -15,16 +15,16 @@ import numpy as np
 
 from kit.competitions import Competition, to_score_space
 from kit.core.progress import track
-from kit.core.storage import digest_file, sweep, writing
+from kit.core.storage import digest_file, writing
 from kit.data.index import Index, PhotoRow
 from kit.data.origin import raw_folder
 from kit.data.project import Project
 from kit.errors import SubmissionError, TableError
 from kit.imaging.holes import scored_pixels
+from kit.submission.csv_rows import AGAIN
 from kit.submission.pictures import load_whole
-from kit.submission.write import Check, SubmissionFile, checked_values, sample_of
+from kit.submission.write import Check, SubmissionFile, checked_values, sample_of, target_of
 
-_AGAIN = "Write it again: kit upload --dry-run"
 _LARGEST = 1 << 30  # letters of a cell
 
 
@@ -50,9 +50,7 @@ def write_cells(
     asked = [cells[0] for cells in _rows(sample)]
     if absent := [one for one in asked if one not in lines]:
         raise SubmissionError(f"{sample} asks for {absent[0]!r}, which no test photo is called. Is it of these photos?")
-    path = project.workspace.submission(name)
-    path = path if folder is None else folder / path.name
-    sweep(path.parent)
+    path = target_of(project, name, folder, ".csv")
     sha = hashlib.sha256()
     with writing(path) as file:
         for data in (layout.header(raw_folder(project.workspace)), *(lines[one] for one in asked)):
@@ -71,9 +69,9 @@ def check_cells(path: Path, project: Project) -> Check:
     asked, found = [cells[0] for cells in _rows(sample)], [cells[0] for cells in _rows(path)]
     for line, (here, there) in enumerate(zip(found, asked, strict=False), 2):
         if here != there:
-            raise SubmissionError(f"{path}, line {line}: found {here!r}, expected {there!r} as in {sample}. {_AGAIN}")
+            raise SubmissionError(f"{path}, line {line}: found {here!r}, expected {there!r} as in {sample}. {AGAIN}")
     if len(found) != len(asked):
-        raise SubmissionError(f"{path} has {len(found)} rows, expected {len(asked)} as in {sample}. {_AGAIN}")
+        raise SubmissionError(f"{path} has {len(found)} rows, expected {len(asked)} as in {sample}. {AGAIN}")
     bounds = [(values.min(), values.max()) for _, values in _values(path, project.index, project.layout) if values.size]
     low, high = (float(min(b[0] for b in bounds)), float(max(b[1] for b in bounds))) if bounds else (0.0, 0.0)
     return Check(path, len(found), low, high, digest_file(path))
@@ -102,15 +100,15 @@ def _values(path: Path, index: Index, layout: Competition) -> Iterator[tuple[Pho
     rows = {row.name: row for row in index.test}
     for line, (name, cell) in enumerate(_rows(path), 2):
         if name not in rows:
-            raise SubmissionError(f"{path}, line {line}: {name!r} is no test photo. {_AGAIN}")
+            raise SubmissionError(f"{path}, line {line}: {name!r} is no test photo. {AGAIN}")
         values = np.asarray(layout.decode(cell), np.float64)  # type: ignore[arg-type]  # of such a layout a text
         if values.shape != (rows[name].scored, 3):
             raise SubmissionError(
                 f"{path}, line {line}: {name!r} has values of shape {values.shape}, expected {(rows[name].scored, 3)}. "
-                f"{_AGAIN}"
+                f"{AGAIN}"
             )
         if not ((values >= 0) & (values <= 1)).all():
-            raise SubmissionError(f"{path}, line {line}: {name!r} has values outside [0, 1]. {_AGAIN}")
+            raise SubmissionError(f"{path}, line {line}: {name!r} has values outside [0, 1]. {AGAIN}")
         yield rows[name], values
 
 
@@ -121,8 +119,8 @@ def _rows(path: Path) -> list[tuple[str, str]]:
         text = path.read_text(encoding="utf-8-sig")
         found = list(csv.reader(io.StringIO(text, newline="")))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SubmissionError(f"{path} cannot be read as a CSV ({error}). {_AGAIN}") from None
+        raise SubmissionError(f"{path} cannot be read as a CSV ({error}). {AGAIN}") from None
     short = next((line for line, cells in enumerate(found, 1) if len(cells) != 2), None)
     if not found or short is not None:
-        raise TableError(f"{path}, line {short or 1}: two cells are needed, a name and its values. {_AGAIN}")
+        raise TableError(f"{path}, line {short or 1}: two cells are needed, a name and its values. {AGAIN}")
     return [(cells[0], cells[1]) for cells in found[1:]]

@@ -15,15 +15,15 @@ import numpy as np
 
 from kit.competitions import Competition, to_score_space
 from kit.core.progress import track
-from kit.core.storage import digest_file, sweep, writing
+from kit.core.storage import digest_file, writing
 from kit.data.index import Index, PhotoRow
 from kit.data.project import Project
 from kit.errors import ImageError, KitError, SubmissionError
 from kit.imaging.holes import scored_pixels
 from kit.imaging.images import MAX_PIXELS, composite_values, decode_image, load_image
-from kit.submission.write import Check, SubmissionFile, checked_values
+from kit.submission.csv_rows import AGAIN
+from kit.submission.write import Check, SubmissionFile, checked_values, target_of
 
-_AGAIN = "Write it again: kit upload --dry-run"
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
 
@@ -44,13 +44,9 @@ def write_pictures(
     Raises:
         PredictionsError: values that are not finite, or not one `(n, 3)` array for each test photo.
     """
-    path = project.workspace.submission(name).with_suffix(".zip")
-    path = path if folder is None else folder / path.name
-    sweep(path.parent)
+    path = target_of(project, name, folder, ".zip")
     with writing(path) as file, zipfile.ZipFile(file, "w") as archive:
-        for position, chunk in enumerate(checked_values(values, project.index, name)):
-            row = project.index.test[position]
-            picture = composite_values(np.asarray(project.pack.test_image[position]), chunk, row.boxes, 0, 0)
+        for row, picture in _painted(project, values, name):
             entry = zipfile.ZipInfo(entry_of(row.name), (1980, 1, 1, 0, 0, 0))
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, _png(picture))
@@ -69,17 +65,20 @@ def write_array(
     first = project.index.test[0]
     if any((row.height, row.width) != (first.height, first.width) for row in project.index.test):
         raise SubmissionError("Photos of several sizes are no array. Let the layout say SUBMISSION = 'pictures'.")
-    path = project.workspace.submission(name).with_suffix(".npy")
-    path = path if folder is None else folder / path.name
-    sweep(path.parent)
+    path = target_of(project, name, folder, ".npy")
     shape = (len(project.index.test), first.height, first.width, 3)
     with writing(path) as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        for position, chunk in enumerate(checked_values(values, project.index, name)):
-            row = project.index.test[position]
-            picture = composite_values(np.asarray(project.pack.test_image[position]), chunk, row.boxes, 0, 0)
+        for _, picture in _painted(project, values, name):
             file.write(picture.tobytes())
     return SubmissionFile(path, shape[0], digest_file(path))
+
+
+def _painted(project: Project, values: Iterable[np.ndarray], name: str) -> Iterator[tuple[PhotoRow, np.ndarray]]:
+    """Yield each test photo with its hidden pixels filled, uint8 RGB."""
+    for position, chunk in enumerate(checked_values(values, project.index, name)):
+        row = project.index.test[position]
+        yield row, composite_values(np.asarray(project.pack.test_image[position]), chunk, row.boxes, 0, 0)
 
 
 def _png(picture: np.ndarray) -> bytes:
@@ -100,7 +99,7 @@ def check_pictures(path: Path, project: Project) -> Check:
             place = ", ".join(map(str, wrong[0].tolist()))
             raise SubmissionError(
                 f"{path}: {entry_of(row.name)} has changed {len(wrong)} known pixels (first: row and column {place}). "
-                f"{_AGAIN}"
+                f"{AGAIN}"
             )
         inside = picture[hole]
         if inside.size:
@@ -171,7 +170,7 @@ def picture_means(path: Path) -> dict[str, float]:
             entries = [one for one in archive.infolist() if not one.is_dir()]
             return {one.filename: float(_decoded(archive, one, path).mean()) / 255 for one in entries}
     except (*_DAMAGE, OSError) as error:
-        raise SubmissionError(f"{path} is no zip that can be read ({error}). {_AGAIN}") from None
+        raise SubmissionError(f"{path} is no zip that can be read ({error}). {AGAIN}") from None
 
 
 def _pictures(path: Path, index: Index, title: str = "Checking") -> Iterator[tuple[PhotoRow, np.ndarray]]:
@@ -186,19 +185,19 @@ def _pictures(path: Path, index: Index, title: str = "Checking") -> Iterator[tup
             for what, names in (("lacks", wanted - there.keys()), ("has too", there.keys() - wanted)):
                 if names:
                     more = f" and {len(names) - 1} others" if len(names) > 1 else ""
-                    raise SubmissionError(f"{path} {what} {min(names)}{more}; {len(wanted)} belong there. {_AGAIN}")
+                    raise SubmissionError(f"{path} {what} {min(names)}{more}; {len(wanted)} belong there. {AGAIN}")
             for row in track(index.test, title, len(index.test), "pictures"):
                 picture = _decoded(archive, there[entry_of(row.name)], path)
                 if picture.shape[:2] != (row.height, row.width):
                     raise SubmissionError(
                         f"{path}: {entry_of(row.name)} is {picture.shape[1]}x{picture.shape[0]}, expected "
-                        f"{row.width}x{row.height}. {_AGAIN}"
+                        f"{row.width}x{row.height}. {AGAIN}"
                     )
                 yield row, picture
     except FileNotFoundError:
-        raise SubmissionError(f"{path} is not a file. {_AGAIN}") from None
+        raise SubmissionError(f"{path} is not a file. {AGAIN}") from None
     except (*_DAMAGE, OSError) as error:
-        raise SubmissionError(f"{path} is no zip that can be read ({error}). {_AGAIN}") from None
+        raise SubmissionError(f"{path} is no zip that can be read ({error}). {AGAIN}") from None
 
 
 def _of_array(path: Path, index: Index, title: str) -> Iterator[tuple[PhotoRow, np.ndarray]]:
@@ -207,20 +206,20 @@ def _of_array(path: Path, index: Index, title: str) -> Iterator[tuple[PhotoRow, 
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
-        raise SubmissionError(f"{path} is not a file. {_AGAIN}") from None
+        raise SubmissionError(f"{path} is not a file. {AGAIN}") from None
     except (OSError, ValueError, EOFError) as error:
-        raise SubmissionError(f"{path} is no array that can be read ({error}). {_AGAIN}") from None
+        raise SubmissionError(f"{path} is no array that can be read ({error}). {AGAIN}") from None
     if array.dtype != np.uint8 or array.shape != wanted:
-        raise SubmissionError(f"{path} holds {array.dtype} {array.shape}, expected uint8 {wanted}. {_AGAIN}")
+        raise SubmissionError(f"{path} holds {array.dtype} {array.shape}, expected uint8 {wanted}. {AGAIN}")
     for position, row in enumerate(track(index.test, title, len(index.test), "pictures")):
         yield row, np.asarray(array[position])
 
 
 def _decoded(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> np.ndarray:
     if entry.file_size > 4 * MAX_PIXELS:
-        raise SubmissionError(f"{path}: {entry.filename} claims {entry.file_size:,} bytes. {_AGAIN}")
+        raise SubmissionError(f"{path}: {entry.filename} claims {entry.file_size:,} bytes. {AGAIN}")
     try:
         return decode_image(archive.read(entry), Path(entry.filename))
     except KitError as error:
         what = str(error).split(" Fetch it again")[0]
-        raise SubmissionError(f"{path}: {what} {_AGAIN}") from None
+        raise SubmissionError(f"{path}: {what} {AGAIN}") from None

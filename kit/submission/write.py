@@ -62,12 +62,10 @@ def write_submission(
         ArchiveError: the sample, which gives the header, is missing.
     """
     layout, index, value_range = project.layout, project.index, project.pack.test_estimated_range
-    path = project.workspace.submission(name)
-    path = path if folder is None else folder / path.name
+    path = target_of(project, name, folder, ".csv")
     header = layout.header(raw_folder(project.workspace)) if header is None else header
     sha = hashlib.sha256()
     rows = 0
-    sweep(path.parent)
     with writing(path) as file:
         for position, chunk in enumerate(checked_values(values, index, name)):
             photo_row = index.test[position]
@@ -77,6 +75,18 @@ def write_submission(
             file.write(data)
             rows += lines.count(b"\n")
     return SubmissionFile(path, rows, sha.hexdigest()[:16])
+
+
+def target_of(project: Project, name: str, folder: Path | None, suffix: str) -> Path:
+    """Return where a submission goes, and take away what a killed writer left there.
+
+    Args:
+        folder: None: the workspace's `submissions/`.
+    """
+    path = project.workspace.submission(name).with_suffix(suffix)
+    path = path if folder is None else folder / path.name
+    sweep(path.parent)
+    return path
 
 
 def checked_values(values: Iterable[np.ndarray], index: Index, name: str) -> Iterator[np.ndarray]:

@@ -57,8 +57,6 @@ def crossfit(
     def work(place: int) -> tuple[np.ndarray, ...]:
         photo = int(photos[place])
         photo_row = photo_rows[photo]
-        if not photo_row.scored:
-            return np.zeros((len(RINGS), 3)), np.zeros((len(RINGS), 3)), np.zeros(len(RINGS), np.int64)
         if not hasattr(local, "photo"):
             local.photo = target.buffer()
         truth = cut_boxes(target.read(photo, local.photo), photo_row.boxes)

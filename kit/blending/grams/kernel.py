@@ -65,7 +65,7 @@ def add_photo(
 @compiled()
 def _sort_by_ring(rings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the pixels ring by ring, each ring in order, `(n,)`; and where each ring ends."""
-    order, ends = np.empty(len(rings), np.uint32), np.zeros(rings.max() + 1, np.int64)
+    order, ends = np.empty(len(rings), np.uint32), np.zeros(rings.max() + 1 if len(rings) else 0, np.int64)
     place = 0
     for ring in range(len(ends)):
         for pixel in range(len(rings)):

@@ -185,8 +185,6 @@ class _PhotoResiduals:
         from kit.blending.grams.kernel import HALVES, add_photo  # numba takes a while to import
 
         photo_row = self.photo_rows[photo]
-        if not photo_row.scored:  # it hides nothing, and adds nothing
-            return
         stored, picture, residuals = self._buffers()
         stored = stored[:, : photo_row.scored]
         for member, into in zip(self.members, stored, strict=True):
