@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @app.command(short_help="Find settings that score best on one fold.")
 def tune(
     context: typer.Context,
-    experiment: Annotated[str | None, typer.Argument(help="An experiment, or a trained source.")] = None,
+    experiment: Annotated[str | None, typer.Argument(help="An experiment, a trained source, or FILE.py:NAME.")] = None,
     trials: Annotated[
         int, typer.Option("--trials", min=1, max=100_000, help="Trials in all, the first included.")
     ] = 20,
@@ -60,6 +60,7 @@ def tune(
       kit tune regress --trials 20 --max-minutes 120
       kit tune regress --set size=128 --set epochs=6 --as regress128-tuned
       kit tune pix2pix --space l1_weight=10:1000 --space adversary=bce,lsgan,hinge
+      kit tune mine.py:Net --space width=16:64 --space depth=1:4
       kit tune regress --space decoder_channels=64,32,16/128,64,32,16 --space epochs=8:24:linear
     """
     from kit.errors import UsageError
@@ -100,12 +101,13 @@ def tune(
 
 
 def _report(tuned: Tuned, base: Experiment) -> str:
+    from kit.learning.experiments.arguments import value_of
     from kit.learning.experiments.limits import as_text
 
     default, best = tuned.default, tuned.best
     assert default.rmse is not None and best.rmse is not None
     chosen = dict(setting.split("=", 1) for setting in best.settings)
-    rows = [[field, as_text(getattr(base, field)), value] for field, value in chosen.items()]
+    rows = [[field, as_text(value_of(base, field)), value] for field, value in chosen.items()]
     rows.append([f"fold {tuned.fold} RMSE", f"{default.rmse:.4f}", f"{best.rmse:.4f}"])
     states = [trial.state for trial in tuned.trials]
     counts = ", ".join(f"{states.count(state)} {state}" for state in ("done", "pruned", "failed") if state in states)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from support.command import kit, ok
+from support.own_models import UNET, net, written
 from support.toy import SLUG
 from support.trainings import SMALL, Stopped, at_call, die, finish, log_of, project_at, stop_in_step
 
@@ -20,10 +21,18 @@ from kit.core.workspace import Workspace
 from kit.data.project import Project
 from kit.errors import DamagedStore, Mismatch, StoreError, TrainingError, UsageError
 from kit.learning import tuning
-from kit.learning.experiments import EXPERIMENTS, Experiment, experiment, read_config, with_settings
+from kit.learning.experiments import (
+    EXPERIMENTS,
+    Experiment,
+    experiment,
+    own_experiment,
+    read_config,
+    with_settings,
+)
+from kit.learning.experiments.limits import as_text
 from kit.learning.experiments.settings import without_effect
 from kit.learning.training import engine
-from kit.learning.tuning import Range, space_of
+from kit.learning.tuning import Choice, Range, space_of
 from kit.learning.tuning import study as studies
 from kit.learning.tuning.study import Plan, TrialRow, tune
 
@@ -373,3 +382,62 @@ def test_what_is_typed_narrows_and_extends_and_what_is_set_is_not_tuned() -> Non
 def test_a_first_trial_outside_the_space_still_has_the_experiments_own_settings(fresh: Project) -> None:
     tuned = tune(fresh, plan("learning_rate=0.004:0.005", "ema=0.0,0.9", "epochs=1:2"), trials=2, device="cpu")
     assert tuned.default.settings == [] and tuned.trials[1].state == "done"
+
+
+# --- a model of the user's own
+
+
+def own_base(folder: Path, text: str = UNET) -> Experiment:
+    path = written(folder / "mine.py", text)
+    return own_experiment(Workspace(folder), f"{path}:Net", ["size=32", "epochs=1", "batch_size=8", "base=mean"])
+
+
+def test_arguments_of_a_model_of_ones_own_are_tuned_by_its_signature(tmp_path: Path) -> None:
+    typed = ["width=4:64", "depth=1:3", "slope=0.5:1", "skip=true,no"]
+    space = {one.field: one for one in space_of(own_base(tmp_path), typed)}
+    assert space["width"] == Range("width", 4, 64, log=True, whole=True)
+    assert space["depth"] == Range("depth", 1, 3, whole=True)
+    assert space["slope"] == Range("slope", 0.5, 1.0)
+    assert space["skip"] == Choice("skip", ("true", "false"))
+    untold = own_base(tmp_path, net(arguments=", a, b, c"))  # neither annotation nor default
+    looks = space_of(untold, ["a=1:3", "b=1:2.5", "c=x,y"])
+    assert {Range("a", 1, 3, whole=True), Range("b", 1, 2.5), Choice("c", ("x", "y"))} <= set(looks)
+
+
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        ("dept=1:3", "Did you mean --space depth=1:3?"),
+        ("foo{0}=1:3", "Net takes width, depth, slope, skip"),
+        ("depth=1.5:3", "--space depth=1.5:3: a whole number is needed, as "),
+        ("depth=3:1", "3 is not below 1"),
+        ("slope=0:nan", "a finite number is needed"),
+        ("skip=false:true", "Give values with commas between"),
+        ("skip=true,perhaps", "true or false is needed"),
+        ("width=0:8", "width=0: 1 to 4096"),
+        ("blocks=1:3", "--space blocks: it changes nothing"),
+        ("depth=1:9", "--space depth 1 to 9: with depth=9 "),
+        ("depth=1:2 --set depth=1", "depth is given, and tuned"),
+    ],
+)
+def test_a_space_that_does_not_fit_the_model_is_one_line(
+    space: str, said: str, project: Project, tmp_path: Path
+) -> None:
+    mine = written(tmp_path / "mine.py", UNET.replace("super().__init__()", "super().__init__(); assert depth < 9"))
+    done = kit(f"-w {project.workspace.root} tune {mine}:Net --space {space}")
+    assert done.code == 2 and said in done.err.splitlines()[-1], done.err
+    assert not project.workspace.study("x").parent.exists()
+
+
+def test_a_study_of_a_models_arguments_trains_and_its_best_is_a_source(fresh: Project, tmp_path: Path) -> None:
+    one = own_base(tmp_path)
+    tuned = tune(fresh, plan("width=4:6", "depth=1,2", one=one, name="net-tuned"), trials=2, device="cpu")
+    assert [row.state for row in tuned.trials] == ["done", "done"] and tuned.default.settings == []
+    assert [text.partition("=")[0] for text in tuned.trials[1].settings] == ["depth", "width"]
+    config = read_config(tuned.config)
+    best = experiment(str(config.experiment), rename=config.name, config=config.settings)
+    assert best == with_settings(dataclasses.replace(one, name="net-tuned"), tuned.best.settings)
+    line = f"-w {fresh.workspace.root} tune {tmp_path}/mine.py:Net --set size=32 --set epochs=1 --set batch_size=8"
+    usual = " ".join(f"--set {dim.field}={as_text(getattr(one, dim.field))}" for dim in space_of(one))
+    out = ok(f"{line} --set base=mean {usual.replace('--set batch_size=8', '')} --space depth=1:2 --trials 1 --as more")
+    assert out.splitlines()[-1] == f"Next: kit train --config {fresh.workspace.tuned('more')} --fold all"

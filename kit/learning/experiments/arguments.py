@@ -70,6 +70,20 @@ def not_taken(one: Experiment) -> dict[str, str]:
     return {name: reason for name in fields_of(NetworkSettings) if name not in taken and name not in _OF_ANY_NETWORK}
 
 
+def unknown_argument(reference: str, name: str, option: str, text: str) -> UnknownName:
+    """Return the error for `OPTION NAME=TEXT` where neither a setting nor an argument of the model has that name."""
+    taken = list(parameters_of(reference))
+    names = [*taken, *setting_fields()]
+    meant = closest_name(name, names)
+    return UnknownName(
+        "setting or argument",
+        name,
+        names,
+        suggestion=f"{option} {meant}={text}" if meant else None,
+        listed_by=f"kit train --list; {called(reference)} takes {', '.join(taken) or 'none'}",
+    )
+
+
 def with_arguments(one: Experiment, given: Mapping[str, str]) -> Experiment:
     """Return the experiment with these arguments of its model, on top of those that it has.
 
@@ -80,17 +94,8 @@ def with_arguments(one: Experiment, given: Mapping[str, str]) -> Experiment:
     known = own_arguments(one.model)
     for name, text in given.items():
         if name not in known:
-            names = [*parameters_of(one.model), *setting_fields()]
-            takes = f"kit train --list; {called(one.model)} takes {', '.join(parameters_of(one.model)) or 'none'}"
-            meant = closest_name(name, names)
-            raise UnknownName(
-                "setting or argument",
-                name,
-                names,
-                suggestion=f"--set {meant}={text}" if meant else None,
-                listed_by=takes,
-            )
-    values = {**_parsed(one), **{name: _read(one.model, known[name], text) for name, text in given.items()}}
+            raise unknown_argument(one.model, name, "--set", text)
+    values = {**_parsed(one), **{name: read_argument(one.model, known[name], text) for name, text in given.items()}}
     kept = {name: value for name, value in values.items() if not _is_default(known[name], value)}
     text = ",".join(f"{name}={as_text(kept[name])}" for name in sorted(kept))
     return dataclasses.replace(one, model_arguments=text or "none")
@@ -107,12 +112,16 @@ def call_model(one: Experiment) -> Any:
         if name in setting_fields():
             values[name] = getattr(one, name)
         elif name not in values and parameter.default is parameter.empty:
-            raise UsageError(f"{called(one.model)} needs {name}: give it a default, or --set {name}=VALUE.")
+            raise _without_value(one.model, name)
     try:
         return load(one.model)(**values)
     except Exception as error:  # whatever their code raises
         given = ", ".join(f"{name}={value!r}" for name, value in values.items())
         raise failed(error, one.model, f"making {called(one.model).rpartition(' ')[2]}({given})") from None
+
+
+def _without_value(reference: str, name: str) -> UsageError:
+    return UsageError(f"{called(reference)} needs {name}: give it a default, or --set {name}=VALUE.")
 
 
 def _parsed(one: Experiment) -> dict[str, Any]:
@@ -123,27 +132,64 @@ def _parsed(one: Experiment) -> dict[str, Any]:
         name, equals, text = part.partition("=")
         if not equals or name not in known:
             raise UsageError(f"model_arguments={one.model_arguments}: {called(one.model)} takes no {part!r}.")
-        found[name] = _read(one.model, known[name], text)
+        found[name] = read_argument(one.model, known[name], text)
     return found
 
 
-def _read(reference: str, parameter: inspect.Parameter, text: str) -> Plain:
-    """Read a value as the argument's own type: that of its annotation, else of its default, else what it looks like."""
+def value_of(one: Experiment, name: str) -> Any:
+    """Return what an experiment has for a setting, or for an argument that is its model's alone: what was given, or the
+    default.
+
+    Raises:
+        UsageError: an argument has neither.
+    """
+    if name in setting_fields():
+        return getattr(one, name)
+    default = own_arguments(one.model)[name].default
+    given = _parsed(one)
+    if name not in given and default is inspect.Parameter.empty:
+        raise _without_value(one.model, name)
+    return given.get(name, default)
+
+
+def kind_of_argument(reference: str, parameter: inspect.Parameter, option: str = "") -> str | None:
+    """Return the type that an argument has by its annotation, else by its default; None where neither tells.
+
+    Args:
+        option: how a value was given, for messages.
+
+    Raises:
+        UsageError: its default is nothing that kit gives.
+    """
     annotation = getattr(parameter.annotation, "__name__", parameter.annotation)
-    kind = annotation if annotation in _KINDS else type(parameter.default).__name__
-    if parameter.default is parameter.empty and annotation not in _KINDS:
-        return _guessed(text)
+    if annotation in _KINDS:
+        return str(annotation)
+    if parameter.default is parameter.empty:
+        return None
+    kind = type(parameter.default).__name__
     if kind not in _KINDS:
         raise UsageError(
-            f"--set {parameter.name}={text}: {called(reference)} has {parameter.default!r} there, and kit gives plain "
+            f"{option or parameter.name}: {called(reference)} has {parameter.default!r} there, and kit gives plain "
             "numbers (int, float, bool, str)."
         )
+    return kind
+
+
+def read_argument(reference: str, parameter: inspect.Parameter, text: str, option: str = "") -> Plain:
+    """Read a value as the argument's own type, or as what it looks like where the model does not tell.
+
+    Args:
+        option: how it was given, for messages; by default with --set.
+
+    Raises:
+        UsageError: it is of another type.
+    """
+    given = option or f"--set {parameter.name}={text}"
+    kind = kind_of_argument(reference, parameter, given)
     try:
-        return _as(kind, text)
+        return _guessed(text) if kind is None else _as(kind, text)
     except (KeyError, ValueError):
-        raise UsageError(
-            f"--set {parameter.name}={text}: {_NEEDED[kind]} is needed, as {called(reference)} has it."
-        ) from None
+        raise UsageError(f"{given}: {_NEEDED[kind or 'str']} is needed, as {called(reference)} has it.") from None
 
 
 def _as(kind: str, text: str) -> Plain:

@@ -39,9 +39,11 @@ from kit.learning.experiments import (
     toml_of,
     with_settings,
 )
+from kit.learning.experiments.arguments import parameters_of, value_of
 from kit.learning.training import DistributedContext, Options, Run, check_buildable, processes_on, train_fold
 from kit.learning.training.fit import base_fills
-from kit.learning.tuning.space import Choice, Dimension, space_differences
+from kit.learning.tuning.dimensions import Choice, Dimension
+from kit.learning.tuning.space import space_differences
 from kit.pretrained.weights.encoders import check_encoder
 
 FIRST = 4  # trials that come to their end before any is pruned
@@ -70,7 +72,7 @@ class Plan:
     @property
     def own(self) -> dict[str, Any]:
         """Return the experiment's own values of what is tuned, as Optuna has them; only those that the space holds."""
-        values = {one.field: (one, getattr(self.base, one.field)) for one in self.space}
+        values = {one.field: (one, value_of(self.base, one.field)) for one in self.space}
         return {field: one.stored(value) for field, (one, value) in values.items() if one.holds(value)}
 
 
@@ -148,6 +150,7 @@ def tune(
         raise UsageError("kit tune runs in one process. Start it without torchrun.")
     check_name(project, plan)
     check_values(plan.space)
+    check_ends(plan)
     folder = project.workspace.study(plan.name)
     with only_one(folder, f"kit tune {plan.base.name}"):
         if force:
@@ -171,6 +174,21 @@ def check_values(space: Sequence[Dimension]) -> None:
                 check_encoder(text)
             if one.field == "encoder_weights" and text not in ("none", "imagenet") and not Path(text).is_file():
                 raise UsageError(f"--space encoder_weights: {text}: there is no such file.")
+
+
+def check_ends(plan: Plan) -> None:
+    """Raise `UsageError` where a model of the user's own cannot be built with an end of a range of its arguments, or
+    with a value to choose from: every trial there would fail, and only the model knows how deep it may be."""
+    if plan.base.model == "none":
+        return
+    taken = parameters_of(plan.base.model)
+    for dimension in plan.space:
+        for text in dimension.ends if dimension.field in taken else ():
+            one = with_settings(plan.base, [f"{dimension.field}={text}"])
+            try:
+                check_buildable(one, one.batch_size)
+            except UsageError as error:
+                raise UsageError(f"--space {dimension}: with {dimension.field}={text} {error}") from None
 
 
 def _reserve(project: Project, plan: Plan, folder: Path) -> None:
