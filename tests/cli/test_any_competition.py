@@ -194,15 +194,15 @@ def test_the_skeleton_of_a_competition_works_and_is_kept(
     [
         ("def decode", "def decodes", "cat.py lacks decode"),
         ('METRIC = "rmse"', 'METRIC = "f1"', "There is no metric 'f1'"),
-        ("def index(raw: Path) -> Layout:", "def index(raw: Path) -> Layout:\n    1 / 0", "index() fails with ZeroDiv"),
-        ("import numpy as np", "import numpy as np\nimport no_such", "fails with ModuleNotFoundError"),
+        ("def index(raw: Path) -> Layout:", "def index(raw: Path) -> Layout:\n    1 / 0", "index() fails: ZeroDiv"),
+        ("import numpy as np", "import numpy as np\nimport no_such", "running the file fails: ModuleNotFoundError"),
         ("return values.reshape(-1, 3)", "return values.reshape(3, -1).T", "does not give back what encode() wrote"),
         ("channel},{{", "channel},{{0 * ", "does not give back what encode() wrote"),
         ("np.zeros(3), np.ones(3)", "np.ones(3), np.zeros(3)", "is above high"),
         ('"id": f"{split}/{path.name}"', '"id": "one"', "ids are there twice"),
         ("_{row}_{column}", "_{column}_{row}", "is not the sample's"),
         ('SUBMISSION = "csv"', 'SUBMISSION = "npz"', "SUBMISSION is 'npz'"),
-        ("TITLE = ", "TITLE = (", "cat.py, line"),
+        ("TITLE = ", "TITLE = (", ": not Python: "),
     ],
 )
 def test_functions_that_disagree_are_named(

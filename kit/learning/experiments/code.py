@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import ast
 import importlib
-import linecache
 import re
-import sys
-import traceback
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from kit.core.extras import explain_missing_module
+from kit.core import user_code
 from kit.core.parallel import is_main_process
 from kit.core.progress import say_once
 from kit.core.storage import digest_bytes
-from kit.errors import DamagedStore, KitError, UsageError, closest_name
+from kit.core.user_code import parse_code, read_code, run_code, shortened
+from kit.errors import DamagedStore, UsageError, closest_name
 
 GROUPS = {"model": "kit.architectures", "experiment": "kit.experiments", "loss": "kit.losses"}
 """Entry points of installed packages, by what they give."""
@@ -102,13 +100,8 @@ def remember(path: Path, *, from_run: bool = False) -> str:
     Raises:
         UsageError: it is not there or cannot be read.
     """
-    try:
-        data = path.read_bytes()
-    except ValueError:
-        raise UsageError(f"{str(path)!r} is no path. Name a file: FILE.py:NAME") from None
-    except OSError as error:
-        hint = "Begin one: kit new model NAME" if isinstance(error, FileNotFoundError) else "Name a file: FILE.py:NAME"
-        raise UsageError(f"{path} cannot be read: {error.strerror}. {hint}") from None
+    hint = "Name a file: FILE.py:NAME" if path.exists() else "Begin one: kit new model NAME"
+    data = read_code(path, hint)
     digest = digest_bytes(data)
     if digest not in _read or not from_run:  # the file that was named last is told and noted, a copy only without one
         _read[digest] = Code(path, data, from_run)
@@ -204,44 +197,23 @@ def _load_from_package(found: re.Match[str]) -> Any:
     try:
         return getattr(importlib.import_module(found["module"]), found["name"])
     except Exception as error:  # whatever their module raises while it is imported
-        raise UsageError(f"{found['module']}:{found['name']} of {package} {version}: {_short(error)}") from None
+        raise UsageError(f"{found['module']}:{found['name']} of {package} {version}: {shortened(error)}") from None
 
 
 def _run(code: Code, digest: str) -> ModuleType:
     if digest in _modules:
         return _modules[digest]
-    name = f"kit_own_{digest}"
-    module = ModuleType(name)
-    module.__file__ = str(code.path)
-    _check_neighbours(code, _parsed(code))
+    _check_neighbours(code, parse_code(code.path, code.data))
     if code.from_run and is_main_process():
         say_once(f"Running code that a run carries, not a file you named: {code.path}", about=digest)
-    text = code.data.decode()
-    linecache.cache[str(code.path)] = (len(text), None, text.splitlines(True), str(code.path))
-    sys.modules[name] = module  # dataclasses and annotations look their module up
-    try:
-        exec(compile(code.data, str(code.path), "exec"), module.__dict__)
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        if isinstance(error, ModuleNotFoundError) and (missing := explain_missing_module(error)) is not None:
-            raise missing from None
-        raise failed(error, code.path, "running the file") from None
-    _modules[digest] = module
-    return module
-
-
-def _parsed(code: Code) -> ast.Module:
-    try:
-        return ast.parse(code.data.decode(), str(code.path))
-    except SyntaxError as error:
-        raise UsageError(f"{code.path}:{error.lineno}: not Python: {error.msg}. Mend that line.") from None
-    except ValueError as error:  # bytes that are no text
-        raise UsageError(f"{code.path} cannot be read as Python: {_short(error)}") from None
+    _modules[digest] = run_code(code.path, code.data, f"kit_own_{digest}")
+    return _modules[digest]
 
 
 def _names_in(code: Code) -> list[str]:
     kinds = (ast.ClassDef, ast.FunctionDef)
-    return [one.name for one in _parsed(code).body if isinstance(one, kinds) and not one.name.startswith("_")]
+    found = parse_code(code.path, code.data).body
+    return [one.name for one in found if isinstance(one, kinds) and not one.name.startswith("_")]
 
 
 def _check_neighbours(code: Code, tree: ast.Module) -> None:
@@ -261,18 +233,15 @@ def _check_neighbours(code: Code, tree: ast.Module) -> None:
                 )
 
 
-def failed(error: BaseException, where: Path | str, doing: str, hint: str = "") -> KitError:
-    """Return the one line about an exception in somebody's code: the last line of theirs, and what was raised.
+def failed(error: BaseException, reference: str, doing: str, hint: str = "") -> UsageError:
+    """Return the one line about an exception in somebody's code.
 
     Args:
-        where: their file, or a reference to something in it.
-        doing: what failed, such as "running the file".
+        reference: to what of theirs failed.
+        doing: what failed, such as "the backward pass of Net".
         hint: what to do about it.
     """
-    path = where if isinstance(where, Path) else _path_of(where)
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    place = f"{path}:{lines[-1]}" if lines else str(path)
-    return UsageError(f"{place}: {doing} fails: {_short(error)}{f'. {hint}' if hint else ''}")
+    return user_code.failed(error, _path_of(reference), doing, hint)
 
 
 def _path_of(reference: str) -> Path | str:
@@ -281,8 +250,3 @@ def _path_of(reference: str) -> Path | str:
         return reference.partition("@")[0]
     module = _modules.get(digest)
     return Path(str(module.__file__)) if module else _read[digest].path
-
-
-def _short(error: BaseException) -> str:
-    text = " ".join(str(error).split())[:200].rstrip(". ")
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
