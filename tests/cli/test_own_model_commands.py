@@ -81,6 +81,15 @@ def test_a_model_of_ones_own_is_blended_and_predicts_when_its_file_is_gone(copie
     assert (tmp_path / "submission.csv").is_file()
 
 
+def test_a_model_whose_file_is_gone_is_trained_under_another_name(copied: Project) -> None:
+    root = copied.workspace.root
+    assert "Trained: net1, fold 0" in ok(f"-w {root} train net --as net1 --fold 0 --set epochs=1 --set depth=2")
+    before, after = (stored_experiment(copied.workspace, name) for name in ("net", "net1"))
+    assert before is not None and after is not None
+    assert (after.model, after.model_arguments, after.epochs) == (before.model, "none", 1)
+    assert (root / "runs" / "net1" / "fold_0" / "model.py").read_text() == UNET
+
+
 def test_a_changed_copy_is_found_and_not_run(copied: Project) -> None:
     root = copied.workspace.root
     copy = root / "runs" / "net" / "fold_0" / "model.py"

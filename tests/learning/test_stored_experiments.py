@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from support.command import kit, ok
 from support.toy import Toy
 
 from kit.core.storage import digest_of, read_json, write_json
@@ -14,6 +15,7 @@ from kit.data.project import Project
 from kit.errors import DamagedStore
 from kit.learning.experiments import (
     Experiment,
+    chosen_experiment,
     experiment,
     finished_fold,
     recipe_of,
@@ -35,6 +37,25 @@ def test_the_settings_of_a_source_are_found_by_its_name(toy: Toy) -> None:
     write_json(toy.workspace.run("mine", 2) / "experiment.json", {"experiment": dataclasses.asdict(one)})
     assert stored_experiment(toy.workspace, "mine") == one
     assert stored_experiment(toy.workspace, "min") is None
+
+
+def test_a_trained_source_of_any_name_is_what_another_one_begins_with(toy: Toy) -> None:
+    one = experiment("regress", ["size=128"], rename="mine")
+    write_json(toy.workspace.run("mine", 2) / "experiment.json", {"experiment": one.fields})
+    other = chosen_experiment(toy.workspace, "mine", rename="other")
+    assert other == dataclasses.replace(one, name="other")
+    changed = chosen_experiment(toy.workspace, "mine", ["epochs=3"], rename="other", config=["seed=4"])
+    assert changed == dataclasses.replace(one, name="other", epochs=3, seed=4)
+    root = toy.workspace.root
+    assert 'name = "other"' in ok(f"-w {root} train mine --as other --print-config")
+    for line, said in {
+        "train mine --as a/b": "--as 'a/b' cannot be a file name",
+        "train mine --as pix2pix": "pix2pix is the name of another experiment",
+        "train mime --as other": "There is no experiment 'mime'. Did you mean mine?",
+        "train mean --as other": "There is no experiment 'mean'",
+    }.items():
+        done = kit(f"-w {root} {line} --fold 0")
+        assert done.is_one_error_line and said in done.err, done.err
 
 
 @pytest.mark.parametrize(

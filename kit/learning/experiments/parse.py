@@ -57,6 +57,8 @@ def chosen_experiment(
 ) -> Experiment:
     """Return what `kit train NAME` means: a source that is there goes on with its settings, unless others are given.
 
+    With another name (`--as`), a trained source whose name is not the catalog's begins as it was trained.
+
     Args:
         config: settings of a file, see `experiment`.
         force: a damaged `experiment.json` is about to be replaced, and does not matter where the catalog has the name.
@@ -67,7 +69,7 @@ def chosen_experiment(
     """
     if ":" in name:
         raise UsageError(f"{name} is no experiment. A model of your own is FILE.py:NAME, such as mine.py:Net")
-    if rename is not None or ((settings or config) and name in EXPERIMENTS):
+    if name in EXPERIMENTS and (rename is not None or settings or config):
         return experiment(name, settings, rename=rename, config=config)
     try:
         stored = stored_experiment(workspace, name)
@@ -79,7 +81,10 @@ def chosen_experiment(
         trained = {path.parent.parent.name for path in workspace.runs.glob("*/fold_*/experiment.json")}
         packages = [*entry_points("model"), *entry_points("experiment")]
         raise UnknownName("experiment", name, [*EXPERIMENTS, *sorted(trained - EXPERIMENTS.keys()), *packages])
-    return drop_unused(with_settings(stored, config), settings) if stored else experiment(name, settings)
+    if stored is None:
+        return experiment(name, settings)
+    found = drop_unused(with_settings(stored, config), settings)
+    return found if rename is None else dataclasses.replace(found, name=checked_source_name("--as", rename))
 
 
 def stored_experiment(workspace: Workspace, name: str) -> Experiment | None:
