@@ -38,15 +38,19 @@ Fold = int | Literal["full"]
 FULL: Literal["full"] = "full"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+NAMED_SO = "begin with a letter or digit, then letters, digits and . _ + - (at most 100, no blank, no slash)"
+"""How a name has to be."""
+
+
+def is_name(name: str) -> bool:
+    """Return whether `name` can be a file's name everywhere, and so a source's."""
+    return _NAME.fullmatch(name) is not None
 
 
 def checked_name(kind: str, name: str) -> str:
     """Return `name` if it can be a file's name everywhere, else raise `UsageError`."""
-    if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"{kind} {name!r} cannot be a file name: begin with a letter or digit, then letters, digits and . _ + - "
-            "(at most 100, no blank, no slash)."
-        )
+    if not is_name(name):
+        raise UsageError(f"{kind} {name!r} cannot be a file name: {NAMED_SO}.")
     return name
 
 

@@ -23,8 +23,20 @@ from typing import Any
 
 import numpy as np
 
+from kit.core.parallel import is_main_process
+from kit.core.progress import say_once
 from kit.core.storage import digest_of, read_json, sweep, write_json, writing
-from kit.core.workspace import FULL, Fold, PredictionSplit, Split, Workspace, checked_name, checked_source_name
+from kit.core.workspace import (
+    FULL,
+    NAMED_SO,
+    Fold,
+    PredictionSplit,
+    Split,
+    Workspace,
+    checked_name,
+    checked_source_name,
+    is_name,
+)
 from kit.data.folds import Folds
 from kit.data.index import Index, PhotoRow
 from kit.data.predictions import Part, Predictions
@@ -126,11 +138,17 @@ class PredictionStore:
     # --- names
 
     def sources(self) -> list[str]:
-        """Return the names of all sources with at least one part, sorted. Raises `OSError` for one that may not be
-        read."""
+        """Return the names of all sources with at least one part, sorted; a folder whose name no source can have is
+        passed over, with a line. Raises `OSError` for one that may not be read."""
         if not self.workspace.predictions.is_dir():
             return []
-        return sorted(path.name for path in self.workspace.predictions.iterdir() if _manifests_in(path))
+        found = sorted(path.name for path in self.workspace.predictions.iterdir() if _manifests_in(path))
+        foreign = [name for name in found if not is_name(name)]
+        if foreign and is_main_process():
+            named = ", ".join(map(repr, foreign))
+            where, so = self.workspace.predictions, f"a source's name has to {NAMED_SO}"
+            say_once(f"Passed over in {where}: {named}; {so}. Move what is not kit's elsewhere.")
+        return [name for name in found if is_name(name)]
 
     def kind_of(self, name: str) -> SourceKind | None:
         """Return what has this name: a fill, a blend, a training, a stored source, or None when the name is free.

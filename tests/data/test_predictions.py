@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,9 +13,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.command import kit
+from support.command import kit, ok
 from support.toy import Toy, make_toy_workspace, noisy, write_toy_source
 
+from kit.core.progress import begin_command
 from kit.core.storage import read_json, write_json
 from kit.data.folds import Folds
 from kit.data.prediction_store import ALL, PredictionStore, fold_part
@@ -450,3 +453,18 @@ def test_a_folder_without_a_manifest_is_no_source(toy: Toy) -> None:
     (toy.workspace.predictions / "empty" / "oof" / "all.npy").touch()
     (toy.workspace.predictions / "a file").touch()
     assert toy.project.predictions.sources() == []
+
+
+def test_a_folder_whose_name_no_source_can_have_stops_nothing(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = toy.workspace.predictions
+    ok(f"-w {toy.workspace.root} fill mean")
+    for name in ("a b", "<b>x", ".x", "new\nline"):
+        shutil.copytree(folder / "mean", folder / name)
+    (folder / "no source").mkdir()  # holds no predictions, and is nobody's business
+    begin_command()
+    assert toy.project.predictions.sources() == ["mean"] == toy.project.predictions.sources()
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and f"Passed over in {folder}: '.x', '<b>x', 'a b', 'new\\nline'; " in line
+    done = kit(f"-w {toy.workspace.root} sources --json")
+    assert done.code == 0 and [one["name"] for one in json.loads(done.out)] == ["mean"]
+    assert done.err.count("Passed over in ") == 1

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.core.storage import holder
-from kit.core.workspace import FULL, Fold, Workspace
+from kit.core.workspace import FULL, Fold, Workspace, is_name
 
 _FOLDER = re.compile(r"fold_(\d+|full)")
 _CHECKPOINT = re.compile(r"checkpoint_(\d+)\.pt")
@@ -34,11 +34,12 @@ class Training:
 
 
 def list_trainings(workspace: Workspace) -> Iterator[Training]:
-    """Yield every fold that has a folder, by name and fold, the full model last."""
+    """Yield every fold that has a folder, by name and fold, the full model last. Names that no source can have are
+    not kit's."""
     found = []
     for path in workspace.runs.glob("*/fold_*"):
         match = _FOLDER.fullmatch(path.name)
-        if match and (path / "experiment.json").is_file():
+        if match and is_name(path.parent.name) and (path / "experiment.json").is_file():
             found.append((path.parent.name, match[1] == FULL, FULL if match[1] == FULL else int(match[1]), path))
     for name, _, fold, path in sorted(found, key=lambda one: (one[0], one[1], str(one[2]).zfill(9))):
         stamp, done = _object(path / "experiment.json"), _object(path / "run.json")
