@@ -6,6 +6,7 @@ the estimated value range and the truth by the true one.
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 import warnings
 from collections.abc import Callable, Sequence
@@ -234,16 +235,14 @@ def photo_rmse(
 def _draw(titles: Sequence[tuple[str, float | None]], rows: Sequence[_Row], has_truth: bool, width: int) -> np.ndarray:
     """Type by matplotlib on white, then the photos' own pixels over it: no resampling but one."""
     count = len(titles)
-    own_width = rows[0].hidden.shape[1]
-    cell_width = min(own_width, (width - 2 * _MARGIN - (count - 1) * _GUTTER) // count)
-    if cell_width < min(_NARROWEST, own_width):
-        raise UsageError(f"{count} columns do not fit into {width} pixels: name fewer sources, or a larger width.")
-    cell_height = round(cell_width * rows[0].hidden.shape[0] / rows[0].hidden.shape[1])
+    cell_width = _cell_width(rows, count, width)
+    sizes = [_drawn_size(row, cell_width) for row in rows]
     width = min(width, count * cell_width + (count - 1) * _GUTTER + 2 * _MARGIN)
     notes = [_NOTE_SCORES] if any(score is not None for row in rows for score in row.scores) else []
     notes += [_NOTE_CV] if any(cv is not None for _, cv in titles) else []
     note = textwrap.wrap(" ".join(notes), max(20, int(width / 5.4)))
-    height = _MARGIN + _HEADING + len(rows) * (cell_height + _CAPTION) + len(note) * _LINE + _MARGIN
+    tops = list(itertools.accumulate((size[0] + _CAPTION for size in sizes), initial=_MARGIN + _HEADING))
+    height = tops[-1] + len(note) * _LINE + _MARGIN
     type_ = _Type(width, height)
     lefts = [_MARGIN + place * (cell_width + _GUTTER) for place in range(count)]
     for left, (title, cv) in zip(lefts, titles, strict=True):
@@ -252,28 +251,58 @@ def _draw(titles: Sequence[tuple[str, float | None]], rows: Sequence[_Row], has_
         if cv is not None:
             type_.put(f"CV {cv:.4f}", middle, _MARGIN + 25, cell_width, colour=_GREY)
     pictures: list[tuple[int, int, np.ndarray]] = []
-    for number, row in enumerate(rows):
-        top = _MARGIN + _HEADING + number * (cell_height + _CAPTION)
-        beneath = top + cell_height + 10
-        type_.put(row.name, lefts[0] + cell_width / 2, beneath, cell_width, colour=_GREY)
-        best = min((score for score in row.scores if score is not None), default=None)
-        cells = [row.hidden, *row.pictures, *([row.truth] if has_truth else [])]
-        for place, (left, picture) in enumerate(zip(lefts, cells, strict=True)):
-            middle = left + cell_width / 2
-            if picture is None:
-                type_.put("not predicted", middle, top + cell_height / 2, cell_width, colour=_GREY)
-                continue
-            pictures.append((top, left, resize(picture, cell_height, cell_width)))
-            score = row.scores[place - 1] if 0 < place <= len(row.scores) else None
-            if score is not None:
-                type_.put(f"{score:.4f}", middle, beneath, cell_width, bold=score == best)
+    for row, top, size in zip(rows, tops[:-1], sizes, strict=True):
+        pictures += _typed_row(type_, row, has_truth, top, lefts, cell_width, size)
     for number, line in enumerate(note):
         beneath = height - _MARGIN - (len(note) - number - 0.5) * _LINE
         type_.put(line, _MARGIN, beneath, width, colour=_GREY, left=True)
     canvas = type_.pixels()
     for top, left, picture in pictures:
-        canvas[top : top + cell_height, left : left + cell_width] = picture
+        canvas[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
     return canvas
+
+
+def _cell_width(rows: Sequence[_Row], count: int, width: int) -> int:
+    """Return the width of a column: that of the widest photo, or less where `count` columns have to fit."""
+    own_width = max(int(row.hidden.shape[1]) for row in rows)
+    cell_width = min(own_width, (width - 2 * _MARGIN - (count - 1) * _GUTTER) // count)
+    if cell_width < min(_NARROWEST, own_width):
+        raise UsageError(f"{count} columns do not fit into {width} pixels: name fewer sources, or a larger width.")
+    return cell_width
+
+
+def _drawn_size(row: _Row, cell_width: int) -> tuple[int, int]:
+    """Return height and width at which a row's photo is drawn: in its own proportions, and never enlarged."""
+    own_height, own_width = row.hidden.shape[:2]
+    width = min(own_width, cell_width)
+    return max(1, round(width * own_height / own_width)), width
+
+
+def _typed_row(
+    type_: _Type,
+    row: _Row,
+    has_truth: bool,
+    top: int,
+    lefts: Sequence[int],
+    cell_width: int,
+    size: tuple[int, int],
+) -> list[tuple[int, int, np.ndarray]]:
+    """Write what stands beneath one photo's pictures, and return these with their tops and lefts: each in the middle of
+    its column."""
+    beneath, pictures = top + size[0] + 10, []
+    type_.put(row.name, lefts[0] + cell_width / 2, beneath, cell_width, colour=_GREY)
+    best = min((score for score in row.scores if score is not None), default=None)
+    cells = [row.hidden, *row.pictures, *([row.truth] if has_truth else [])]
+    for place, (left, picture) in enumerate(zip(lefts, cells, strict=True)):
+        middle = left + cell_width / 2
+        if picture is None:
+            type_.put("not predicted", middle, top + size[0] / 2, cell_width, colour=_GREY)
+            continue
+        pictures.append((top, left + (cell_width - size[1]) // 2, resize(picture, *size)))
+        score = row.scores[place - 1] if 0 < place <= len(row.scores) else None
+        if score is not None:
+            type_.put(f"{score:.4f}", middle, beneath, cell_width, bold=score == best)
+    return pictures
 
 
 class _Type:

@@ -17,8 +17,10 @@ from kit.core.workspace import Workspace
 from kit.data.photo_list import PhotoList
 from kit.data.project import Project
 from kit.imaging.holes import boxes_of, scored_pixels
-from kit.imaging.images import decode_image, load_image, save_image
+from kit.imaging.images import decode_image, load_image, resize, save_image
 from kit.imaging.masks import read_mask
+from kit.report import figure
+from kit.report.figure import side_by_side
 
 TINY = "--epochs 1 --set size=32 --set batch_size=8 --set architecture=plain --set width=8 --set base=harmonic"
 
@@ -128,6 +130,26 @@ def test_a_figure_and_a_report_are_drawn_of_several_sizes(cats: Path, tmp_path: 
     assert load_image(tmp_path / "f.png").shape[1] > 300
     ok(f"-w {cats} blend net harmonic --name drawn")
     assert (cats / "report" / "drawn" / "members.png").is_file()
+
+
+def test_each_row_of_a_figure_has_its_photos_own_proportions(cats: Path) -> None:
+    project = Project(Workspace(cats, "cats"))
+    by_size = {(row.height, row.width): position for position, row in enumerate(project.index.train)}
+    sizes = [(280, 360), (360, 300), (360, 360)]
+    photos = [by_size[size] for size in sizes]
+    sheet = side_by_side(project, photos=photos, columns=["harmonic"], split="train", width=1300)
+    top, column = figure._MARGIN + figure._HEADING, 360 + figure._GUTTER
+    for photo, (height, width) in zip(photos, sizes, strict=True):
+        left = figure._MARGIN + 2 * column + (360 - width) // 2
+        assert np.array_equal(sheet[top : top + height, left : left + width], project.pack.train_target[photo])
+        top += height + figure._CAPTION
+    small = side_by_side(project, photos=photos, columns=["harmonic"], split="train", width=300)
+    shrunk = (300 - 2 * figure._MARGIN - 2 * figure._GUTTER) // 3
+    heights = [round(shrunk * height / width) for height, width in sizes]
+    assert small.shape[0] > sum(heights) > small.shape[0] - 250
+    top = figure._MARGIN + figure._HEADING + sum(heights[:2]) + 2 * figure._CAPTION
+    truth = small[top : top + heights[2], figure._MARGIN + 2 * (shrunk + figure._GUTTER) :][:, :shrunk]
+    assert np.array_equal(truth, resize(project.pack.train_target[photos[2]], heights[2], shrunk))
 
 
 def test_psnr_by_photo_is_the_higher_the_better(made: Strokes, tmp_path: Path) -> None:
