@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.applying.chosen import chosen_sources
+from kit.core.workspace import check_output
 from kit.data.other_tests import open_other_tests
 from kit.data.project import Project
 from kit.learning.other_photos import applicable, predict_other_tests
@@ -59,6 +60,8 @@ def predict_tests(
     """
     if out is not None:
         check_copy(out)
+    if work is not None:
+        check_output(project.workspace, work, "--work", home="inputs")
     called, blend, names = chosen_sources(project, name)
     kinds = applicable(project, names, called=called)
     tests, notes = open_other_tests(project, source, work=work, force=force)

@@ -52,10 +52,13 @@ def bundle(
     """
     from kit.bundling import MANIFEST, contents_of, make_bundle
     from kit.core.storage import can_write
+    from kit.core.workspace import check_output
     from kit.errors import UsageError
     from kit.remote.push import checked_reference
 
     project = project_of(context)
+    if out is not None:
+        check_output(project.workspace, out, home="bundles")
     if push is not None:
         checked_reference("--push", push)
     contents = contents_of(project, name)

@@ -35,9 +35,13 @@ def figure(
       kit figure harmonic fractional regress --count 6
       kit figure --truth truth/ --out compare.png
     """
-    from kit.report.figure import pick_photos, save_figure, side_by_side
+    from kit.core.workspace import check_output
+    from kit.report.figure import check_name, pick_photos, save_figure, side_by_side
 
     project = project_of(context)
+    if out is not None:
+        check_output(project.workspace, out)
+        check_name(out)
     split: Split = "test" if test or truth is not None else "train"
     shown = split_commas(columns or []) or _default_columns(project)
     photos: list[int | str] = [*photo] if photo else [*pick_photos(project.index, split, count)]
@@ -84,7 +88,9 @@ def demo(
       kit demo --folder try --seed 1
     """
     from kit.cli.demo import run_demo
+    from kit.core.workspace import Workspace, check_output
     from kit.data.index import checked_folder
 
-    root, _ = context.obj
-    print(run_demo(checked_folder(root) / folder, seed=seed, force=force))
+    root = checked_folder(context.obj[0])
+    check_output(Workspace(root), root / folder, "--folder")
+    print(run_demo(root / folder, seed=seed, force=force))

@@ -28,7 +28,9 @@ def new() -> None:
 
 
 @verbs.command("model", short_help="A network: NAME.py, a small U-Net that trains.")
-def new_model(name: Annotated[str, typer.Argument(help="The file's name, with or without .py.")]) -> None:
+def new_model(
+    context: typer.Context, name: Annotated[str, typer.Argument(help="The file's name, with or without .py.")]
+) -> None:
     """Write NAME.py: a small U-Net, a loss and an experiment, with what kit asks of each in comments.
 
     \b
@@ -38,12 +40,14 @@ def new_model(name: Annotated[str, typer.Argument(help="The file's name, with or
     """
     from kit.learning.skeleton import SKELETON
 
-    path = _begin("The model", name, SKELETON)
+    path = _begin(context, "model", name, SKELETON)
     print(f"Next: kit check-model {path}:Net, then: kit train {path}:Net --fold 0")
 
 
 @verbs.command("competition", short_help="A competition: NAME.py, how its files are read.")
-def new_competition(name: Annotated[str, typer.Argument(help="The file's name, with or without .py.")]) -> None:
+def new_competition(
+    context: typer.Context, name: Annotated[str, typer.Argument(help="The file's name, with or without .py.")]
+) -> None:
     """Write NAME.py: which photos there are and what is hidden, in which space they are scored, and what is sent. It
     works on plain folders as it is.
 
@@ -53,17 +57,18 @@ def new_competition(name: Annotated[str, typer.Argument(help="The file's name, w
     """
     from kit.competitions.skeleton import SKELETON
 
-    path = _begin("The competition", name, SKELETON)
+    path = _begin(context, "competition", name, SKELETON)
     print(f"Next: kit check-layout {path} --from DATA, then: kit fetch SLUG --layout {path}")
 
 
-def _begin(called: str, name: str, skeleton: str) -> Path:
+def _begin(context: typer.Context, kind: str, name: str, skeleton: str) -> Path:
     """Write a file to begin with, if there is none of that name."""
-    from kit.core.workspace import checked_name
+    from kit.core.workspace import Workspace, check_output, checked_name
     from kit.errors import UsageError
 
     path = Path(name.removesuffix(".py") + ".py")
-    checked_name(called, path.stem)
+    checked_name(f"The {kind}", path.stem)
+    check_output(Workspace(context.obj[0]), path, f"kit new {kind}")
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(skeleton.format(file=path, stem=path.stem))

@@ -62,6 +62,7 @@ def list_sources(context: typer.Context, as_json: JsonOption = False) -> None:
 
 @verbs.command(short_help="Fetch a model's weights, for later.")
 def get(
+    context: typer.Context,
     name: Annotated[str, typer.Argument(help="A model of timm, with or without tu- before it.")],
     out: Annotated[
         Path | None, typer.Option("--out", help="Write this .safetensors file, and nothing into the cache.")
@@ -79,8 +80,11 @@ def get(
       kit weights get tf_efficientnet_lite0 --out lite0.safetensors
       kit train pix2pix --fold 0 --set encoder=tu-resnet18 --set encoder_weights=resnet18.safetensors --as p2p18
     """
+    from kit.core.workspace import Workspace, check_output
     from kit.pretrained.weights.managing import get_weights
 
+    if out is not None:
+        check_output(Workspace(context.obj[0]), out)
     got = get_weights(name, out, say=lambda line: print(line, file=sys.stderr, flush=True))
     fit, place = got.found.fit, got.found.place
     state = "Written" if got.fresh else "There already"

@@ -21,8 +21,10 @@ A workspace is a folder that holds one competition's work:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -186,13 +188,31 @@ class Workspace:
 _OWN = ("data", "folds", "runs", "tuning", "predictions", "inputs", "sd", "embeddings", "blends", "bundles")
 
 
-def check_output(workspace: Workspace, path: Path, option: str = "--out") -> None:
-    """Raise `UsageError` for a file that would lie among those that kit keeps, or replace the ledger.
+def check_output(workspace: Workspace, path: Path, option: str = "--out", *, home: str = "") -> None:
+    """Raise `UsageError` for a file or folder that would lie among what kit keeps, or replace the ledger.
 
     Args:
         option: which one names it.
+        home: the one of kit's own folders in which such a thing may lie.
     """
-    target, root = path.expanduser().absolute().resolve(), workspace.root.expanduser().absolute().resolve()
+    if _is_own(workspace, path, home):
+        better = Path(path.name)
+        if _is_own(workspace, better, home):  # typed there, or one of kit's own names
+            better = workspace.root / (f"my-{path.name}" if path.name in _OWN else path.name)
+        raise UsageError(
+            f"{option} {path} lies among kit's own files. Choose another place: {option} {shlex.quote(str(better))}"
+        )
+
+
+def _is_own(workspace: Workspace, path: Path, home: str) -> bool:
+    target, root = (_whole(one) for one in (path, workspace.root))
     parts = target.relative_to(root).parts if target.is_relative_to(root) else ()
-    if parts and (parts[0] in _OWN or target == workspace.ledger.absolute().resolve()):
-        raise UsageError(f"{option} {path} lies among kit's own files. Choose another place: {option} {path.name}")
+    if target == _whole(workspace.ledger):
+        return True
+    return bool(parts) and parts[0] in _OWN and parts[0] != home
+
+
+def _whole(path: Path) -> Path:
+    with contextlib.suppress(RuntimeError):  # a home folder that cannot be told
+        path = path.expanduser()
+    return path.absolute().resolve()

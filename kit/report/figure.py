@@ -151,11 +151,16 @@ def side_by_side(
 
 
 def save_figure(path: Path, image: np.ndarray) -> None:
-    """Write the picture whole; `path` ends in `.png`. Raises `UsageError` for another suffix."""
+    """Write the picture whole. Raises `UsageError` as `check_name` does."""
+    check_name(path)
+    save_image(path, image)
+
+
+def check_name(path: Path) -> None:
+    """Raise `UsageError` for a file that does not end in `.png`."""
     if path.suffix.lower() != ".png":
         better = path.with_suffix(".png") if path.name else Path("figure.png")
         raise UsageError(f"{path} does not end in .png, the only format for figures: choose {better}")
-    save_image(path, image)
 
 
 @dataclass(frozen=True)

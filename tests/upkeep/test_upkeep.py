@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +17,9 @@ from support.toy import SLUG, write_toy_source
 from support.trainings import Stopped, project_at, short, stop_in_step, train
 
 from kit.core.storage import held
-from kit.core.workspace import Workspace
+from kit.core.workspace import Workspace, check_output
 from kit.data.project import Project
+from kit.errors import UsageError
 from kit.learning.training.fit import fit_fold
 from kit.submission.ledger import LedgerRow, append_ledger, now
 from kit.upkeep import doctor
@@ -183,7 +185,12 @@ def test_a_sample_that_was_cut_is_believed_by_nobody(root: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "line", ["upload mean --dry-run --out {0}", "export mean --out {0}", "predict mean --input {1} --out {0}"]
+    "line",
+    [
+        *("upload mean --dry-run --out {0}", "export mean --out {0}", "predict mean --input {1} --out {0}"),
+        *("predict mean --images {1} --masks {1} --out {0}", "predict mean --input {1} --work {0}"),
+        *("figure mean --out {0}", "bundle mean --out {0}", "weights get convnext_atto --out {0}", "demo --folder {0}"),
+    ],
 )
 @pytest.mark.parametrize("own", ["folds/toy.csv", "data/toy/index.csv", "submissions/ledger.csv"])
 def test_no_output_replaces_what_kit_keeps(line: str, own: str, root: Path) -> None:
@@ -191,6 +198,28 @@ def test_no_output_replaces_what_kit_keeps(line: str, own: str, root: Path) -> N
     done = kit(f"-w {root} {line.format(root / own, root / 'data' / SLUG / 'raw')}")
     assert done.is_one_error_line and done.code == 2 and "lies among kit's own files" in done.err
     assert before == ((root / own).read_bytes() if (root / own).exists() else None)
+
+
+def test_another_place_than_kits_own_is_named_and_works_when_typed(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder, typed, better in [
+        (tmp_path, f"{root}/runs/a.png", "a.png"),
+        (root, "runs/a.png", "a.png"),
+        (root, "runs", f"{root}/my-runs"),
+        (root / "folds", "a b.png", f"'{root}/a b.png'"),
+    ]:
+        monkeypatch.chdir(folder)
+        with pytest.raises(UsageError, match=re.escape(f"Choose another place: --out {better}") + "$"):
+            check_output(Workspace(root, SLUG), Path(typed))
+        check_output(Workspace(root, SLUG), Path(better.strip("'")))
+    monkeypatch.chdir(tmp_path)
+    assert (done := kit(f"-w {root} figure mean --out a.jpg")).is_one_error_line and "choose a.png" in done.err
+    done = kit(f"-w {root} new model {root}/runs/mine")
+    assert done.is_one_error_line and done.err.endswith("Choose another place: kit new model mine.py\n")
+    ok(f"-w {root} figure mean --out {root}/report/again.png")
+    ok(f"-w {root} bundle mean --out {root}/bundles/again")
 
 
 def test_a_submission_that_was_written_again_is_found(root: Path) -> None:
