@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from kit.blending import Blend, blend_test_values
+from kit.blending import Blend
 from kit.competitions import sample_path
 from kit.data.origin import raw_folder
 from kit.data.project import Project
 from kit.errors import ArchiveError
 from kit.submission.formats import write_checked
+from kit.submission.values import values_to_send
 from kit.submission.write import check_written, write_submission
 
 
@@ -36,15 +34,14 @@ def write_other(project: Project, what: Blend | str) -> Written:
     """
     layout, trained = project.layout, project.trained
     assert trained is not None
+    name, values = values_to_send(project, what)
     if layout.submission != "csv":
-        name, values = _values(project, what)
         written, check = write_checked(project, values, name)
         return Written(written.path, f"{check.rows} {'pictures' if check.pictures else 'rows'}, checked")
     try:
         sample, header = sample_path(raw_folder(project.workspace), layout.sample), None
     except ArchiveError:
         sample, header = None, layout.header(raw_folder(trained.workspace))
-    name, values = _values(project, what)
     written = write_submission(project, values, name, header)
     if sample is None:
         return Written(written.path, f"{written.rows} rows, not checked: there is no {layout.sample} among them")
@@ -52,10 +49,3 @@ def write_other(project: Project, what: Blend | str) -> Written:
     return Written(
         written.path, f"{check.rows} rows, values {check.lowest:.4f} to {check.highest:.4f}, ids as in the sample"
     )
-
-
-def _values(project: Project, what: Blend | str) -> tuple[str, Iterator[np.ndarray]]:
-    if isinstance(what, Blend):
-        return what.name, blend_test_values(project, what)
-    predictions = project.predictions.read(what, "test")
-    return what, (predictions.values(photo) for photo in range(len(project.index.test)))

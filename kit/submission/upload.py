@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kit.blending import blend_test_values, read_blend, score_sources
+from kit.blending import read_blend, score_sources
 from kit.core.progress import byte_progress
 from kit.core.storage import can_write, digest_file, disk_errors
 from kit.data.origin import read_origin
@@ -34,6 +34,7 @@ from kit.submission.circumstances import commit_of, versions
 from kit.submission.formats import check_file, write_checked
 from kit.submission.ledger import LedgerRow, append_ledger, drop_from_ledger, now, read_ledger, update_ledger
 from kit.submission.refresh import UNCLEAR, clear_up, rank_now, scored
+from kit.submission.values import values_to_send
 from kit.submission.write import Check, zip_submission
 
 if TYPE_CHECKING:
@@ -160,11 +161,11 @@ def _kind_of(project: Project, what: str | None) -> str:
 
 def _values(project: Project, what: str | None) -> tuple[str, str, Estimate | None, Iterator[np.ndarray]]:
     if _kind_of(project, what) == "source" and what is not None:
-        predictions = project.predictions.read(what, "test")
-        values = (predictions.values(photo) for photo in range(len(project.index.test)))
-        return "source", what, _source_cv(project, what), values
+        name, values = values_to_send(project, what)
+        return "source", name, _source_cv(project, name), values
     blend = read_blend(project.workspace, what)
-    return "blend", blend.name, blend.cv, blend_test_values(project, blend)
+    name, values = values_to_send(project, blend)
+    return "blend", name, blend.cv, values
 
 
 def _source_cv(project: Project, name: str) -> Estimate | None:
