@@ -27,7 +27,7 @@ from kit.core.progress import track
 from kit.core.storage import digest_bytes
 from kit.errors import ArchiveError, ImageError, TableError, UsageError
 from kit.imaging.holes import Box, boxes_of, boxes_to_text
-from kit.imaging.images import IMAGE_SUFFIXES, load_image
+from kit.imaging.images import IMAGE_SUFFIXES, image_size
 from kit.imaging.masks import colour_of, of_colour, read_mask, transparent
 from kit.imaging.metrics import metric_named
 
@@ -214,7 +214,7 @@ class _Holes:
 
     def find(self, picture: _Picture) -> np.ndarray:
         """Return bool `(H, W)`. Raises `ImageError` or `TableError`."""
-        size = _size_of(picture.path)
+        size = image_size(picture.path)
         if picture.mask is not None:
             hole = read_mask(picture.mask, hidden=self.options.hidden)
             if hole.shape != size:
@@ -241,11 +241,6 @@ class _Holes:
             f"What is hidden in {picture.path}? Give masks, --masks DIR and --test-masks DIR, or boxes, --boxes CSV, "
             "or --hole alpha, or --hole '#000000' where the holes have that colour."
         )
-
-
-def _size_of(path: Path) -> tuple[int, int]:
-    shape = load_image(path).shape
-    return shape[0], shape[1]
 
 
 def _rows(
@@ -306,7 +301,7 @@ def _laid(drawn: Sequence[np.ndarray], path: Path) -> np.ndarray:
     number = int(digest_bytes(path.name.encode()), 16)
     hole = drawn[number % len(drawn)]
     hole = hole[:, ::-1] if number // len(drawn) % 2 else hole
-    height, width = _size_of(path)
+    height, width = image_size(path)
     return cv2.resize(hole.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
 
 

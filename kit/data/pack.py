@@ -33,7 +33,7 @@ from kit.data.photo_list import PhotoArray, PhotoList, starts_of
 from kit.data.soundness import Doubt, Doubtful, described, doubt_about, is_few, turned
 from kit.errors import ArchiveError, DamagedStore, ImageError, Mismatch, TableError
 from kit.imaging.holes import Box, boxes_from_text, hole_of
-from kit.imaging.images import decode_image
+from kit.imaging.images import decode_image, image_size
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,13 +113,8 @@ def _sizes(raw: Path, layout: Competition, rows: pd.DataFrame) -> list[tuple[int
     """Return height and width of each photo: all those of the first, unless the layout says that they differ."""
     paths = [raw / path for path in rows["image"].tolist()]
     if not layout.mixed_sizes:
-        return [_size_of(paths[0])] * len(paths)
-    return list(track(map_in_order(_size_of, paths), "Measuring photos", len(paths), "photos"))
-
-
-def _size_of(path: Path) -> tuple[int, int]:
-    height, width = _read(path)[0].shape[:2]
-    return height, width
+        return [image_size(paths[0])] * len(paths)
+    return list(track(map_in_order(image_size, paths), "Measuring photos", len(paths), "photos"))
 
 
 def _write_arrays(
@@ -223,7 +218,7 @@ class _Packer:
         if not row.target:
             doubt = doubt_about(given, row.boxes, hole, None, painted=self.layout.painted)
             return _Facts(digest_bytes(data), "", Doubtful(row.id, doubt) if doubt else None)
-        target, target_data = _read(self.raw / row.target)
+        target, target_data = (given, data) if row.target == row.image else _read(self.raw / row.target)
         if target.shape != image.shape:
             raise ImageError(
                 f"{self.raw / row.target} is not of the size of {self.raw / row.image}. Fetch again: kit fetch --force"

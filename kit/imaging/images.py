@@ -21,6 +21,8 @@ IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp")
 MAX_PIXELS = 1 << 27  # of one picture: a file of some kilobytes may claim any size
 
 _PNG_END = b"IEND\xaeB`\x82"
+_OF_SURE_SIZE = (b"\x89P", b"\xff\xd8")  # an old BMP's header has other places
+_TURNS = (b"Exif", b"eXIf", b"exif")  # may say that a picture lies on its side, which OpenCV then turns
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # in a scan, anything else that begins so is a value
 
 
@@ -30,29 +32,38 @@ def load_image(path: Path) -> np.ndarray:
     Raises:
         ImageError: the file is missing, empty, truncated, or not a picture.
     """
+    return decode_image(_bytes_of(path), path)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return a picture's height and width as `load_image` gives them.
+
+    The header of a PNG or JPEG says so where nothing in the file can turn the picture. Its pixels are not looked at
+    then, and may be damaged.
+
+    Raises:
+        ImageError: the file is missing, empty, truncated, or not a picture.
+    """
+    data = _bytes_of(path)
+    height, width = _promised_size(data, path)
+    if height and width and data.startswith(_OF_SURE_SIZE) and not any(mark in data for mark in _TURNS):
+        return height, width
+    height, width = decode_image(data, path).shape[:2]
+    return height, width
+
+
+def _bytes_of(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         raise ImageError(f"{path} is missing. Run: kit fetch") from None
     except IsADirectoryError:
         raise ImageError(f"{path} is a folder, not a picture.") from None
-    return decode_image(data, path)
 
 
 def decode_image(data: bytes, path: Path) -> np.ndarray:
     """Decode the bytes of a picture; `path` is only for messages. See `load_image`."""
-    if not data:
-        raise ImageError(f"{path} is empty (0 bytes). Fetch it again: kit fetch --force")
-    if _is_cut(data):
-        raise ImageError(
-            f"{path} is truncated: its {len(data)} bytes lack the end mark. Fetch it again: kit fetch --force"
-        )
-    claimed = _claimed_pixels(data)
-    if claimed > MAX_PIXELS:
-        raise ImageError(
-            f"{path} claims to hold {claimed:,} pixels in {len(data):,} bytes; more than {MAX_PIXELS:,} are not "
-            "decoded. Give another file of that name."
-        )
+    _promised_size(data, path)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:
@@ -62,6 +73,24 @@ def decode_image(data: bytes, path: Path) -> np.ndarray:
             f"{path} is not a picture that OpenCV can read ({len(data)} bytes). Fetch it again: kit fetch --force"
         )
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _promised_size(data: bytes, path: Path) -> tuple[int, int]:
+    """Return the height and width in a picture's header, 0 where it has none that is known. Raises `ImageError` for
+    what should not be decoded."""
+    if not data:
+        raise ImageError(f"{path} is empty (0 bytes). Fetch it again: kit fetch --force")
+    if _is_cut(data):
+        raise ImageError(
+            f"{path} is truncated: its {len(data)} bytes lack the end mark. Fetch it again: kit fetch --force"
+        )
+    height, width = _claimed_size(data)
+    if height * width > MAX_PIXELS:
+        raise ImageError(
+            f"{path} claims to hold {height * width:,} pixels in {len(data):,} bytes; more than {MAX_PIXELS:,} are not "
+            "decoded. Give another file of that name."
+        )
+    return height, width
 
 
 def _is_cut(data: bytes) -> bool:
@@ -87,18 +116,18 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
             place += int.from_bytes(data[place : place + 2])
 
 
-def _claimed_pixels(data: bytes) -> int:
-    """Return how many pixels the header of a PNG, BMP or JPEG promises; 0 for what it does not say."""
+def _claimed_size(data: bytes) -> tuple[int, int]:
+    """Return the height and width that the header of a PNG, BMP or JPEG promises; 0 for what it does not say."""
     if data.startswith(b"\x89P"):
-        return int.from_bytes(data[16:20]) * int.from_bytes(data[20:24])
+        return int.from_bytes(data[20:24]), int.from_bytes(data[16:20])
     if data.startswith(b"BM"):
-        sides = (int.from_bytes(data[place : place + 4], "little", signed=True) for place in (18, 22))
-        return abs(next(sides)) * abs(next(sides))
+        width, height = (int.from_bytes(data[place : place + 4], "little", signed=True) for place in (18, 22))
+        return abs(height), abs(width)
     if data.startswith(b"\xff\xd8"):
         for kind, place in _jpeg_segments(data):
             if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
-                return int.from_bytes(data[place + 1 : place + 3]) * int.from_bytes(data[place + 3 : place + 5])
-    return 0
+                return int.from_bytes(data[place + 1 : place + 3]), int.from_bytes(data[place + 3 : place + 5])
+    return 0, 0
 
 
 def save_image(path: Path, image: np.ndarray, *, jpeg_quality: int = 95) -> None:

@@ -14,7 +14,16 @@ from PIL import Image
 
 from kit.errors import ImageError
 from kit.imaging.holes import Box, hole_of
-from kit.imaging.images import channel_range, composite, decode_image, load_image, resize, save_image, to_uint8
+from kit.imaging.images import (
+    channel_range,
+    composite,
+    decode_image,
+    image_size,
+    load_image,
+    resize,
+    save_image,
+    to_uint8,
+)
 
 RNG = np.random.default_rng(0)
 PHOTO = cv2.resize(RNG.integers(0, 256, (8, 10, 3)).astype(np.uint8), (50, 40), interpolation=cv2.INTER_CUBIC)
@@ -43,6 +52,31 @@ def test_grey_alpha_and_deep_pictures_become_three_channels_of_bytes(tmp_path: P
     np.testing.assert_array_equal(load_image(tmp_path / "alpha.png"), PHOTO)
     cv2.imwrite(str(tmp_path / "deep.png"), PHOTO[..., ::-1].astype(np.uint16) * 257)
     np.testing.assert_array_equal(load_image(tmp_path / "deep.png"), PHOTO)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpeg", ".webp", ".bmp"])
+@pytest.mark.parametrize("orientation", [None, 1, 3, 6, 8])
+def test_the_size_is_that_of_the_loaded_picture(tmp_path: Path, suffix: str, orientation: int | None) -> None:
+    path, exif = tmp_path / f"a{suffix}", Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation  # 6 and 8: to be turned by 90 degrees
+    for mode in ("RGB", "L"):
+        Image.fromarray(PHOTO).convert(mode).save(path, **({} if orientation is None else {"exif": exif}))
+        assert image_size(path) == load_image(path).shape[:2]
+
+
+def test_the_size_of_a_picture_is_told_without_its_pixels_and_of_none_not_at_all(tmp_path: Path) -> None:
+    save_image(tmp_path / "a.png", PHOTO)
+    data = bytearray((tmp_path / "a.png").read_bytes())
+    data[60:90] = bytes(30)  # among the pixels
+    (tmp_path / "a.png").write_bytes(data)
+    assert image_size(tmp_path / "a.png") == (40, 50)
+    for wrong in (b"", b"<html>", bytes(data[:90]), bytes(data[:16]) + b"\xff" * 8 + bytes(data[24:])):
+        (tmp_path / "b.png").write_bytes(wrong)
+        with pytest.raises(ImageError, match=r"b\.png"):
+            image_size(tmp_path / "b.png")
+    with pytest.raises(ImageError, match=r"none\.png is missing"):
+        image_size(tmp_path / "none.png")
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpeg", ".webp", ".bmp"])
