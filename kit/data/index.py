@@ -19,7 +19,7 @@ import numpy as np
 from kit.core.storage import digest_bytes, digest_of, read_json, write_json, write_text
 from kit.core.workspace import Split, Workspace
 from kit.errors import DamagedStore, MissingStep, UsageError
-from kit.imaging.holes import Box, boxes_from_text, hole_of, scored_count
+from kit.imaging.holes import Box, BoxArray, boxes_from_text, hole_of, scored_count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +40,7 @@ class PhotoRow:
     """Path below raw/ of the photo with its holes."""
     target: str
     """Path below raw/ of the whole photo, "" in the test split."""
-    boxes: tuple[Box, ...]
+    boxes: tuple[Box, ...] | BoxArray
     height: int
     width: int
     digest: str
@@ -140,7 +140,7 @@ def read_index(workspace: Workspace) -> Index:
         raise DamagedStore(f"{workspace.index} was changed after kit wrote it. Make it again: {again} --force")
     csv.field_size_limit(1 << 30)  # the boxes of a free-form hole are many
     photo_rows: dict[str, list[PhotoRow]] = {"train": [], "test": []}
-    for row in csv.DictReader(io.StringIO(data.decode(), newline="")):
+    for row in csv.DictReader(io.TextIOWrapper(io.BytesIO(data), "utf-8", newline="")):
         photo_rows[row["split"]].append(
             PhotoRow(
                 id=row["id"],

@@ -32,7 +32,7 @@ from kit.data.likeness import perceptual_hash
 from kit.data.photo_list import PhotoArray, PhotoList, starts_of
 from kit.data.soundness import Doubt, Doubtful, described, doubt_about, is_few, turned
 from kit.errors import ArchiveError, DamagedStore, ImageError, Mismatch, TableError
-from kit.imaging.holes import Box, boxes_from_text, hole_of
+from kit.imaging.holes import Box, BoxArray, boxes_from_text, hole_of
 from kit.imaging.images import decode_image, image_size
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class _PackRow:
     position: int
     image: str
     target: str
-    boxes: tuple[Box, ...]
+    boxes: tuple[Box, ...] | BoxArray
     number: int
     """Its row in the table of both splits."""
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import overload
 
 import cv2
 import numpy as np
@@ -12,8 +14,11 @@ import numpy as np
 RINGS = (1, 3, 6, 12, 21)
 """Least distance in pixels of each ring of hidden pixels; 38 is the deepest of a 75x75 box."""
 
+_FEW = 64  # boxes: more are kept as an array, and not compared with each other
+_MANY = re.compile(r"(?:\d{1,9}:\d{1,9}:\d{1,9}:\d{1,9} )+\d{1,9}:\d{1,9}:\d{1,9}:\d{1,9}", re.ASCII)
 
-@dataclass(frozen=True, order=True, slots=True)  # a free-form hole has hundreds
+
+@dataclass(frozen=True, order=True, slots=True)
 class Box:
     """A hidden rectangle; `row`, `col` is its top-left pixel."""
 
@@ -34,11 +39,59 @@ class Box:
         )
 
 
+class BoxArray(Sequence[Box]):
+    """Boxes as an array of numbers, each made an object when it is asked for: a free-form hole has a thousand, and ten
+    thousand photos of these would be a gigabyte of objects.
+
+    Args:
+        numbers: int `(n, 4)`, row, col, height and width of each.
+    """
+
+    def __init__(self, numbers: np.ndarray) -> None:
+        small = np.int16 if numbers.size and np.abs(numbers).max() < 1 << 15 else np.int64
+        self.numbers = np.ascontiguousarray(numbers, small)
+        self.numbers.flags.writeable = False
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __iter__(self) -> Iterator[Box]:
+        return (Box(*four) for four in self.numbers.tolist())
+
+    @overload
+    def __getitem__(self, place: int) -> Box: ...
+    @overload
+    def __getitem__(self, place: slice) -> BoxArray: ...
+    def __getitem__(self, place: int | slice) -> Box | BoxArray:
+        if isinstance(place, slice):
+            return BoxArray(self.numbers[place])
+        return Box(*self.numbers[place].tolist())
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, BoxArray):
+            return np.array_equal(self.numbers, other.numbers)
+        return isinstance(other, tuple) and tuple(self) == other
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))  # that of the tuple, to which it is equal
+
+    def __repr__(self) -> str:
+        return f"BoxArray({len(self)} boxes)"
+
+
+def _corners(boxes: Sequence[Box]) -> list[list[int]]:
+    """Return row, col, height and width of each box."""
+    if isinstance(boxes, BoxArray):
+        numbers: list[list[int]] = boxes.numbers.tolist()
+        return numbers
+    return [[box.row, box.col, box.height, box.width] for box in boxes]
+
+
 def hole_of(boxes: Sequence[Box], height: int, width: int) -> np.ndarray:
     """Return bool `(H, W)`, True = missing."""
     hole = np.zeros((height, width), bool)
-    for box in boxes:
-        hole[box.row : box.row + box.height, box.col : box.col + box.width] = True
+    for row, col, down, across in _corners(boxes):
+        hole[row : row + down, col : col + across] = True
     return hole
 
 
@@ -48,16 +101,27 @@ def scored_pixels(boxes: Sequence[Box]) -> tuple[np.ndarray, np.ndarray]:
     Box after box, each row-major. A pixel inside two boxes is there twice: the competition asks for it, and counts it,
     twice.
     """
+    if isinstance(boxes, BoxArray):
+        return _scored_of(boxes.numbers.astype(np.int64))
     grids = [np.mgrid[box.row : box.row + box.height, box.col : box.col + box.width].reshape(2, -1) for box in boxes]
     rows, columns = np.concatenate(grids, axis=1) if grids else np.zeros((2, 0), np.int64)
     return rows, columns
+
+
+def _scored_of(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return `scored_pixels` of `(n, 4)` numbers, all boxes at once: of a thousand in a tenth of the time."""
+    counts = numbers[:, 2] * numbers[:, 3]
+    row, col, across = (np.repeat(numbers[:, column], counts) for column in (0, 1, 3))
+    first = np.repeat(np.cumsum(counts) - counts, counts)
+    down, right = np.divmod(np.arange(counts.sum()) - first, across)
+    return row + down, col + right
 
 
 def cut_boxes(photo: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
     """Return `photo[scored_pixels(boxes)]`, `(n, ...)`, by slices: a tenth of the time."""
     if not boxes:
         return np.empty((0, *photo.shape[2:]), photo.dtype)
-    parts = [photo[box.row : box.row + box.height, box.col : box.col + box.width] for box in boxes]
+    parts = [photo[row : row + height, col : col + width] for row, col, height, width in _corners(boxes)]
     return np.concatenate([part.reshape(-1, *photo.shape[2:]) for part in parts])
 
 
@@ -72,9 +136,6 @@ def border_distances(boxes: Sequence[Box], height: int, width: int) -> np.ndarra
     distance = cv2.distanceTransform(hole_of(boxes, height, width).astype(np.uint8), cv2.DIST_C, 3)
     distances: np.ndarray = np.minimum(cut_boxes(distance, boxes), 255).astype(np.uint8)
     return distances
-
-
-_FEW = 64
 
 
 def _is_alone(box: Box, boxes: Sequence[Box], height: int, width: int) -> bool:
@@ -110,6 +171,8 @@ _RING_OF = (np.searchsorted(RINGS, np.arange(256), side="right") - 1).clip(0).as
 
 def scored_count(boxes: Sequence[Box]) -> int:
     """Return how many pixels `scored_pixels` lists."""
+    if isinstance(boxes, BoxArray):
+        return int(boxes.numbers.astype(np.int64)[:, 2:].prod(axis=1).sum())
     return sum(box.height * box.width for box in boxes)
 
 
@@ -151,8 +214,10 @@ def boxes_to_text(boxes: Sequence[Box]) -> str:
     return " ".join(f"{box.row}:{box.col}:{box.height}:{box.width}" for box in boxes)
 
 
-def boxes_from_text(text: str) -> tuple[Box, ...]:
-    """Read what `boxes_to_text` wrote. Raises ValueError on anything else."""
+def boxes_from_text(text: str) -> tuple[Box, ...] | BoxArray:
+    """Read what `boxes_to_text` wrote, many boxes as an array. Raises ValueError on anything else."""
+    if text.count(":") > 3 * _FEW and _MANY.fullmatch(text):
+        return BoxArray(np.fromstring(text.replace(":", " "), np.int64, sep=" ").reshape(-1, 4))
     boxes = []
     for part in text.split():
         row, col, height, width = (int(number) for number in part.split(":"))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,11 +12,14 @@ from hypothesis import strategies as st
 
 from kit.imaging.holes import (
     Box,
+    BoxArray,
     boxes_from_text,
     boxes_of,
     boxes_to_text,
+    cut_boxes,
     hole_of,
     random_boxes,
+    rings_of,
     scored_count,
     scored_pixels,
 )
@@ -104,3 +110,43 @@ def test_a_hole_of_any_shape_is_boxes_of_which_none_lies_over_another() -> None:
         assert scored_count(boxes) == hole.sum()
     two = [Box(3, 4, 5, 6), Box(10, 12, 7, 8)]
     assert list(boxes_of(hole_of(two, 30, 40))) == two
+
+
+# --- many boxes, kept as an array
+
+
+def _strokes(seed: int) -> np.ndarray:
+    """A hole of brush strokes, of which the boxes are many."""
+    rng, mask = np.random.default_rng(seed), np.zeros((300, 260), np.uint8)
+    for _ in range(3):
+        cv2.polylines(mask, [rng.integers(10, 250, (4, 1, 2)).astype(np.int32)], False, 255, int(rng.integers(5, 20)))
+    return mask > 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_array_of_boxes_says_what_the_boxes_say(seed: int) -> None:
+    hole = _strokes(seed)
+    boxes = (*boxes_of(hole), Box(0, 0, 20, 20), Box(10, 10, 20, 30))  # two that overlap
+    many = boxes_from_text(boxes_to_text(boxes))
+    assert isinstance(many, BoxArray) and len(boxes) > 100
+    assert many == boxes and hash(many) == hash(boxes) and pickle.loads(pickle.dumps(many)) == many
+    assert (many[3], tuple(many[1:4]), many[-1]) == (boxes[3], boxes[1:4], boxes[-1]) and many != boxes[1:]
+    assert boxes_to_text(many) == boxes_to_text(boxes) and scored_count(many) == scored_count(boxes)
+    np.testing.assert_array_equal(hole_of(many, 300, 260), hole_of(boxes, 300, 260))
+    for of_array, of_boxes in zip(scored_pixels(many), scored_pixels(boxes), strict=True):
+        np.testing.assert_array_equal(of_array, of_boxes)
+        assert of_array.dtype == of_boxes.dtype
+    photo = np.random.default_rng(seed).integers(0, 256, (300, 260, 3)).astype(np.uint8)
+    np.testing.assert_array_equal(cut_boxes(photo, many), cut_boxes(photo, boxes))
+    np.testing.assert_array_equal(rings_of(many, 300, 260), rings_of(boxes, 300, 260))
+
+
+def test_few_boxes_stay_objects_and_many_that_are_none_are_refused() -> None:
+    few = tuple(Box(row, 0, 1, 1) for row in range(64))
+    assert isinstance(boxes_from_text(boxes_to_text(few)), tuple)
+    text = boxes_to_text(few * 3)
+    for wrong in (f"{text} 1:2:3", f"{text} a:1:1:1", f"{text} 1:2:3:4:5", text.replace("5:0", "5,0")):
+        with pytest.raises(ValueError):
+            boxes_from_text(wrong)
+    far = BoxArray(np.array([[40_000, 1, 2, 3], [-1, 0, 1, 1]]))
+    assert tuple(far) == (Box(40_000, 1, 2, 3), Box(-1, 0, 1, 1))

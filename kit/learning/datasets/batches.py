@@ -84,7 +84,7 @@ class MaskedPhotos:
 
     images: PhotoArray
     """`(n, H, W, 3)` uint8; what is under the holes is not looked at."""
-    boxes: list[tuple[Box, ...]]
+    boxes: Sequence[Sequence[Box]]
 
 
 class TrainingPhotos:

@@ -57,9 +57,11 @@ def fresh_holes(photo_rows: Sequence[PhotoRow], size: int) -> tuple[Box, ...] | 
         photo_rows: of the photos that a model may see.
         size: side at which it works.
     """
-    kinds = {tuple(sorted((box.height, box.width) for box in row.boxes)) for row in photo_rows}
-    if len(kinds) == 1 and len(photo_rows[0].boxes) <= MOST_BOXES:
-        return photo_rows[0].boxes
+    first = photo_rows[0].boxes if photo_rows else ()
+    if all(len(row.boxes) == len(first) <= MOST_BOXES for row in photo_rows):  # free-form holes have a thousand each
+        kinds = {tuple(sorted((box.height, box.width) for box in row.boxes)) for row in photo_rows}
+        if len(kinds) == 1:
+            return tuple(first)
     some = [row for row in photo_rows if row.boxes]
     chosen = some[:: -(-len(some) // MOST_SHAPES)] if some else []
     holes = [resize(row.hole.astype(np.uint8) * np.uint8(255), size, size) for row in chosen]
