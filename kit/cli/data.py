@@ -55,7 +55,9 @@ def fetch(
         str | None, typer.Option("--hole", help="Hidden without masks: alpha, or a colour, #000000.")
     ] = None,
     hidden: Annotated[str, typer.Option("--hidden", help="What masks hide: white or black.")] = "white",
-    metric: Annotated[str, typer.Option("--metric", help="Of plain folders: rmse, mse, mae or psnr.")] = "rmse",
+    metric: Annotated[
+        str, typer.Option("--metric", help="Of plain folders: rmse, mse, mae, psnr, ssim, lpips.")
+    ] = "rmse",
     force: ForceOption = False,
 ) -> None:
     """Download the competition's data, check it, and make the index and the pack.

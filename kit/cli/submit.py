@@ -266,6 +266,9 @@ def grade(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="A submission.")],
     truth: Annotated[Path, typer.Option("--truth", help="Folder of the original test photos.")],
+    metric: Annotated[
+        str | None, typer.Option("--metric", help="rmse, mse, mae, psnr, ssim or lpips. Default: the competition's.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compute the competition's own score, for whoever has the original test photos.
@@ -273,12 +276,17 @@ def grade(
     \b
     Examples:
       kit grade submissions/mine.csv --truth truth/
+      kit grade submissions/mine.csv --truth truth/ --metric ssim
     """
     from kit.cli.results import print_json
+    from kit.imaging.metrics import metric_named
+    from kit.pretrained.lpips import with_network
     from kit.submission.grade import grade_submission
 
     project = project_of(context)
-    found = grade_submission(file, truth, project.index, project.layout)
+    chosen = metric_named(metric) if metric else project.layout.graded_by
+    chosen = with_network(chosen, say=lambda line: print(line, file=sys.stderr))
+    found = grade_submission(file, truth, project.index, project.layout, metric=chosen)
     if as_json:
         print_json(found)
     else:

@@ -80,9 +80,9 @@ class Competition:
 
     @property
     def measured_by(self) -> Metric:
-        """Return the metric of sources and blends: the competition's, or RMSE where that needs more than squares."""
+        """Return the metric of sources and blends: the competition's, or RMSE where that needs a network."""
         own = self.graded_by
-        return own if own.of_squares else RMSE
+        return own if own.blends else RMSE
 
     def is_in(self, folder: Path) -> bool:
         """Return whether a folder seems to hold this competition's files."""

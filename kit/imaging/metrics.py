@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 import numpy as np
 
 from kit.errors import UnknownName
+from kit.imaging.similarity import ssim
 
 
 def sse(predicted: np.ndarray, target: np.ndarray) -> float:
@@ -25,36 +28,47 @@ def rmse(predicted: np.ndarray, target: np.ndarray) -> float:
 MOST_DECIBELS = 100.0  # of a photo that is predicted without any error
 
 
+Of = Literal["squares", "absolutes", "pictures"]
+
+
 @dataclass(frozen=True)
 class Metric:
-    """A competition's score, made of the squared errors of its photos."""
+    """A competition's score, made of its photos' own parts."""
 
     name: str
     label: str
     higher_is_better: bool = False
     by_photo: bool = False
     """Whether it is the mean of the photos' own scores, and not one score of all values."""
-    of_squares: bool = True
-    """Whether squared errors are enough for it, as a blend's Grams have them; else it is made of pixels alone."""
+    of: Of = "squares"
+    """What it is made of: squared errors, which a blend's Grams have; absolute ones, which pixels alone have; or whole
+    pictures."""
+    compare: Callable[[np.ndarray, np.ndarray, np.ndarray], float] | None = None
+    """Of pictures: `(predicted (H, W, 3), truth (H, W, 3), hole bool (H, W))`, RGB in [0, 1], to the photo's score."""
+    blends: bool = True
+    """Whether sources and blends are measured by it; else a finished submission alone, by `kit grade`."""
+
+    @property
+    def is_square(self) -> bool:
+        """Return whether weights of least squared errors are the best by it, exactly."""
+        return self.of == "squares" and not self.by_photo
 
     def errors(self, difference: np.ndarray) -> float:
         """Return the sum over a photo's values, squared or as they are, that `statistics` wants."""
         flat = difference.reshape(-1).astype(np.float64)
-        return float(np.vdot(flat, flat)) if self.of_squares else float(np.abs(flat).sum())
+        return float(np.abs(flat).sum() if self.of == "absolutes" else np.vdot(flat, flat))
 
-    def statistics(self, sse: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def statistics(self, errors: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return what each photo adds above and below the line of the score, two of `(P,)` float64.
 
         Args:
-            sse: `(P,)` squared errors in score space, or whatever `errors` gives.
+            errors: `(P,)` squared errors in score space, or absolute ones, or the photos' scores by `compare`.
             counts: `(P,)` values behind each.
         """
         if not self.by_photo:
-            return sse, counts.astype(np.float64)
-        with np.errstate(divide="ignore"):
-            decibels = np.minimum(-10.0 * np.log10(sse / np.maximum(counts, 1)), MOST_DECIBELS)
+            return errors, counts.astype(np.float64)
         hides = (counts > 0).astype(np.float64)  # a photo that hides nothing has no score
-        return decibels * hides, hides
+        return (decibels(errors, counts) if self.of == "squares" else errors) * hides, hides
 
     def value(self, above: np.ndarray, below: np.ndarray) -> np.ndarray:
         """Return the score of sums of `statistics`."""
@@ -75,13 +89,23 @@ class Metric:
         return -np.inf if self.higher_is_better else 0.0
 
 
+def decibels(sse: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the peak signal-to-noise ratio of each photo, `(P,)`, at most `MOST_DECIBELS`."""
+    with np.errstate(divide="ignore"):
+        found: np.ndarray = np.minimum(-10.0 * np.log10(sse / np.maximum(counts, 1)), MOST_DECIBELS)
+    return found
+
+
 RMSE = Metric("rmse", "RMSE")
 METRICS = {
     "rmse": RMSE,
     "mse": Metric("mse", "MSE"),
-    "mae": Metric("mae", "MAE", of_squares=False),
+    "mae": Metric("mae", "MAE", of="absolutes"),
     # Huynh-Thu and Ghanbari 2008: comparable where the content is the same, so photo by photo
     "psnr": Metric("psnr", "PSNR", higher_is_better=True, by_photo=True),
+    "ssim": Metric("ssim", "SSIM", higher_is_better=True, by_photo=True, of="pictures", compare=ssim),
+    # its network is loaded by kit.pretrained.lpips, and is too slow to find weights by
+    "lpips": Metric("lpips", "LPIPS", by_photo=True, of="pictures", blends=False),
 }
 
 
@@ -167,7 +191,7 @@ def student_quantile(freedom: int) -> float:
 
 
 def score_by_photo(
-    sse_per_photo: np.ndarray,
+    errors_per_photo: np.ndarray,
     count_per_photo: np.ndarray,
     groups: np.ndarray,
     *,
@@ -178,11 +202,11 @@ def score_by_photo(
     """Return the score and its 95 % percentile bootstrap interval over photos.
 
     Args:
-        sse_per_photo: `(N,)` float64.
+        errors_per_photo: `(N,)` float64, as `Metric.statistics` takes them.
         count_per_photo: `(N,)`, values behind each sum.
         groups: `(N,)` int, see `resample_counts`.
     """
-    above, below = metric.statistics(sse_per_photo, count_per_photo)
+    above, below = metric.statistics(errors_per_photo, count_per_photo)
     value = float(metric.value(above.sum(), below.sum()))
     counts = resample_counts(groups, draws, seed)
     scores = metric.value(counts @ above, counts @ below)

@@ -20,8 +20,9 @@ from kit.data.index import Index, PhotoRow
 from kit.data.origin import raw_folder
 from kit.data.project import Project
 from kit.errors import SubmissionError, TableError
-from kit.imaging.holes import scored_pixels
+from kit.imaging.metrics import Metric
 from kit.submission.csv_rows import AGAIN
+from kit.submission.photo_error import photo_error
 from kit.submission.pictures import load_whole
 from kit.submission.write import Check, SubmissionFile, checked_values, sample_of, target_of
 
@@ -77,9 +78,10 @@ def check_cells(path: Path, project: Project) -> Check:
     return Check(path, len(found), low, high, digest_file(path))
 
 
-def graded_cells(path: Path, truth: Path, index: Index, layout: Competition) -> tuple[np.ndarray, np.ndarray]:
-    """Return squared errors in score space and hidden values by photo, two of `(M,)`; 0 values where a photo is not
-    asked for.
+def graded_cells(
+    path: Path, truth: Path, index: Index, layout: Competition, metric: Metric
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return errors by the metric and hidden values by photo, two of `(M,)`; 0 values where a photo is not asked for.
 
     Raises:
         SubmissionError: names or cells that are wrong.
@@ -89,8 +91,7 @@ def graded_cells(path: Path, truth: Path, index: Index, layout: Competition) -> 
     places = {row.name: place for place, row in enumerate(index.test)}
     for row, values in track(_values(path, index, layout), "Grading", len(index.test), "photos"):
         whole = load_whole(truth, row)
-        target = to_score_space(whole[scored_pixels(row.boxes)] / 255.0, layout.value_range(whole, None))
-        errors[places[row.name]] = layout.graded_by.errors(values - target)
+        errors[places[row.name]] = photo_error(metric, layout, row, whole, values)
         counts[places[row.name]] = values.size
     return errors, counts
 

@@ -15,9 +15,10 @@ from kit.core.progress import track
 from kit.data.index import Index, PhotoRow
 from kit.errors import ImageError, SubmissionError
 from kit.imaging.holes import scored_pixels
-from kit.imaging.metrics import Estimate, score_by_photo
+from kit.imaging.metrics import Estimate, Metric, score_by_photo
 from kit.submission.cells import graded_cells
 from kit.submission.csv_rows import SUBMISSION, batches, first_difference, numbers, open_rows, read_all
+from kit.submission.photo_error import photo_error
 from kit.submission.pictures import graded_pictures, load_whole, whole_path
 
 
@@ -43,7 +44,9 @@ class Grade:
     """What the score is."""
 
 
-def grade_submission(path: Path, truth: Path, index: Index, layout: Competition) -> Grade:
+def grade_submission(
+    path: Path, truth: Path, index: Index, layout: Competition, *, metric: Metric | None = None
+) -> Grade:
     """Score `path` against the originals of the test photos.
 
     The layout itself puts the truth into rows, true value range and all, and those rows are compared with the file's.
@@ -53,11 +56,13 @@ def grade_submission(path: Path, truth: Path, index: Index, layout: Competition)
     Args:
         path: as for `check_submission`.
         truth: folder of the original photos, under the names that a submission uses.
+        metric: by default the competition's own. One with a network has it loaded (`kit.pretrained.lpips`).
 
     Raises:
         ImageError: an original is missing, truncated or of another size.
         SubmissionError: ids that are not those of the index, or values that are not finite.
     """
+    metric = metric or layout.graded_by
     if layout.submission == "csv":
         with open_rows(path):  # a mistyped file is told of before the folder is asked for
             pass
@@ -71,13 +76,12 @@ def grade_submission(path: Path, truth: Path, index: Index, layout: Competition)
         )
     try:
         grade = {"csv": _in_index_order, "cells": graded_cells}.get(layout.submission, graded_pictures)
-        errors, counts = grade(path, truth, index, layout)
+        errors, counts = grade(path, truth, index, layout, metric)
     except SubmissionError as error:
-        found = _in_any_order(path, truth, index, layout) if layout.submission == "csv" else None
+        found = _in_any_order(path, truth, index, layout, metric) if layout.submission == "csv" else None
         if found is None:
             raise error from None
         errors, counts = found
-    metric = layout.graded_by
     there = counts > 0
     above, below = metric.statistics(errors[there], counts[there])
     scores = metric.value(above, below)
@@ -90,12 +94,15 @@ def grade_submission(path: Path, truth: Path, index: Index, layout: Competition)
     return Grade(score, photos, int(counts.sum()), metric.label)
 
 
-def _in_index_order(path: Path, truth: Path, index: Index, layout: Competition) -> tuple[np.ndarray, np.ndarray]:
-    """Return squared errors and rows by photo. Raises `SubmissionError` for other ids, or another order of them."""
+def _in_index_order(
+    path: Path, truth: Path, index: Index, layout: Competition, metric: Metric
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return errors and rows by photo. Raises `SubmissionError` for other ids, or another order of them."""
     errors, counts = np.zeros(len(index.test)), np.zeros(len(index.test), np.int64)
     with open_rows(path) as rows:
         for position, photo_row in enumerate(track(index.test, "Grading", len(index.test), "photos")):
-            expected, target = _truth_rows(truth, photo_row, layout)
+            whole = load_whole(truth, photo_row)
+            expected, target = _truth_rows(truth, photo_row, whole, layout)
             ids, texts = rows.take(len(expected))
             wrong = first_difference(ids, expected)
             if wrong is None and len(ids) < len(expected):
@@ -108,7 +115,8 @@ def _in_index_order(path: Path, truth: Path, index: Index, layout: Competition) 
                     f"{path}, line {rows.line - len(ids) + wrong}: found the id {str(ids[wrong])!r}, expected "
                     f"{str(expected[wrong])!r}. See what is wrong with it: kit check {path}"
                 )
-            errors[position], counts[position] = layout.graded_by.errors(numbers(rows, texts) - target), len(target)
+            errors[position] = _error(metric, layout, photo_row, whole, numbers(rows, texts), target)
+            counts[position] = len(target)
         if len(rows.take(1)[0]):
             raise SubmissionError(
                 f"{path} has more than {counts.sum()} rows. See what is wrong with it: kit check {path}"
@@ -116,7 +124,9 @@ def _in_index_order(path: Path, truth: Path, index: Index, layout: Competition) 
     return errors, counts
 
 
-def _in_any_order(path: Path, truth: Path, index: Index, layout: Competition) -> tuple[np.ndarray, np.ndarray] | None:
+def _in_any_order(
+    path: Path, truth: Path, index: Index, layout: Competition, metric: Metric
+) -> tuple[np.ndarray, np.ndarray] | None:
     """Return the same of a file with the rows of some photos, each once, in any order; None where it is not that.
 
     All rows are in memory: a sample may ask for another order than the index has, but hardly ever does.
@@ -126,7 +136,7 @@ def _in_any_order(path: Path, truth: Path, index: Index, layout: Competition) ->
         values = pc.cast(texts, pa.float64()).to_numpy()
     except pa.ArrowInvalid:
         return None
-    truths = [_truth_rows(truth, photo_row, layout) for photo_row in index.test]
+    truths = [_truth_rows(truth, row, load_whole(truth, row), layout) for row in index.test]
     places = pc.index_in(pa.concat_arrays([expected for expected, _ in truths]), value_set=ids)
     found = places.fill_null(-1).to_numpy(zero_copy_only=False)
     errors, counts, start = np.zeros(len(truths)), np.zeros(len(truths), np.int64), 0
@@ -134,15 +144,28 @@ def _in_any_order(path: Path, truth: Path, index: Index, layout: Competition) ->
         here = found[start : start + len(target)]
         start += len(target)
         if (here >= 0).all():
-            errors[position], counts[position] = layout.graded_by.errors(values[here] - target), len(target)
+            row = index.test[position]
+            whole = load_whole(truth, row)
+            errors[position] = _error(metric, layout, row, whole, values[here], target)
+            counts[position] = len(target)
         elif (here >= 0).any():
             return None
     return (errors, counts) if 0 < counts.sum() == len(ids) and np.isfinite(errors).all() else None
 
 
-def _truth_rows(truth: Path, photo_row: PhotoRow, layout: Competition) -> tuple[pa.Array, np.ndarray]:
+def _error(
+    metric: Metric, layout: Competition, row: PhotoRow, whole: np.ndarray, values: np.ndarray, target: np.ndarray
+) -> float:
+    """Return a photo's errors: of values as they stand in the file, for a metric of pictures painted into one."""
+    if metric.of == "pictures":
+        return photo_error(metric, layout, row, whole, layout.decode(values))
+    return metric.errors(values - target)
+
+
+def _truth_rows(
+    truth: Path, photo_row: PhotoRow, photo: np.ndarray, layout: Competition
+) -> tuple[pa.Array, np.ndarray]:
     """Return ids and values of a photo's rows, as the layout writes the truth."""
-    photo = load_whole(truth, photo_row)
     rows, columns = scored_pixels(photo_row.boxes)
     values = to_score_space(photo[rows, columns] / 255.0, layout.value_range(photo, None))
     parts = list(

@@ -21,7 +21,9 @@ from kit.data.project import Project
 from kit.errors import ImageError, KitError, SubmissionError
 from kit.imaging.holes import scored_pixels
 from kit.imaging.images import MAX_PIXELS, composite_values, decode_image, load_image
+from kit.imaging.metrics import Metric
 from kit.submission.csv_rows import AGAIN
+from kit.submission.photo_error import photo_error
 from kit.submission.write import Check, SubmissionFile, checked_values, target_of
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
@@ -107,8 +109,10 @@ def check_pictures(path: Path, project: Project) -> Check:
     return Check(path, len(project.index.test), min(lowest, highest), highest, digest_file(path), True)
 
 
-def graded_pictures(path: Path, truth: Path, index: Index, layout: Competition) -> tuple[np.ndarray, np.ndarray]:
-    """Return squared errors in score space and hidden values by photo, two of `(M,)`.
+def graded_pictures(
+    path: Path, truth: Path, index: Index, layout: Competition, metric: Metric
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return errors by the metric and hidden values by photo, two of `(M,)`.
 
     Raises:
         SubmissionError: pictures are missing, too many, or of another size.
@@ -117,11 +121,9 @@ def graded_pictures(path: Path, truth: Path, index: Index, layout: Competition) 
     errors, counts = np.zeros(len(index.test)), np.zeros(len(index.test), np.int64)
     for position, (row, picture) in enumerate(_pictures(path, index, "Grading")):
         whole = load_whole(truth, row)
-        scored, true_range = scored_pixels(row.boxes), layout.value_range(whole, None)
         estimated = layout.value_range(whole, row.hole)  # known pixels alone: what a submission is scaled by
-        values = to_score_space(picture[scored] / 255.0, estimated).clip(0, 1)
-        target = to_score_space(whole[scored] / 255.0, true_range)
-        errors[position] = layout.graded_by.errors(values - target)
+        values = to_score_space(picture[scored_pixels(row.boxes)] / 255.0, estimated).clip(0, 1)
+        errors[position] = photo_error(metric, layout, row, whole, values)
         counts[position] = values.size
     return errors, counts
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from skimage.metrics import structural_similarity
 from support.command import kit, ok
 from support.strokes import Strokes, make_strokes
 
@@ -170,6 +171,49 @@ def test_psnr_by_photo_is_the_higher_the_better(made: Strokes, tmp_path: Path) -
     assert found is not None and abs(float(found[1]) - np.mean(scores)) < 1e-3
     blend = make_blend(project, ["mean", "harmonic"])
     assert blend.gain.value >= 0 and blend.best_single == "harmonic"
+
+
+@pytest.mark.parametrize("metric", ["mae", "ssim"])
+def test_a_metric_of_pixels_speaks_from_sources_to_grade(made: Strokes, tmp_path: Path, metric: str) -> None:
+    root = tmp_path / "w"
+    ok(f"-w {root} fetch cats {folders(made)} --metric {metric}")
+    ok(f"-w {root} folds --k 2")
+    ok(f"-w {root} fill mean harmonic")
+    label = metric.upper()
+    assert f"CV {label} [95 %]" in ok(f"-w {root} sources")
+    said = ok(f"-w {root} blend --name mix")
+    assert f"Blend mix: CV {label} 0." in said and "direct" in said
+    assert ("error by" in said) and ("CV RMSE" in said) == (metric == "ssim")  # parts of a picture have no SSIM
+    ok(f"-w {root} upload mix --dry-run")
+    path = root / "submissions" / "mix.zip"
+    scores, counts = [], []
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            picture, whole = decode_image(archive.read(name), Path(name)) / 255.0, load_image(made.truth / name) / 255.0
+            hole = read_mask(made.root / "test_masks" / name)
+            if metric == "mae":
+                scores.append(np.abs(picture - whole)[hole].sum())
+                counts.append(3 * hole.sum())
+            else:
+                options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+                scores.append(structural_similarity(whole, picture, data_range=1.0, channel_axis=2, **options))
+                counts.append(1)
+    found = re.search(rf"{label} (0\.\d+) ", ok(f"-w {root} grade {path} --truth {made.truth}"))
+    assert found is not None and abs(float(found[1]) - np.sum(scores) / np.sum(counts)) < 1e-4
+
+
+def test_a_finished_submission_is_graded_by_another_metric(
+    cats: Path, made: Strokes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ok(f"-w {cats} upload mix --dry-run")
+    path = cats / "submissions" / "mix.zip"
+    for metric in ("rmse", "mae", "psnr", "ssim"):
+        assert f": {metric.upper()} " in ok(f"-w {cats} grade {path} --truth {made.truth} --metric {metric}")
+    done = kit(f"-w {cats} grade {path} --truth {made.truth} --metric ssmi")
+    assert done.is_one_error_line and "Did you mean ssim?" in done.err, done
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    done = kit(f"-w {cats} grade {path} --truth {made.truth} --metric lpips")
+    assert done.is_one_error_line and "kit weights get vgg16.tv_in1k" in done.err, done
 
 
 # --- a layout of one's own
