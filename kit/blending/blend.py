@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -11,23 +11,35 @@ from threadpoolctl import threadpool_limits
 from kit.blending.apply import check_made_here, check_members
 from kit.blending.evaluation.crossfit import crossfit
 from kit.blending.evaluation.intervals import leaderboard, residual_correlation
+from kit.blending.evaluation.measured import Measured
+from kit.blending.evaluation.pixels import photo_scores
 from kit.blending.grams.cache import cached_gram
 from kit.blending.grams.residual_gram import ResidualGram
 from kit.blending.result import (
     Blend,
-    best_member,
     error_breakdown,
     leave_one_out,
     rmse_of,
     trajectory,
 )
 from kit.blending.scores import complete_sources, finite_gram, stack_recipe
-from kit.blending.selection import Selection, select_candidate
+from kit.blending.selection import Selection, select_candidate, squared_errors
 from kit.blending.store import write_blend
-from kit.blending.weights.candidates import AUTO, CANDIDATES, STACK, Designs
+from kit.blending.weights.candidates import (
+    AUTO,
+    CANDIDATES,
+    DIRECT,
+    DIRECT_CANDIDATE,
+    STACK,
+    Candidate,
+    Design,
+    Designs,
+)
+from kit.blending.weights.direct import BestByMetric, DirectSolver
 from kit.blending.weights.features import photo_features
-from kit.blending.weights.linear import Regression, photo_errors
+from kit.blending.weights.linear import Nested, Regression, photo_errors, unregularised
 from kit.blending.weights.mixing import WeightModel, mix
+from kit.blending.weights.solvers import SOLVERS
 from kit.core.storage import digest_of
 from kit.data.folds import Folds
 from kit.data.prediction_store import SPLITS, SourceKind
@@ -73,8 +85,9 @@ def make_blend(
     """
     if name is not None:
         project.predictions.claim_name(name, SourceKind.BLEND, hint="Choose another one with --name.")
-    if rung not in (AUTO, STACK, *CANDIDATES):
-        raise UnknownName("rung", rung, [AUTO, STACK, *CANDIDATES])
+    rungs = [AUTO, STACK, *CANDIDATES, *([] if project.layout.measured_by.is_square else [DIRECT])]
+    if rung not in rungs:
+        raise UnknownName("rung", rung, rungs)
     chosen = chosen_members(project, sources)
     # in several threads the linear algebra of such small systems costs more than it saves, and has other last bits
     with threadpool_limits(1, user_api="blas"):
@@ -161,6 +174,7 @@ class BlendBuilder:
         self.designs = Designs(self.gram, self.features, self.fold)
         self.plain_gram = self.gram
         self.metric = project.layout.measured_by
+        self.measured = Measured(project, self.metric, workers)
 
     def nested_values(self, rung: str) -> Values:
         """Return each photo's blend on this rung by the weights of the other folds."""
@@ -168,7 +182,7 @@ class BlendBuilder:
         selection = self._select(rung, stack)
         if stack is not None:
             self._join(stack)
-        return self._values(selection, selection.model())
+        return self._values(selection.model(), selection.nested, self.oof)
 
     def build(self, name: str | None, requested_rung: str) -> Blend:
         """Return the finished blend."""
@@ -189,16 +203,20 @@ class BlendBuilder:
             [one.digest for one in self.test],
             self.seed,
             self.metric,
+            lambda runs: self._measure(runs, self.oof),
         )
         found = crossfit(
             self.project.index.train,
             self.project.pack,
             gram.photos,
-            self._values(selection, model),
+            self._values(model, selection.nested, self.oof),
+            absolute=self.metric.of == "absolutes",
             workers=self.workers,
         )
         whole = 3 * found.counts.sum(axis=1)
         clipped, known = (errors.sum(axis=(1, 2)) for errors in (found.clipped, found.known))
+        if self.metric.of == "pictures":  # compared in pixel values, clipped to them: no value range is in it
+            clipped = known = self._measure({"": (selection.design, selection.nested)}, self.oof)[""]
         identity = [
             self.project.workspace.slug,
             self.project.index.digest,
@@ -220,7 +238,7 @@ class BlendBuilder:
             reason=selection.reason,
             cv=selection.row(selection.rung).cv,
             in_sample=self._in_sample(selection, model),
-            best_single=best_member(self.plain_gram),
+            best_single=self.measured.best_member(self.plain_gram),
             best_single_cv=selection.row("single").cv,
             gain=selection.bootstrap.difference("single", selection.rung),
             leaderboard=leaderboard(
@@ -231,22 +249,56 @@ class BlendBuilder:
             correlation=tuple(tuple(map(float, row)) for row in residual_correlation(gram)),
             ladder=selection.rows,
             trajectory=trajectory(self.plain_gram),
-            slices=error_breakdown(found, self.features, self.group, self.seed, self.metric),
+            slices=error_breakdown(found, self.features, self.group, self.seed, self.measured.of_parts),
             recipe=model,
         )
 
     def _select(self, requested_rung: str, stack: Stack | None) -> Selection:
+        gram = stack.gram if stack else self.gram
+        oof = [*self.oof, stack.oof] if stack else self.oof
         return select_candidate(
             self.designs,
-            (stack.gram if stack else self.gram).sse,
+            self.measured.of_members(gram),
             self.gram.counts,
             self.group,
-            candidates=tuple(CANDIDATES.values()),
+            candidates=self._candidates(),
             requested=requested_rung,
             stack=stack.designs if stack else None,
             metric=self.metric,
+            measure=lambda runs: self._measure(runs, oof),
             seed=self.seed,
         )
+
+    def _candidates(self) -> tuple[Candidate, ...]:
+        """Return the rungs; where squares are not the metric the best single source is the best by it, and weights by
+        the metric itself follow on those of least squares."""
+        if self.metric.is_square:
+            return tuple(CANDIDATES.values())
+        found = []
+        for candidate in CANDIDATES.values():
+            if candidate.name == "single":
+                best = BestByMetric(self.measured.of_members(self.gram), self.gram.counts, self.fold, self.metric)
+                candidate = replace(candidate, solve=DirectSolver(unregularised(SOLVERS["mean"]), best))
+            found.append(candidate)
+            if candidate.name == "ridge":
+                improve = self.measured.improver(self.gram, self.fold, self.oof)
+                found.append(replace(DIRECT_CANDIDATE, solve=DirectSolver(DIRECT_CANDIDATE.solve, improve)))
+        return tuple(found)
+
+    def _measure(self, runs: Mapping[str, tuple[Design, Nested]], oof: Sequence[Predictions]) -> dict[str, np.ndarray]:
+        """Return for each of these nested weights what the metric sums of each photo, `(P,)`."""
+        if self.metric.of == "squares":
+            return squared_errors(runs)
+        blends = [self._values(design.model(nested.coefficients[0]), nested, oof) for design, nested in runs.values()]
+        places = {int(photo): place for place, photo in enumerate(self.gram.photos)}
+        errors = photo_scores(
+            self.project,
+            self.metric,
+            self.gram.photos,
+            lambda photo: [values(places[photo]) for values in blends],
+            workers=self.workers,
+        )
+        return dict(zip(runs, errors.T, strict=True))
 
     def _stack(self) -> Stack | None:
         """Return a stacking network that was trained on these very values, the last by name of several."""
@@ -273,11 +325,11 @@ class BlendBuilder:
         regression = selection.design.regression
         return rmse_of(float(photo_errors(regression.gram, regression.values, model.array).sum()), self.gram)
 
-    def _values(self, selection: Selection, model: WeightModel) -> Values:
+    def _values(self, model: WeightModel, nested: Nested, oof: Sequence[Predictions]) -> Values:
         """Return a function from a photo's place to its blend by the weights of the other folds."""
-        of_fold = dict(zip(selection.nested.folds, selection.nested.coefficients, strict=True))
-        used = np.flatnonzero(np.abs(selection.nested.coefficients[..., :-1]).max(axis=(0, 1)))
-        members = [self.oof[k].opened() for k in used]
+        of_fold = dict(zip(nested.folds, nested.coefficients, strict=True))
+        used = np.flatnonzero(np.abs(nested.coefficients[..., :-1]).max(axis=(0, 1)))
+        members = [oof[int(k)].opened() for k in used]
 
         def values(place: int) -> np.ndarray:
             photo = int(self.gram.photos[place])

@@ -13,12 +13,12 @@ import numpy as np
 from kit.blending.evaluation.crossfit import Crossfit
 from kit.blending.evaluation.intervals import Bootstrap, Leaderboard, pooled
 from kit.blending.grams.residual_gram import ResidualGram
-from kit.blending.selection import CandidateRow, Selection
-from kit.blending.weights.candidates import Designs, candidate_named
+from kit.blending.selection import CandidateRow, Measure, Selection, squared_errors
+from kit.blending.weights.candidates import DIRECT, Designs, candidate_named
 from kit.blending.weights.features import CHANNELS, PhotoFeatures
 from kit.blending.weights.linear import RidgeSolver
 from kit.blending.weights.mixing import WeightModel
-from kit.blending.weights.solvers import best_single, climb
+from kit.blending.weights.solvers import climb
 from kit.imaging.holes import RINGS
 from kit.imaging.metrics import RMSE, Estimate, Metric
 
@@ -111,6 +111,7 @@ def leave_one_out(
     test_digests: Sequence[str],
     seed: int,
     metric: Metric = RMSE,
+    measure: Measure = squared_errors,
 ) -> tuple[str, tuple[MemberRow, ...]]:
     """Leave each member out in turn; return the rung whose weights that is about, and a row for each member."""
     fitted = fitted_rung(selection)
@@ -121,11 +122,11 @@ def leave_one_out(
         solve = design.candidate.solve
         if isinstance(solve, RidgeSolver):  # shrunk alike with and without: what differs is the member alone
             solve = solve.fixed(solve.penalties(design.regression.moments))
-        sse = {"all": design.regression.run(solve).sse}
+        runs = {"all": (design, design.regression.run(solve))}
         for k in range(K):
             others = [other for other in range(K) if other != k]
-            sse[str(k)] = design.regression.run(solve, others).sse
-        bootstrap = Bootstrap(sse, gram.counts, group, metric=metric, seed=seed)
+            runs[str(k)] = design, design.regression.run(solve, others)
+        bootstrap = Bootstrap(measure(runs), gram.counts, group, metric=metric, seed=seed)
         without = [bootstrap.difference(str(k), "all") for k in range(K)]
     rows = (
         MemberRow(
@@ -142,8 +143,9 @@ def leave_one_out(
 
 
 def fitted_rung(selection: Selection) -> str:
-    """Return the chosen rung; for a single source, of which nothing can be left out, the next one."""
-    return "simplex" if selection.rung == "single" else selection.rung
+    """Return the chosen rung, or a plainer one in place of a single source, of which nothing can be left out, and of
+    weights by the metric itself, which take too long to find so often."""
+    return {"single": "simplex", DIRECT: "ridge"}.get(selection.rung, selection.rung)
 
 
 def trajectory(gram: ResidualGram) -> tuple[tuple[str, float], ...]:
@@ -189,8 +191,3 @@ def ring_names() -> list[str]:
 def rmse_of(squares: float, gram: ResidualGram) -> float:
     """Return the RMSE of a sum of squares over all of a Gram's values."""
     return float(np.sqrt(max(squares, 0.0) / float(gram.counts.sum())))
-
-
-def best_member(gram: ResidualGram) -> str:
-    """Return the member with the least error on all photos."""
-    return gram.members[int(np.argmax(best_single(pooled(gram))))]

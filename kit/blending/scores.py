@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kit.blending.evaluation.intervals import Bootstrap
+from kit.blending.evaluation.pixels import source_errors
 from kit.blending.grams.cache import cached_gram
 from kit.blending.grams.residual_gram import ResidualGram
 from kit.blending.weights.candidates import STACK
@@ -108,13 +109,14 @@ def score_sources(
     """
     gram, flaws = finite_gram(project, complete_sources(project), workers=workers)
     metric = metric or project.layout.measured_by
+    errors = np.zeros((0, 0)) if gram is None else source_errors(project, gram, metric, workers=workers)
     scores = []
     for source in project.predictions.sources():
         if source in flaws:
             scores.append(_unreadable(project, source, flaws[source]))
             continue
         try:
-            scores.append(_score(project, source, gram, metric, seed, workers))
+            scores.append(_score(project, source, gram, errors, metric, seed, workers))
         except (MissingStep, Mismatch, DamagedStore, PredictionsError) as error:
             scores.append(_unreadable(project, source, str(error)))
     sign = -1.0 if metric.higher_is_better else 1.0
@@ -133,7 +135,13 @@ def _unreadable(project: Project, source: str, problem: str) -> SourceScore:
 
 
 def _score(
-    project: Project, source: str, complete: ResidualGram | None, metric: Metric, seed: int, workers: int | None
+    project: Project,
+    source: str,
+    complete: ResidualGram | None,
+    complete_errors: np.ndarray,
+    metric: Metric,
+    seed: int,
+    workers: int | None,
 ) -> SourceScore:
     missing_oof, missing_test = (_missing(project, source, split) for split in ("oof", "test"))
     oof = project.predictions.read(source, "oof", partial=True)
@@ -150,14 +158,15 @@ def _score(
         "full": project.predictions.has_full(source),
     }
     if complete is not None and source in complete.members:
-        own = {"own": complete.sse[:, complete.of(source)]}
+        own = {"own": complete_errors[:, complete.of(source)]}
         bootstrap = Bootstrap(own, complete.counts, project.folds.group[complete.photos], metric=metric, seed=seed)
         return SourceScore(score=bootstrap.estimate("own"), complete=True, **facts)
     gram = cached_gram(project, [source], partial=True, workers=workers)
-    reference = _reference(project, complete, gram.photos)
-    errors = {"own": gram.sse[:, 0]}
+    rows = None if complete is None else np.searchsorted(complete.photos, gram.photos)
+    reference = _reference(project, complete, rows, complete_errors, metric)
+    errors = {"own": source_errors(project, gram, metric, workers=workers)[:, 0]}
     if complete is not None and reference:
-        errors["reference"] = complete.on(gram.photos).sse[:, complete.of(reference)]
+        errors["reference"] = complete_errors[rows, complete.of(reference)]
     bootstrap = Bootstrap(errors, gram.counts, project.folds.group[gram.photos], metric=metric, seed=seed)
     return SourceScore(
         score=bootstrap.estimate("own"),
@@ -175,10 +184,17 @@ def _missing(project: Project, source: str, split: PredictionSplit) -> tuple[int
     return tuple(project.predictions.missing_folds(source, split))
 
 
-def _reference(project: Project, complete: ResidualGram | None, photos: np.ndarray) -> str:
-    """Return the best training-free member on these photos, "" when there is none."""
-    if complete is None:
+def _reference(
+    project: Project, complete: ResidualGram | None, rows: np.ndarray | None, errors: np.ndarray, metric: Metric
+) -> str:
+    """Return the training-free member that is best on these rows of the Gram, "" when there is none."""
+    if complete is None or rows is None:
         return ""
     free = [member for member in complete.members if project.predictions.manifest(member, "oof", None) is not None]
-    sse = complete.on(photos).sse.sum(axis=0)
-    return min(free, key=lambda member: sse[complete.of(member)], default="")
+    sign = -1.0 if metric.higher_is_better else 1.0
+
+    def score(member: str) -> float:
+        above, below = metric.statistics(errors[rows, complete.of(member)], complete.counts[rows])
+        return sign * float(metric.value(above.sum(), below.sum()))
+
+    return min(free, key=score, default="")

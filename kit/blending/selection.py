@@ -6,7 +6,7 @@ interval, over photos, excludes zero. Otherwise the simpler one stays, and the l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,15 @@ from kit.blending.weights.mixing import WeightModel
 from kit.imaging.metrics import RMSE, Estimate, Metric
 
 MIN_GROUPS = 10  # a percentile interval from fewer photos is too narrow to admit anything by
+
+
+Measure = Callable[[Mapping[str, tuple[Design, Nested]]], dict[str, np.ndarray]]
+"""Designs and nested weights to `(P,)`, for each what the metric sums of each photo."""
+
+
+def squared_errors(runs: Mapping[str, tuple[Design, Nested]]) -> dict[str, np.ndarray]:
+    """Return the squared errors that the Grams have given."""
+    return {name: nested.sse for name, (_, nested) in runs.items()}
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,7 @@ class Selection:
 
 def select_candidate(
     designs: Designs,
-    sse: np.ndarray,
+    errors: np.ndarray,
     counts: np.ndarray,
     group: np.ndarray,
     *,
@@ -68,17 +77,19 @@ def select_candidate(
     requested: str = AUTO,
     stack: Designs | None = None,
     metric: Metric = RMSE,
+    measure: Measure = squared_errors,
     seed: int = 0,
     draws: int = DRAWS,
 ) -> Selection:
     """Score every candidate by nested cross-validation, then select the best one that the gate lets in.
 
     Args:
-        sse: `(P, K)`, each member's own squared errors, the stack's too.
+        errors: `(P, K)`, each member's own, the stack's too, as the metric sums them.
         counts: `(P,)`, values of each photo.
         group: `(P,)` int, near duplicates share a number.
         candidates: from the simplest on; the first is always there to fall back to.
         metric: what the gate compares.
+        measure: what it sums of each photo.
         requested: a candidate to take whatever the gate says, or `auto`.
         stack: the designs with a stacking network as one member more, when there is one.
     """
@@ -86,14 +97,14 @@ def select_candidate(
     if stack is not None:
         made[STACK] = stack.of(STACK_CANDIDATE)
     nested = {name: design.regression.run(design.candidate.solve) for name, design in made.items()}
-    columns = {name: one.sse for name, one in nested.items()}
-    columns |= {f"member {k}": sse[:, k] for k in range(sse.shape[1])}
+    columns = measure({name: (made[name], one) for name, one in nested.items()})
+    columns |= {f"member {k}": errors[:, k] for k in range(errors.shape[1])}
     bootstrap = Bootstrap(columns, counts, group, metric=metric, draws=draws, seed=seed)
     groups = len(np.unique(group))
     rows = _climb(bootstrap, list(made), groups)
     best = next(row.rung for row in reversed(rows) if row.taken)
     rung = best if requested == AUTO else requested
-    reason = _reason(rows, rung, best, sse.shape[1], groups)
+    reason = _reason(rows, rung, best, errors.shape[1], groups)
     return Selection(rung, reason, rows, made[rung], nested[rung], bootstrap)
 
 

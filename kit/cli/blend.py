@@ -41,11 +41,11 @@ def sources(context: typer.Context, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(scores)
     else:
-        print(sources_table(scores, project.layout.measured_by.label))
+        print(sources_table(scores, project.layout.measured_by))
         _say_metric(project)
 
 
-@app.command(short_help="Find the weights that minimise RMSE.")
+@app.command(short_help="Find the weights with the least error.")
 def blend(
     context: typer.Context,
     sources: Annotated[list[str] | None, typer.Argument(help="Members. Default: every complete source.")] = None,
@@ -62,7 +62,8 @@ def blend(
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Find the weights that minimise RMSE, and how good they are on photos that they were not fitted on.
+    """Find the weights that are best by the competition's metric, and how good they are on photos that they were not
+    fitted on.
 
     Each rung is taken only if its gain over the one below is credible: it is measured on folds that the weights were
     not fitted on, and its 95 % interval, over photos, must exclude zero. If nothing is, the blend is the best source.
@@ -75,6 +76,7 @@ def blend(
       ridge       weights of any sign, shrunk toward equal ones
       intercept   ridge, and a constant
       features    weights linear in depth, channel, class, size and contrast
+      direct      plain weights by the competition's own metric, if that is MAE, PSNR or SSIM
       regions     weights for each ring and channel, shrunk to common ones
       stack       regions, with a small network over the members as one member more (with --stack)
       hill-climb  greedy selection, and bagged: for comparison with simplex
@@ -110,7 +112,7 @@ def blend(
     if as_json:
         print_json(made)
     else:
-        print(blend_report(made, project.workspace, pictures, metric.label))
+        print(blend_report(made, project.workspace, metric, pictures))
         _say_metric(project)
         if left_out:
             print(with_workspace_flags(f"Left out, not complete (kit sources says why): {', '.join(left_out)}"))
@@ -122,7 +124,7 @@ def _say_metric(project: Project) -> None:
     layout = project.layout
     if layout.measured_by != layout.graded_by:
         label = layout.graded_by.label
-        print(f"Note: {label}, the competition's metric, is what kit grade computes; weights minimise squared errors.")
+        print(f"Note: {label}, the competition's metric, is what kit grade computes; weights are found by RMSE.")
 
 
 def _blend_of_name(workspace: Workspace, name: str | None) -> Blend | None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from kit.blending import Blend, CandidateRow, SourceScore
     from kit.core.workspace import Workspace
-    from kit.imaging.metrics import Estimate
+    from kit.imaging.metrics import Estimate, Metric
     from kit.submission.ledger import LedgerRow
     from kit.submission.standing import Standing
 
@@ -40,7 +40,7 @@ def change(estimate: Estimate | None) -> str:
     return estimate.signed if estimate is not None else "-"
 
 
-def sources_table(scores: Sequence[SourceScore], metric: str = "RMSE") -> str:
+def sources_table(scores: Sequence[SourceScore], metric: Metric) -> str:
     """Return a table with one row a source.
 
     Args:
@@ -52,7 +52,7 @@ def sources_table(scores: Sequence[SourceScore], metric: str = "RMSE") -> str:
     for score in scores:
         seconds, digest = f"{score.seconds:.0f}", score.digest[:8]
         rows.append([score.name, interval(score.score), str(score.photos), _folds_of(score), seconds, digest])
-    lines = [table(["source", f"CV {metric} [95 %]", "photos", "folds", "seconds", "digest"], rows)]
+    lines = [table(["source", f"CV {metric.label} [95 %]", "photos", "folds", "seconds", "digest"], rows)]
     for score in scores:
         if score.problem:
             lines.append(with_workspace_flags(f"{score.name}: {score.problem}"))
@@ -62,7 +62,8 @@ def sources_table(scores: Sequence[SourceScore], metric: str = "RMSE") -> str:
                 f"({interval(score.reference_score)})"
             )
     lines += _same([(score.name, score.digest) for score in scores if score.digest])
-    lines.append(f"CV: {metric} on hidden pixels in score space, each training photo predicted out of fold.")
+    of = "whole pictures" if metric.of == "pictures" else "hidden pixels in score space"
+    lines.append(f"CV: {metric.label} on {of}, each training photo predicted out of fold.")
     return "\n".join(lines)
 
 
@@ -81,7 +82,7 @@ def _folds_of(score: SourceScore) -> str:
     return f"{folds.rstrip()}+full" if score.full else folds
 
 
-def blend_report(blend: Blend, workspace: Workspace, pictures: Sequence[Path] = (), metric: str = "RMSE") -> str:
+def blend_report(blend: Blend, workspace: Workspace, metric: Metric, pictures: Sequence[Path] = ()) -> str:
     """Return the report: members, rungs, where the error lies, what to expect, and what was decided.
 
     Args:
@@ -92,7 +93,9 @@ def blend_report(blend: Blend, workspace: Workspace, pictures: Sequence[Path] = 
         for place, row in enumerate(blend.members)
     ]
     rows.sort(key=lambda row: -float(row[2]))
-    heading = ["source", f"CV {metric} [95 %]", "weight", f"left out (change of {blend.fitted})", "correlation"]
+    label = metric.label
+    of_parts = "RMSE" if metric.of == "pictures" else label
+    heading = ["source", f"CV {label} [95 %]", "weight", f"left out (change of {blend.fitted})", "correlation"]
     rungs = [
         [
             row.rung,
@@ -107,11 +110,11 @@ def blend_report(blend: Blend, workspace: Workspace, pictures: Sequence[Path] = 
         table(heading, rows),
         "weight: on average over hidden values; correlation: of residuals, with the most alike other source.",
         "",
-        table(["rung", f"CV {metric} [95 %]", "gain [95 %]", ""], rungs),
+        table(["rung", f"CV {label} [95 %]", "gain [95 %]", ""], rungs),
         "",
-        table(["error by", "", "share", f"CV {metric} [95 %]"], parts),
+        table(["error by", "", "share", f"CV {of_parts} [95 %]"], parts),
         "",
-        f"Blend {blend.name}: CV {metric} {blend.cv} (nested by fold, {blend.photos} photos), rung {blend.rung}.",
+        f"Blend {blend.name}: CV {label} {blend.cv} (nested by fold, {blend.photos} photos), rung {blend.rung}.",
         f"Best single source by fold, {blend.best_single}: {blend.best_single_cv}; gain {change(blend.gain)}.",
         blend.reason,
         *_expectation(blend),

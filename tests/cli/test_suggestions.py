@@ -16,6 +16,7 @@ from kit.cli.results import sources_table
 from kit.core.storage import only_one, write_json
 from kit.core.workspace import Workspace
 from kit.errors import DamagedStore, StoreError
+from kit.imaging.metrics import RMSE
 from kit.learning.experiments import Experiment, stored_experiment
 
 pytestmark = pytest.mark.toy(sources=[{"name": "good", "seed": 0}, {"name": "other", "seed": 1}])
@@ -38,7 +39,7 @@ def test_the_notes_below_the_sources_reach_the_same_workspace(toy: Toy) -> None:
     path.write_text("{")
     remember_workspace(Path("c"), None, by_environment=False)
     try:
-        assert "Delete it, then run: kit -w c import good" in sources_table(score_sources(toy.project))
+        assert "Delete it, then run: kit -w c import good" in sources_table(score_sources(toy.project), RMSE)
     finally:
         remember_workspace(Path(), None, by_environment=False)
 

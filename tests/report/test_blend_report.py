@@ -26,7 +26,7 @@ from kit.cli.results import blend_report
 from kit.core.workspace import Workspace
 from kit.errors import KitError, UsageError
 from kit.imaging.images import load_image
-from kit.imaging.metrics import Estimate
+from kit.imaging.metrics import RMSE, Estimate
 from kit.report.blend import PICTURES, _clustered, _shade, plot_blend
 from kit.report.chart import _STYLE, LEAST_SPAN, Sheet, drawn, lines_of, ticks, width_of, window
 
@@ -101,7 +101,7 @@ def test_there_is_a_picture_for_each_thing_that_is_printed(toy: Toy, blend: Blen
 
 
 def test_the_pictures_have_every_number_of_the_text_report(toy: Toy, blend: Blend) -> None:
-    report, drawn = blend_report(blend, toy.workspace), " ".join(said(blend))
+    report, drawn = blend_report(blend, toy.workspace, RMSE), " ".join(said(blend))
     tables = report[: report.index("Blend four:")]
     numbers = re.findall(r"[+-]?\d\.\d{3,5}(?: \[[^]]*\])?", tables)
     assert len(numbers) > 45

@@ -27,7 +27,7 @@ class Crossfit:
     """Errors of cross-fitted values on P photos, in score space."""
 
     clipped: np.ndarray
-    """`(P, rings, 3)` float64, squared error after clipping to [0, 1]: what the competition counts."""
+    """`(P, rings, 3)` float64, squared or absolute error after clipping to [0, 1]: what the competition counts."""
     known: np.ndarray
     """`(P, rings, 3)`, the same if the photo's true value range were known."""
     counts: np.ndarray
@@ -40,6 +40,7 @@ def crossfit(
     photos: np.ndarray,
     values: Callable[[int], np.ndarray],
     *,
+    absolute: bool = False,
     workers: int | None = None,
 ) -> Crossfit:
     """Measure a blend on training photos.
@@ -48,6 +49,7 @@ def crossfit(
         photo_rows: all training photos of the pack.
         photos: `(P,)` positions.
         values: a photo's place among `photos` to its values, `(n, 3)` RGB, which may leave [0, 1]. Called by threads.
+        absolute: add up errors as they are, not squared.
     """
     from kit.blending.weights.kernel import measure  # numba takes a while to import, and `kit --help` needs none
 
@@ -63,7 +65,9 @@ def crossfit(
         blended = np.ascontiguousarray(values(place), np.float64)
         rings = rings_of(photo_row.boxes, photo_row.height, photo_row.width)
         clipped, known = np.zeros((2, len(RINGS), 3))
-        measure(blended, truth, rings, _stretch(estimated_range[photo]), _stretch(true[photo]), clipped, known)
+        measure(
+            blended, truth, rings, _stretch(estimated_range[photo]), _stretch(true[photo]), absolute, clipped, known
+        )
         return clipped, known, np.bincount(rings, minlength=len(RINGS))
 
     # the threads have ended before the file that they read is closed

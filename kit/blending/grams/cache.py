@@ -24,7 +24,7 @@ _DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFil
 _ARRAYS = ("photos", "by_region", "region_sums", "region_counts")
 
 
-class _Member(NamedTuple):
+class Member(NamedTuple):
     """What names a member's very values; the files' times make a file changed by hand another one."""
 
     source: str
@@ -33,7 +33,7 @@ class _Member(NamedTuple):
     """Name, bytes and time of change in nanoseconds of each."""
 
     @classmethod
-    def of(cls, one: Predictions) -> _Member:
+    def of(cls, one: Predictions) -> Member:
         """Name these predictions."""
         files = [(part.path.name, part.path.stat()) for part in one.parts]
         return cls(one.source, one.digest, tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in files))
@@ -50,8 +50,8 @@ def cached_gram(
         KitError: see `PredictionStore.read` and `residual_gram`.
     """
     predictions = [project.predictions.read(source, "oof", partial=partial) for source in sources]
-    folder, base = project.workspace.blends / ".cache", _base(project)
-    wanted = [_Member.of(one) for one in predictions]
+    folder, base = project.workspace.blends / ".cache", cache_base(project)
+    wanted = [Member.of(one) for one in predictions]
     path = folder / f"{digest_of([base, wanted])}.npz"
     found = _read(path, wanted)
     if found is not None:
@@ -71,14 +71,14 @@ def cached_gram(
     return gram
 
 
-def _base(project: Project) -> str:
-    """Name what all members share."""
+def cache_base(project: Project) -> str:
+    """Name what all members share: photos, folds and value ranges."""
     arrays = (project.pack.train_value_range, project.pack.train_estimated_range)
     value_ranges = [digest_bytes(np.ascontiguousarray(array).tobytes()) for array in arrays]
     return digest_of([GRAM_VERSION, project.index.digest, project.folds.digest, value_ranges])
 
 
-def _read(path: Path, wanted: list[_Member]) -> ResidualGram | None:
+def _read(path: Path, wanted: list[Member]) -> ResidualGram | None:
     """Return the cached Gram, or None when there is none or it is damaged: a cache is never worth an error."""
     try:
         with np.load(path, allow_pickle=False) as stored:
@@ -94,9 +94,9 @@ def _read(path: Path, wanted: list[_Member]) -> ResidualGram | None:
     return ResidualGram(names, digests, photos, products, sums, counts)
 
 
-def _best_part(folder: Path, base: str, wanted: list[_Member]) -> tuple[list[_Member], ResidualGram] | None:
+def _best_part(folder: Path, base: str, wanted: list[Member]) -> tuple[list[Member], ResidualGram] | None:
     """Return the Gram of as many of these members as there is one for; at least two, or no product is saved."""
-    best: tuple[list[_Member], Path] | None = None
+    best: tuple[list[Member], Path] | None = None
     for path in sorted(folder.glob("*.npz")):
         members = _members_of(path, base)
         if len(members) >= max(2, len(best[0]) + 1 if best else 0) and all(one in wanted for one in members):
@@ -107,15 +107,15 @@ def _best_part(folder: Path, base: str, wanted: list[_Member]) -> tuple[list[_Me
     return None if gram is None else (best[0], gram)
 
 
-def _members_in(header: dict[str, Any]) -> list[_Member]:
+def _members_in(header: dict[str, Any]) -> list[Member]:
     """Return the members in a file's header, where JSON has made lists of the tuples."""
     return [
-        _Member(source, digest, tuple((name, size, time) for name, size, time in files))
+        Member(source, digest, tuple((name, size, time) for name, size, time in files))
         for source, digest, files in header["members"]
     ]
 
 
-def _members_of(path: Path, base: str) -> list[_Member]:
+def _members_of(path: Path, base: str) -> list[Member]:
     try:
         with np.load(path, allow_pickle=False) as stored:
             header = json.loads(str(stored["header"]))
@@ -124,13 +124,13 @@ def _members_of(path: Path, base: str) -> list[_Member]:
         return []
 
 
-def _write(path: Path, gram: ResidualGram, base: str, members: list[_Member]) -> None:
+def _write(path: Path, gram: ResidualGram, base: str, members: list[Member]) -> None:
     sweep(path.parent)
     header = np.array(to_json({"base": base, "members": members}))
     with writing(path) as file:
         np.savez(file, header=header, **{name: getattr(gram, name) for name in _ARRAYS})
     kept = 0
-    for other in sorted(path.parent.glob("*.npz"), key=lambda other: (other != path, -other.stat().st_mtime_ns)):
+    for other in sorted(path.parent.glob("*.np[yz]"), key=lambda other: (other != path, -other.stat().st_mtime_ns)):
         kept += other.stat().st_size
         if kept > CACHE_BYTES and other != path:
             other.unlink(missing_ok=True)

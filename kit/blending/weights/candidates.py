@@ -12,7 +12,7 @@ import numpy as np
 
 from kit.blending.grams.residual_gram import ResidualGram
 from kit.blending.weights.features import ONE, PhotoFeatures, Term, feature_terms, region_terms, term_values
-from kit.blending.weights.linear import Regression, RidgeSolver, Solve, unregularised
+from kit.blending.weights.linear import Regression, RidgeSolver, Solve, SolveOn, unregularised
 from kit.blending.weights.mixing import PIXELS, WeightModel
 from kit.blending.weights.solvers import SOLVERS
 
@@ -26,7 +26,7 @@ class Candidate:
 
     name: str
     summary: str
-    solve: Solve
+    solve: Solve | SolveOn
     terms: Terms = lambda features, counts: (Term(ONE),)
     compared_only: bool = False
     """Never selected: another candidate gives the same more exactly."""
@@ -68,12 +68,15 @@ STACK_CANDIDATE = Candidate(
     RidgeSolver(intercept=True),
     lambda features, counts: region_terms(counts.shape[1]),
 )
+DIRECT = "direct"
+"""After ridge, where the metric is another than RMSE or MSE: `kit.blending.weights.direct`."""
+DIRECT_CANDIDATE = Candidate(DIRECT, "weights by the competition's own metric", RidgeSolver(intercept=False))
 AUTO = "auto"
 
 
 def candidate_named(name: str) -> Candidate:
     """Look a candidate up."""
-    return STACK_CANDIDATE if name == STACK else CANDIDATES[name]
+    return {STACK: STACK_CANDIDATE, DIRECT: DIRECT_CANDIDATE}.get(name) or CANDIDATES[name]
 
 
 @dataclass(frozen=True)

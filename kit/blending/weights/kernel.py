@@ -44,6 +44,7 @@ def measure(
     rings: np.ndarray,
     used: np.ndarray,
     true: np.ndarray,
+    absolute: bool,
     clipped: np.ndarray,
     known: np.ndarray,
 ) -> None:
@@ -52,6 +53,7 @@ def measure(
     Args:
         blended: `(n, 3)` float64; truth: `(n, 3)` uint8; rings: `(n,)` uint8.
         used, true: `(3, 3)`: low, high and stretch (0 without contrast) of each channel, as estimated, and true.
+        absolute: add up errors as they are, not squared.
         clipped, known: `(rings, 3)`, zero: get the results.
     """
     for pixel in range(len(blended)):
@@ -61,5 +63,5 @@ def measure(
             y = (truth[pixel, channel] / 255.0 - true[0, channel]) * true[2, channel]
             by_used = min(max((b - used[0, channel]) * used[2, channel], 0.0), 1.0) - y
             by_true = min(max((b - true[0, channel]) * true[2, channel], 0.0), 1.0) - y
-            clipped[ring, channel] += by_used * by_used
-            known[ring, channel] += by_true * by_true
+            clipped[ring, channel] += abs(by_used) if absolute else by_used * by_used
+            known[ring, channel] += abs(by_true) if absolute else by_true * by_true

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -17,6 +18,20 @@ from kit.blending.weights.solvers import Solver
 
 Solve = Callable[[np.ndarray], np.ndarray]
 """Moments of each training fold `(F, J, J, K + 1, K + 1)` to coefficients `(J, K + 1)`."""
+
+
+@runtime_checkable
+class SolveOn(Protocol):
+    """A way to coefficients that asks for more of the training folds than their moments."""
+
+    def on(self, moments_of_folds: np.ndarray, folds: Sequence[int], members: np.ndarray) -> np.ndarray:
+        """Return coefficients `(J, K' + 1)`.
+
+        Args:
+            folds: numbers of the training folds.
+            members: `(K',)`, which of the Gram's members are used.
+        """
+
 
 SHRINKAGE = (1e-6, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0, 3.0, np.inf)
 """Candidate penalties, in units of the members' mean squared difference from their mean; infinite: no such term."""
@@ -100,7 +115,7 @@ class _Problem:
     def __init__(self, moments_of_folds: np.ndarray, intercept: bool) -> None:
         folds, J, _, size, _ = moments_of_folds.shape
         self.J, self.K, self.intercept = J, size - 1, intercept
-        self.basis = _basis(self.K)
+        self.basis = basis_of(self.K)
         S = np.einsum("ka,fjlkm,mb->fjlab", self.basis, moments_of_folds, self.basis, optimize=True)
         used = range(1, self.K + (1 if intercept else 0))
         places = [(j, a) for j in range(J) for a in used]
@@ -175,7 +190,7 @@ def _solve(Q: np.ndarray, c: np.ndarray, penalties: np.ndarray) -> np.ndarray:
     return v
 
 
-def _basis(K: int) -> np.ndarray:
+def basis_of(K: int) -> np.ndarray:
     """Return `(K + 1, K + 1)`: equal weights; K - 1 orthonormal directions whose weights sum to zero; the intercept."""
     basis = np.zeros((K + 1, K + 1))
     basis[:K, 0] = 1.0 / K
@@ -213,11 +228,11 @@ class Regression:
             [moments(gram.of_rows(fold == number), values[fold == number]) for number in self.folds]
         )
 
-    def fit(self, solve: Solve, members: Sequence[int] | None = None) -> np.ndarray:
+    def fit(self, solve: Solve | SolveOn, members: Sequence[int] | None = None) -> np.ndarray:
         """Return coefficients from all photos, `(J, K + 1)`; those of members not used are 0."""
         return self._fit(solve, list(range(len(self.folds))), members)
 
-    def run(self, solve: Solve, members: Sequence[int] | None = None) -> Nested:
+    def run(self, solve: Solve | SolveOn, members: Sequence[int] | None = None) -> Nested:
         """Return nested coefficients and errors."""
         found = []
         sse = np.empty(len(self.gram))
@@ -228,10 +243,13 @@ class Regression:
             sse[rows] = photo_errors(self.gram.of_rows(rows), self.values[rows], found[-1])
         return Nested(self.folds, np.stack(found), sse)
 
-    def _fit(self, solve: Solve, folds: list[int], members: Sequence[int] | None) -> np.ndarray:
+    def _fit(self, solve: Solve | SolveOn, folds: list[int], members: Sequence[int] | None) -> np.ndarray:
         K = len(self.gram.members)
         use = np.array([*(range(K) if members is None else members), K])
         small = self.moments[folds][..., use[:, None], use]
         coefficients = np.zeros((self.values.shape[2], K + 1))
-        coefficients[:, use] = solve(small)
+        if isinstance(solve, SolveOn):
+            coefficients[:, use] = solve.on(small, [self.folds[one] for one in folds], use[:-1])
+        else:
+            coefficients[:, use] = solve(small)
         return coefficients
