@@ -46,6 +46,7 @@ MODULES = (
     "figure",
     "own",
     "predict",
+    "report",
     "sd",
     "submit",
     "train",

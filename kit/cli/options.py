@@ -18,7 +18,20 @@ COMMANDS = (
     # the chain, in its order
     *("fetch", "folds", "fill", "new", "check-model", "check-layout", "train", "tune", "predict", "weights"),
     *("sd", "clip", "sources", "blend"),
-    *("upload", "submissions", "leaderboard", "status", "blends", "check", "grade", "figure", "export", "import"),
+    *(
+        "upload",
+        "submissions",
+        "leaderboard",
+        "status",
+        "blends",
+        "check",
+        "grade",
+        "report",
+        "compare",
+        "show",
+        "figure",
+    ),
+    *("export", "import"),
     *("bundle", "push", "verify", "rm", "doctor", "demo"),
 )
 """Every command, as `kit --help` lists them."""

@@ -1,0 +1,63 @@
+"""What the page says first: a few sentences that make the next decision. Knows the numbers, and draws nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kit.blending import Blend, SourceScore
+from kit.report.page.numbers import Numbers
+
+
+def verdict(numbers: Numbers) -> list[str]:
+    """Return sentences, the one that matters most first."""
+    return list(_sentences(numbers))
+
+
+def _sentences(numbers: Numbers) -> Iterator[str]:
+    label = numbers.metric.label
+    scored = [one for one in numbers.sources if one.score is not None]
+    complete = [one for one in scored if one.complete]
+    if numbers.blend is not None:
+        yield from _of_blend(numbers.blend, label)
+    elif complete and complete[0].score is not None:
+        yield f"Best source: {complete[0].name}, CV {label} {complete[0].score}. Blend what there is: kit blend"
+    yield from _of_training(numbers, complete)
+    if incomplete := [one.name for one in scored if not one.complete]:
+        yield f"Not all folds are there of {_listed(incomplete)}: no blend takes them."
+    if numbers.blend is not None and numbers.oof_values is None:
+        yield f"Blend {numbers.blend.name} no longer fits what is stored. Make it again: kit blend"
+
+
+def _of_blend(blend: Blend, label: str) -> Iterator[str]:
+    credible = blend.gain.low > 0
+    than = f"{blend.best_single} alone ({blend.best_single_cv.value:.4f})"
+    gain = f"{blend.gain.value:.4f} [{blend.gain.low:.4f}, {blend.gain.high:.4f}]"
+    if len(blend.members) == 1 or blend.rung == "single":
+        yield f"Blend {blend.name} is one source, {blend.best_single}: CV {label} {blend.cv}."
+    elif credible:
+        yield f"Blend {blend.name}: CV {label} {blend.cv}, better than {than} by {gain}."
+    else:
+        yield f"Blend {blend.name}: CV {label} {blend.cv}, not credibly better than {than}."
+    yield f"On the leaderboard's {blend.leaderboard.photos} photos expect {label} {blend.leaderboard.score}."
+    idle = [row.name for row in blend.members if row.without is not None and row.without.low <= 0]
+    if idle and blend.rung != "single" and len(idle) < len(blend.members):
+        yield f"Without {_listed(idle)} it would be as good."
+
+
+def _of_training(numbers: Numbers, complete: list[SourceScore]) -> Iterator[str]:
+    """Yield what training has brought over fills."""
+    trained = next((one for one in complete if one.trained and one.score), None)
+    free = next((one for one in complete if not one.trained and one.score), None)
+    if trained is None or free is None or trained.score is None or free.score is None:
+        if free is not None:
+            yield "Nothing is trained on all folds yet: kit train --fold all"
+        return
+    gain = (trained.score.value - free.score.value) * (1 if numbers.metric.higher_is_better else -1)
+    share = gain / abs(free.score.value)
+    side = "better" if gain > 0 else "worse"
+    best = f"The best trained source, {trained.name} ({trained.score.value:.4f})"
+    yield f"{best}, is {abs(share):.1%} {side} than the best fill, {free.name} ({free.score.value:.4f})."
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
