@@ -13,10 +13,12 @@ import typer
 
 from kit.cli import app
 from kit.cli.options import DeviceOption, JsonOption, SeedOption, project_of, typed_again
-from kit.cli.queue import GpusOption, JobsOption, global_words, run_queue, say_idle_gpus, slots_for
+from kit.cli.queue import GpusOption, JobsOption, say_idle_gpus
 from kit.cli.verbs import CONTEXT, VerbGroup
 from kit.core.jobs import Job, Slot
 from kit.core.parallel import is_main_process
+from kit.core.queue import global_words, run_queue
+from kit.pretrained.slots import slots_for
 
 if TYPE_CHECKING:
     from kit.core.workspace import PredictionSplit
@@ -154,7 +156,7 @@ def _run_side_by_side(session: SamplingSession, slots: Sequence[Slot]) -> None:
         return
     words = typed_again(without=("--force", "--json"), without_values=("--gpus", "--jobs", "--device"), stop=False)
     command = (*global_words(session.project.workspace), *shlex.split(words)[1:])
-    run_queue([Job(slot.name, command) for slot in slots], slots, results=False)
+    run_queue([Job(slot.name, command) for slot in slots], slots)
     session.cache.refresh()
     left = missing_samples(session)
     if left and deadline.is_over():

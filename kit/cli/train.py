@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,15 +23,17 @@ from kit.cli.options import (
     finite,
     project_of,
     split_commas,
+    typed_again,
+    with_workspace_flags,
     workspace_of,
 )
-from kit.cli.queue import GpusOption, JobsOption, say_idle_gpus, slots_for
-from kit.cli.trainings import Training, Trainings
+from kit.cli.queue import GpusOption, JobsOption, say_idle_gpus
 from kit.cli.trial import try_all
 from kit.core.parallel import is_main_process
 from kit.core.progress import say_once
-from kit.errors import NotFinished
 from kit.learning.chosen import choose, names_of, read_document, with_weights_at_hand
+from kit.learning.trainings import Training, Trainings, average, claim_mean, mean_of
+from kit.pretrained.slots import slots_for
 
 if TYPE_CHECKING:
     from kit.core.jobs import Slot
@@ -174,7 +177,7 @@ def train(
     replaced = project.folds.chosen([replacing]) if replacing else numbers if force else []
     families = [with_seeds(one, seeds) for one in chosen]
     trained = [Training(one, number) for number in numbers for family in families for one in family]
-    work = Trainings(project, trained, force, begun=split_commas([begun or ""]))
+    work = Trainings(project, trained, force, split_commas([begun or ""]), _going_on)
     slots = slots_for(gpus, jobs, device)
     _train_all(work, families, device, options, replaced, slots, mean=mean)
 
@@ -222,13 +225,14 @@ def _train_all(
 
     project = work.project
     for family in families if mean else []:
-        _claim_mean(project, family, bool(replacing))
+        claim_mean(project, family, force=bool(replacing))
     for one in work.all:  # all of them before torch is imported: a conflict is told at once, not after hours
         check_conflicts(project, one.experiment, one.fold, replacing=replacing)
     if is_main_process():
         _say_extra(work)
     if slots:
-        _train_side_by_side(work, slots, options)
+        there = partial(_say_there, work)
+        work.run_side_by_side(slots, options, there=there, spoken=with_workspace_flags)
     else:
         count = len(work.all)
         numbers = {one.key: f"{number} of {count}" if count > 1 else "" for number, one in enumerate(work.all, 1)}
@@ -237,41 +241,19 @@ def _train_all(
         _average(project, family, bool(replacing))
 
 
-def _train_side_by_side(work: Trainings, slots: Sequence[Slot], options: dict[str, Any]) -> None:
-    from kit.data.fill_sources import fill_processes, make_fill_source
-
-    for base in dict.fromkeys(one.experiment.base for one in work.left()):  # once, and not by each of them
-        try:
-            make_fill_source(work.project, base, processes=fill_processes(work.project))
-        except NotFinished as error:
-            raise work.not_finished(str(error), work.left()) from None
-    words = [] if options["max_minutes"] is None else ["--max-minutes", str(options["max_minutes"])]
-    words += ["--compile"] if options["compiled"] else []
-    words += ["--tensorboard"] if options["board"] else []
-    work.run_side_by_side(slots, words, there=lambda one, done: _say_there(work, one, done))
-
-
-def _mean_of(family: Sequence[Experiment]) -> str:
-    return f"{family[0].name}-mean"
-
-
-def _claim_mean(project: Project, family: Sequence[Experiment], force: bool) -> None:
-    from kit.data.mean_source import claim_mean_name
-
-    claim_mean_name(project, _mean_of(family), [member.name for member in family], replace=force)
+def _going_on(begun: Sequence[str]) -> str:
+    """Return the command that goes on with what this one has begun to replace."""
+    return f"{typed_again(without_values=('--begun',))} --begun {','.join(begun)}" if begun else typed_again()
 
 
 def _average(project: Project, family: Sequence[Experiment], force: bool) -> None:
-    from kit.data.mean_source import make_mean_source
-
-    name = _mean_of(family)
+    name, members = mean_of(family), ", ".join(member.name for member in family)
     command = f"kit train {family[0].name} --fold all --seeds {len(family)} --mean"
-    if any(project.predictions.missing_folds(member.name, "oof") for member in family):
+    made = average(project, family, command, force=force)
+    if made is None:
         print(f"{name} is made when all folds are there: {command}")
-        return
-    members = [member.name for member in family]
-    made = make_mean_source(project, name, members, made_by=command, replace=force)
-    print(f"{'Averaged' if made else 'There already'}: {name}, the mean of {', '.join(members)}")
+    else:
+        print(f"{'Averaged' if made else 'There already'}: {name}, the mean of {members}")
 
 
 def _as_settings(settings: list[str], **flags: int | str | None) -> list[str]:

@@ -15,7 +15,6 @@ from support.toy import SLUG, make_toy_workspace
 from support.trainings import finish, project_at, results
 
 from kit.bundling.contents import contents_of
-from kit.cli.trainings import Training, Trainings
 from kit.core.workspace import Workspace
 from kit.data.prediction_store import SPLITS
 from kit.data.project import Project
@@ -23,6 +22,7 @@ from kit.imaging.images import save_image
 from kit.learning.experiments import experiment, read_config, stored_experiment
 from kit.learning.experiments.code import called
 from kit.learning.models import build_generator
+from kit.learning.trainings import Training, Trainings
 
 SETTINGS = ["size=32", "epochs=2", "batch_size=4", "base=mean", "depth=1"]
 FLAGS = " ".join(f"--set {setting}" for setting in SETTINGS)

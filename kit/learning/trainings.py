@@ -1,20 +1,20 @@
-"""The trainings of one `kit train`: one after the other or in a queue, and what is left when they stop. Trains nothing
-itself."""
+"""The trainings of one command: one after the other or in a queue, what is left when they stop, and the mean of seeds.
+Trains nothing itself."""
 
 from __future__ import annotations
 
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kit.cli.options import typed_again
 from kit.core import deadline
 from kit.core.jobs import Job, Slot
 from kit.core.parallel import is_main_process
+from kit.core.queue import Spoken, failed_jobs, global_words, run_queue
 from kit.errors import Busy, NotFinished, TrainingError, UsageError
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ class Trainings:
     """Whether what is there is replaced (--force)."""
     begun: Collection[str] = ()
     """Keys of those that a stopped command had begun to replace: they go on."""
+    going_on: Callable[[Sequence[str]], str | None] = lambda begun: None
+    """The command that goes on, given the keys of what was begun to be replaced; None: the same call once more."""
     started: float = 0.0
     """When this command was, in the seconds of files' times."""
 
@@ -123,12 +125,9 @@ class Trainings:
         after = f"; not begun: {titles_of(left)}" if left else ""
         return NotFinished(f"{reached}{after}", again=self.again())
 
-    def again(self) -> str:
+    def again(self) -> str | None:
         """Return the command that goes on; --force must not begin anew what it has begun."""
-        begun = [one.key for one in self.all if self.forced and self.has_begun(one)]
-        if not self.forced or not begun:
-            return typed_again()
-        return f"{typed_again(without_values=('--begun',))} --begun {','.join(begun)}"
+        return self.going_on([one.key for one in self.all if self.forced and self.has_begun(one)])
 
     def has_begun(self, one: Training) -> bool:
         """Return whether this command, or the one before, has begun to replace a training."""
@@ -136,21 +135,26 @@ class Trainings:
         return one.key in self.begun or (path.is_file() and path.stat().st_mtime >= self.started)
 
     def run_side_by_side(
-        self, slots: Sequence[Slot], words: Sequence[str], *, there: Callable[[Training, dict[str, Any]], None]
+        self,
+        slots: Sequence[Slot],
+        options: Mapping[str, Any],
+        *,
+        there: Callable[[Training, dict[str, Any]], None] = lambda one, done: None,
+        spoken: Spoken | None = None,
     ) -> None:
-        """Train in child processes, one in each slot at a time.
+        """Train in child processes, one in each slot at a time; base fills are made here, once.
 
         Args:
-            words: options of `kit train` for all of them.
+            options: those of `kit.learning.training.Options`, for all of them.
             there: hears of each training that is there already.
+            spoken: see `run_queue`.
 
         Raises:
             TrainingError: some have failed; their own lines have said why.
             NotFinished, Busy: see `run`.
         """
-        from kit.cli.queue import failed_jobs, run_queue
-
-        todo = []
+        self.make_base_fills()
+        todo, words = [], _words(options)
         for one in self.all:
             if (done := self.done(one)) is None:
                 todo.append(one)
@@ -158,7 +162,7 @@ class Trainings:
                 there(one, done)
         with tempfile.TemporaryDirectory(prefix="kit-queue-") as folder:
             jobs = [Job(one.title, self.words_of(one, Path(folder), words)) for one in todo]
-            ended = run_queue(jobs, slots) if jobs else []
+            ended = run_queue(jobs, slots, spoken=spoken) if jobs else []
         codes = {one.job.name: one.code for one in ended}
         left = [one for one in todo if codes.get(one.title) != 0]
         if failed := failed_jobs(ended):
@@ -171,9 +175,18 @@ class Trainings:
             )
         self.check_others(left, {})
 
+    def make_base_fills(self) -> None:
+        """Store the fills under the residuals of what is left, once, and not by each child process."""
+        from kit.data.fill_sources import fill_processes, make_fill_source
+
+        for base in dict.fromkeys(one.experiment.base for one in self.left()):
+            try:
+                make_fill_source(self.project, base, processes=fill_processes(self.project))
+            except NotFinished as error:
+                raise self.not_finished(str(error), self.left()) from None
+
     def words_of(self, one: Training, folder: Path, words: Sequence[str]) -> tuple[str, ...]:
         """Return the command of one training, with its settings in a file of this folder."""
-        from kit.cli.queue import global_words
         from kit.learning.experiments import CODE_FILES, save_code, toml_of
 
         path, code = folder / f"{one.experiment.name}.toml", folder / f"{one.experiment.name}.code"
@@ -186,3 +199,39 @@ class Trainings:
         force += ["--force"] if self.replaces(one) else []
         train = ["train", "--config", str(path), "--fold", str(one.fold), *words, *force]
         return (*global_words(self.project.workspace), *train)
+
+
+def _words(options: Mapping[str, Any]) -> list[str]:
+    """Return options of a training as `kit train` takes them."""
+    words = [] if options["max_minutes"] is None else ["--max-minutes", str(options["max_minutes"])]
+    words += ["--compile"] if options["compiled"] else []
+    return [*words, *(["--tensorboard"] if options["board"] else [])]
+
+
+def mean_of(family: Sequence[Experiment]) -> str:
+    """Return the name of the mean of sources that differ in their seed alone."""
+    return f"{family[0].name}-mean"
+
+
+def claim_mean(project: Project, family: Sequence[Experiment], *, force: bool) -> None:
+    """Raise `UsageError` where the mean's name is another source's; see `claim_mean_name`."""
+    from kit.data.mean_source import claim_mean_name
+
+    claim_mean_name(project, mean_of(family), [member.name for member in family], replace=force)
+
+
+def average(project: Project, family: Sequence[Experiment], command: str, *, force: bool) -> bool | None:
+    """Store the mean of a family once all its folds are there.
+
+    Args:
+        command: what makes it.
+
+    Returns:
+        Whether it was made now; None: folds are still to be trained.
+    """
+    from kit.data.mean_source import make_mean_source
+
+    members = [member.name for member in family]
+    if any(project.predictions.missing_folds(name, "oof") for name in members):
+        return None
+    return make_mean_source(project, mean_of(family), members, made_by=command, replace=force)
