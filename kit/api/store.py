@@ -4,6 +4,7 @@ Knows no network.
 
 from __future__ import annotations
 
+import itertools
 import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,15 +14,14 @@ from typing import Any
 import numpy as np
 
 from kit.api.loop import Batches, Values, checked_fold, made_from
-from kit.competitions import to_score_space
 from kit.core.storage import digest_of
 from kit.core.workspace import FULL, Fold, PredictionSplit
 from kit.data.prediction_store import SourceKind, splits_of
 from kit.data.predictions import Predictions
 from kit.data.project import Project
+from kit.data.scoring import rmse_of
 from kit.errors import Mismatch, UsageError
 from kit.exchange.checks import NEAR_TRUTH
-from kit.imaging.holes import scored_pixels
 
 
 @dataclass(frozen=True)
@@ -195,17 +195,12 @@ def _rmse(project: Project, source: str, fold: Fold) -> float:
     """Return the RMSE of a fold that is stored, in score space; warn where it is too good to be out of fold."""
     if fold == FULL:
         return float("nan")
-    stored, pack = np.load(project.predictions.path(source, "oof", fold), mmap_mode="r"), project.pack
-    total, count, start = 0.0, 0, 0
-    for position in project.folds.valid_positions(fold).tolist():
-        photo_row = project.index.train[position]
-        truth = np.asarray(pack.train_target[position])[scored_pixels(photo_row.boxes)] / 255.0
-        values = stored[start : start + photo_row.scored].astype(np.float32)
-        error = to_score_space(values, pack.train_estimated_range[position]) - to_score_space(
-            truth, pack.train_value_range[position]
-        )
-        total, count, start = total + float(np.vdot(error, error)), count + error.size, start + photo_row.scored
-    rmse = float(np.sqrt(total / max(count, 1)))
+    positions = project.folds.valid_positions(fold).tolist()
+    photo_rows = [project.index.train[position] for position in positions]
+    values = np.load(project.predictions.path(source, "oof", fold), mmap_mode="r")
+    starts = [0, *itertools.accumulate(photo_row.scored for photo_row in photo_rows)]
+    stored = (values[start:end].astype(np.float32) for start, end in itertools.pairwise(starts))
+    rmse = rmse_of(stored, positions, photo_rows, project.pack)
     if rmse < NEAR_TRUTH:
         text = f"{source}, fold {fold}: an RMSE of {rmse:.4f} is as good as the truth. Did the model see these photos?"
         warnings.warn(text, stacklevel=3)

@@ -77,16 +77,14 @@ def fetch(
       kit fetch cats --images train --masks train_masks --test-images test --test-masks test_masks
     """
     from kit.cli.layouts import guessed_layout
-    from kit.competitions.chosen import chosen_layout
+    from kit.competitions.chosen import PlainFolders, chosen_layout
     from kit.competitions.loading import is_known
     from kit.data.fetch import fetch as fetch_data
     from kit.data.fetch import origin_of_before, stays_sample, truth_of, written_bytes
     from kit.remote import slug_of
 
-    folders = {"images": images, "masks": masks, "test_images": test_images, "test_masks": test_masks}
-    folders |= {"targets": targets, "boxes": boxes}
-    texts = {"columns": columns, "hole": hole, "hidden": hidden, "metric": metric}
-    choice, at = chosen_layout(layout, folders, texts, source)
+    plain = PlainFolders(images, masks, test_images, test_masks, targets, boxes, columns, hole, hidden, metric)
+    choice, at = chosen_layout(layout, plain, source)
     if at is not None:  # plain folders are read where they are
         source, in_place = at, True
     workspace = workspace_of(context, slug_of(slug) if slug else None)

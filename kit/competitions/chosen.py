@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,15 +15,42 @@ if TYPE_CHECKING:
 _USUAL = {"hidden": "white", "metric": "rmse"}
 
 
+@dataclass(frozen=True)
+class PlainFolders:
+    """What is said of a competition that is plain folders: `--images` and so on, below a source or anywhere."""
+
+    images: Path | None = None
+    masks: Path | None = None
+    test_images: Path | None = None
+    test_masks: Path | None = None
+    targets: Path | None = None
+    boxes: Path | None = None
+    columns: str | None = None
+    hole: str | None = None
+    hidden: str = _USUAL["hidden"]
+    metric: str = _USUAL["metric"]
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        """Return the files and folders that are named."""
+        return {name: one for name, one in vars(self).items() if isinstance(one, Path)}
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """Return what else is said, and is not the usual."""
+        return {
+            name: one for name, one in vars(self).items() if name not in self.paths and one and one != _USUAL.get(name)
+        }
+
+
 def chosen_layout(
-    layout: str | None, folders: Mapping[str, Path | None], texts: Mapping[str, str | None], source: Path | None
+    layout: str | None, plain: PlainFolders, source: Path | None
 ) -> tuple[LayoutChoice | None, Path | None]:
     """Return the layout that was asked for, None where it was not, and the folder that holds plain folders.
 
     Args:
         layout: of `--layout`.
-        folders: of `--images` and so on: below `source` where that is given, else anywhere.
-        texts: other options of plain folders.
+        source: what the files and folders of `plain` are below, where it is given.
 
     Raises:
         UsageError: options that do not go together, or folders that are not there.
@@ -31,8 +58,7 @@ def chosen_layout(
     from kit.competitions.folder import NAME
     from kit.competitions.loading import LayoutChoice, layout_choice
 
-    given = {name: path for name, path in folders.items() if path is not None}
-    said = {name: text for name, text in texts.items() if text and text != _USUAL.get(name)}
+    given, said = plain.paths, plain.texts
     if not given and not said:
         if layout == NAME:
             raise UsageError("--layout folder: name the folders, --images DIR --test-images DIR and their masks.")

@@ -6,7 +6,7 @@ fill: the fill keeps its sharp edge at the known pixels whatever the network's s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from kit.competitions import to_score_space
 from kit.data.index import PhotoRow
 from kit.data.pack import Pack
 from kit.data.photo_list import PhotoArray
 from kit.data.predictions import Predictions
+from kit.data.scoring import rmse_of
 from kit.imaging.holes import scored_pixels
 from kit.learning.datasets import hidden_share, network_input
 from kit.learning.experiments import DataSettings
@@ -119,22 +119,10 @@ def residual_values(residual: torch.Tensor, inputs: Inputs, start: int = 0) -> I
 
 def fold_rmse(generator: nn.Module, settings: DataSettings, inputs: Inputs, pack: Pack, device: torch.device) -> float:
     """Return the RMSE in score space over training photos, their value ranges estimated as in the test split."""
-    return rmse_of(predict(generator, settings, inputs, device), inputs, pack)
+    return rmse_of(predict(generator, settings, inputs, device), inputs.positions, inputs.photo_rows, pack)
 
 
 def fill_rmse(inputs: Inputs, pack: Pack) -> float:
     """Return the `fold_rmse` of the base fill alone."""
-    return rmse_of((inputs.fill.values(int(position)) for position in inputs.positions), inputs, pack)
-
-
-def rmse_of(predicted: Iterable[np.ndarray], inputs: Inputs, pack: Pack) -> float:
-    """Return the RMSE in score space of predictions `(n, 3)` of each of these training photos, in their order."""
-    total, count = 0.0, 0
-    for position, photo_row, values in zip(inputs.positions, inputs.photo_rows, predicted, strict=True):
-        truth = np.asarray(pack.train_target[position])[scored_pixels(photo_row.boxes)] / 255.0
-        error = to_score_space(values, pack.train_estimated_range[position]) - to_score_space(
-            truth, pack.train_value_range[position]
-        )
-        total += float(np.vdot(error, error))
-        count += error.size
-    return float(np.sqrt(total / max(count, 1)))
+    values = (inputs.fill.values(int(position)) for position in inputs.positions)
+    return rmse_of(values, inputs.positions, inputs.photo_rows, pack)

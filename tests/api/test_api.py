@@ -242,7 +242,7 @@ def test_importing_kit_loads_nothing_heavy_and_opening_it_no_torch() -> None:
     assert done.stdout == "[]\n[]\n"
 
 
-@pytest.mark.parametrize("name", ["kit.api", "kit.api.project"])
+@pytest.mark.parametrize("name", ["kit.api", "kit.api.chain", "kit.api.sharing", "kit.api.keeping", "kit.api.looping"])
 def test_examples_of_the_docstrings(name: str, toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     kit.open(toy.workspace.root).fill(["mean", "harmonic", "fractional"])
     monkeypatch.chdir(toy.workspace.root)
@@ -290,7 +290,7 @@ def test_a_missing_extra_is_named(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> 
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
     monkeypatch.setattr("kit.core.extras.is_installed", lambda module: False)
-    monkeypatch.setattr("kit.api.project.train", gone)
+    monkeypatch.setattr("kit.api.learning.train", gone)
     with pytest.raises(kit.MissingPackage, match="hole-kit"):
         kit.open(toy.workspace.root).train("regress", 0)
 

@@ -1,0 +1,58 @@
+"""The folder of a workspace, opened: what all methods begin with. Reads nothing by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kit.core.workspace import Workspace
+    from kit.data.project import Project as Opened
+
+Names = str | Iterable[str]
+FilePath = str | Path
+
+
+class Folder:
+    """The folder of a workspace."""
+
+    def __init__(self, folder: Path, competition: str | None = None) -> None:
+        from kit.data.index import checked_folder
+
+        self.folder = checked_folder(folder).absolute()  # another folder may be the current one later
+        self._slug = competition
+        _ = self.workspace  # several competitions are told of at once
+
+    @property
+    def workspace(self) -> Workspace:
+        """Return the paths of the workspace."""
+        from kit.data.index import open_workspace
+
+        return open_workspace(self.folder, self._slug)
+
+    @property
+    def competition(self) -> str:
+        """Return the competition's slug."""
+        return self.workspace.slug
+
+    @property
+    def opened(self) -> Opened:
+        """Open index, pack, folds and predictions of the workspace, as kit's own functions take them."""
+        from kit.data.project import Project as Opened
+
+        return Opened(self.workspace)
+
+    def __repr__(self) -> str:
+        """Return how it is opened."""
+        return f"<kit project {self.competition} in {self.folder}>"
+
+
+def listed(names: Names) -> list[str]:
+    """Return names as a list: one may be given alone."""
+    return [names] if isinstance(names, str) else [*names]
+
+
+def path_of(path: FilePath | None) -> Path | None:
+    """Return a path that may be given as text, or not at all."""
+    return None if path is None else Path(path).expanduser()
