@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from kit.api.tables import Table, html_table
+from kit.api.tables import Table
+from kit.core.tables import Shown, html_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Fetched:
+class Fetched(Shown):
     """The competition as it lies in the workspace now."""
 
     competition: str
@@ -42,7 +43,7 @@ class Fetched:
 
 
 @dataclass(frozen=True)
-class Filled:
+class Filled(Shown):
     """A fill that is stored as a source."""
 
     name: str
@@ -85,7 +86,7 @@ class Sources(Table["SourceScore"]):
 
 
 @dataclass(frozen=True)
-class Trained:
+class Trained(Shown):
     """The training of one fold, and its predictions."""
 
     name: str
@@ -115,7 +116,7 @@ class Trainings(Table[Trained]):
 
 
 @dataclass(frozen=True)
-class Predicted:
+class Predicted(Shown):
     """A fold of which the predictions are there."""
 
     name: str
@@ -262,7 +263,7 @@ class Blends(Table["BlendState"]):
 
 
 @dataclass(frozen=True)
-class Submission:
+class Submission(Shown):
     """A checked submission, and what became of it."""
 
     path: Path
@@ -302,7 +303,7 @@ class Grade(Table["PhotoGrade"]):
 
 
 @dataclass(frozen=True)
-class ImportedSource:
+class ImportedSource(Shown):
     """A source of predictions that something else has made."""
 
     name: str

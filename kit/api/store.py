@@ -15,6 +15,7 @@ import numpy as np
 
 from kit.api.loop import Batches, Values, checked_fold, made_from
 from kit.core.storage import digest_of
+from kit.core.tables import Shown
 from kit.core.workspace import FULL, Fold, PredictionSplit
 from kit.data.prediction_store import SourceKind, splits_of
 from kit.data.predictions import Predictions
@@ -25,7 +26,7 @@ from kit.exchange.checks import NEAR_TRUTH
 
 
 @dataclass(frozen=True)
-class Written:
+class Written(Shown):
     """A fold of a source as it is in the store now."""
 
     name: str

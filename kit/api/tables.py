@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
-from kit.core.tables import table
+from kit.core.tables import html_table, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,14 +76,6 @@ class Table(Sequence[T]):
         if not self.records:
             return f"<p>{html.escape(self.empty)}</p>"
         return html_table(self.heading(), [self.cells(record) for record in self.records], self.notes())
-
-
-def html_table(heading: Sequence[str], rows: Iterable[Sequence[str]], notes: Iterable[str] = ()) -> str:
-    """Return a table as HTML, every text escaped: names may hold any letters where something else wrote the folder."""
-    head = "".join(f"<th>{html.escape(title)}</th>" for title in heading)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    below = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{below}"
 
 
 def _flat(record: object) -> dict[str, Any]:

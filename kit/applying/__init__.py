@@ -4,6 +4,7 @@ nothing.
 chosen       what is to predict, and which sources it needs
 other_tests  other test photos in the competition's layout, and their submission
 pictures     pictures of one's own
+carrying     a bundle for a machine without a network, and the way of it to Kaggle
 """
 
 from kit.applying.other_tests import PredictedTests, predict_tests

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.applying.chosen import chosen_sources
+from kit.core.tables import Shown
 from kit.core.workspace import check_output
 from kit.data.other_tests import open_other_tests
 from kit.data.project import Project
@@ -17,7 +18,7 @@ from kit.submission.write import check_copy, copy_submission
 
 
 @dataclass(frozen=True)
-class PredictedTests:
+class PredictedTests(Shown):
     """Other test photos, predicted, and their submission."""
 
     path: Path

@@ -13,6 +13,7 @@ import numpy as np
 
 from kit.bundling.bundle import MANIFEST, digests_of
 from kit.core.storage import digest_file
+from kit.core.tables import Shown
 from kit.errors import DamagedStore, SubmissionError
 from kit.submission.csv_rows import numbers, open_rows
 from kit.submission.pictures import picture_means
@@ -21,7 +22,7 @@ _NAMED = 5  # files in one message
 
 
 @dataclass(frozen=True)
-class Verified:
+class Verified(Shown):
     """A bundle that is whole."""
 
     document: dict[str, Any]
@@ -30,7 +31,7 @@ class Verified:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Shown):
     """A submission beside the one that was noted."""
 
     same_bytes: bool

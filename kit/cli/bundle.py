@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import tempfile
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,8 +12,6 @@ from kit.cli.options import ForceOption, YesOption, project_of, split_commas, wo
 
 if TYPE_CHECKING:
     from kit.bundling import Bundle
-    from kit.core.workspace import Workspace
-    from kit.remote.session import Session
 
 
 @app.command(short_help="Pack what a machine without a network needs.")
@@ -50,10 +44,9 @@ def bundle(
       kit bundle --wheel typer --wheel pydantic      # for a machine that lacks these too
       kit bundle --weights tf_efficientnet_lite0     # so that kit train begins from ImageNet there
     """
-    from kit.bundling import MANIFEST, contents_of, make_bundle
-    from kit.core.storage import can_write
+    from kit.applying.carrying import bundle_folder, make_carried
+    from kit.bundling import MANIFEST
     from kit.core.workspace import check_output
-    from kit.errors import UsageError
     from kit.remote.push import checked_reference
 
     project = project_of(context)
@@ -61,49 +54,14 @@ def bundle(
         check_output(project.workspace, out, home="bundles")
     if push is not None:
         checked_reference("--push", push)
-    contents = contents_of(project, name)
-    folder = out or project.workspace.root / "bundles" / contents.name
-    if out is None and not can_write(folder):
-        raise UsageError(f"{folder} cannot be written. Put it elsewhere: kit bundle {contents.name} --out FOLDER")
-    needed = [*split_commas(wheels), *_lacking(project.workspace, contents.trained)]
-    add = partial(_add_weights, models=split_commas(weights))
+    folder = bundle_folder(project, name, out)
     if push is None or force or not (folder / MANIFEST).is_file():
-        _say(make_bundle(project, contents.name, folder, wheels=list(dict.fromkeys(needed)), add=add, force=force))
+        carried, encoders = split_commas(wheels), split_commas(weights)
+        _say(make_carried(project, name, folder, wheels=carried, weights=encoders, force=force))
     else:
         print(f"There already: {folder}. Make it anew: add --force")
     if push is not None:
         _push_dataset(project.workspace.slug, folder, push, dry_run=dry_run, yes=yes)
-
-
-def _lacking(workspace: Workspace, trained: tuple[Path, ...]) -> list[str]:
-    """Return the packages that Kaggle's image lacks and these runs need; refuse runs that need more than packages."""
-    from kit.core.storage import read_json
-    from kit.errors import UsageError
-    from kit.learning.experiments import experiment_from
-    from kit.learning.experiments.code import package_of
-    from kit.learning.experiments.groups import SMP_ARCHITECTURES
-
-    stamps = [read_json(workspace.root / path, made_by="kit train --force") for path in trained]
-    experiments = [experiment_from(stamp) for stamp in stamps]
-    for one in experiments:
-        if one.clip_model not in ("none", "thumbnail"):
-            raise UsageError(
-                f"{one.name} is told what a photo shows by {one.clip_model}, which a bundle does not carry. Blend "
-                "without it: kit blend --members NAME,NAME"
-            )
-    needed = any(one.architecture in SMP_ARCHITECTURES for one in experiments)
-    models = dict.fromkeys(package for one in experiments if (package := package_of(one.model)) is not None)
-    return [*(["segmentation-models-pytorch"] if needed else []), *models]
-
-
-def _add_weights(folder: Path, models: list[str]) -> None:
-    if not models:  # what brings weights needs torch
-        return
-    from kit.pretrained.weights.managing import get_weights
-
-    for model in models:
-        name = model.removeprefix("tu-")
-        get_weights(model, folder / "weights" / f"{name}.safetensors", say=print)
 
 
 def _say(made: Bundle) -> None:
@@ -114,9 +72,10 @@ def _say(made: Bundle) -> None:
 
 
 def _push_dataset(slug: str, folder: Path, reference: str, *, dry_run: bool, yes: bool) -> None:
+    from kit.applying.carrying import send_dataset, session_of
     from kit.bundling import verify_bundle
     from kit.cli.submit import agreed
-    from kit.remote.push import dataset_exists, push_dataset
+    from kit.remote.push import dataset_exists
 
     whole = verify_bundle(folder)
     size = f"{whole.bytes / 1e6:.0f} MB"
@@ -124,22 +83,15 @@ def _push_dataset(slug: str, folder: Path, reference: str, *, dry_run: bool, yes
         print(f"To make or renew: the private dataset {reference}, {size}")
         print("Nothing was sent, and nothing asked (--dry-run).")
         return
-    session = _session(slug)
+    session = session_of(slug)
     verb = "renew" if dataset_exists(session, reference) else "make"
     print(f"To {verb}: the private dataset {reference}, {size}")
     if yes or agreed(f"Send it to {reference}?"):
-        notes = f"{whole.document['what']} {whole.document['name']}"
-        pushed = push_dataset(session, folder, reference, reference.partition("/")[2].replace("-", " "), notes)
+        pushed = send_dataset(whole, folder, reference, session)
         print(f"{'Made' if pushed.is_new else 'Renewed'}: {pushed.address}")
         print(f"Next: kit push OWNER/NOTEBOOK --bundle {folder} --dataset {reference} --gpu t4x2")
     else:
         print("Nothing was sent.")
-
-
-def _session(slug: str) -> Session:
-    from kit.remote.session import Session
-
-    return Session(slug, timeout=60.0)
 
 
 @app.command(short_help="Send a bundle's notebook to Kaggle and run it.")
@@ -162,24 +114,16 @@ def push(
       kit push ada/photo-notebook --dataset ada/photo-bundle --dry-run
       kit push ada/photo-notebook --dataset ada/photo-bundle --gpu t4x2
     """
-    from kit.bundling import metadata_of, newest_bundle, verify_bundle
+    from kit.applying.carrying import check_notebook, send_notebook
+    from kit.bundling import newest_bundle, verify_bundle
     from kit.cli.submit import agreed
-    from kit.errors import UnknownName
-    from kit.remote.push import MACHINES, checked_reference, push_notebook
 
-    if gpu not in MACHINES:
-        raise UnknownName("machine", gpu, MACHINES)
-    for called, name in (("The notebook", notebook), ("--dataset", dataset)):
-        checked_reference(called, name)
+    check_notebook(notebook, dataset, gpu)
     folder = folder or newest_bundle(workspace_of(context))
-    document = verify_bundle(folder).document
+    whole = verify_bundle(folder)
     print(f"To save and run: the private notebook {notebook} with {dataset}, GPU {gpu}, no internet")
     if dry_run or not (yes or agreed(f"Send it to {notebook}?")):
         print(f"Nothing was sent{' (--dry-run)' if dry_run else ''}.")
         return
-    with tempfile.TemporaryDirectory() as temporary:
-        sent = shutil.copytree(folder / "notebook", Path(temporary) / "notebook")
-        metadata = metadata_of(notebook, dataset, document["competition"], gpu)
-        (sent / "kernel-metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
-        pushed = push_notebook(_session(document["competition"]), sent)
+    pushed = send_notebook(whole, folder, notebook, dataset, gpu)
     print(f"{'Saved' if pushed.is_new else 'Saved anew'}: {pushed.address}")

@@ -14,7 +14,6 @@ from kit.cli.verbs import CONTEXT, VerbGroup
 
 if TYPE_CHECKING:
     from kit.core.workspace import Split
-    from kit.data.project import Project
     from kit.pretrained.clip.model import ClipModel
     from kit.pretrained.clip.zero_shot import PromptScore, ZeroShot
 
@@ -137,10 +136,11 @@ def prompts(
       kit clip prompts "Real image of an {animal}, no text" "a {class}" --model clip-vit-base-patch32
     """
     project, found = project_of(context), _model(model, download)
+    from kit.blending.by_prompt import rmse_by_prompt
     from kit.pretrained.clip.zero_shot import search_prompts
     from kit.pretrained.devices import device_named
 
-    rmse = _rmse_by_prompt(project, templates)
+    rmse = rmse_by_prompt(project, templates)
     ranked = search_prompts(project, found, templates, rmse=rmse, device=device_named(device))
     if as_json:
         from kit.cli.results import print_json
@@ -180,12 +180,9 @@ def neighbours(
 
 
 def _model(text: str, download: bool) -> ClipModel:
-    from kit.pretrained.clip.model import find_model, is_repository
-    from kit.pretrained.clip.repository import fetch
+    from kit.pretrained.clip.model import bring_model
 
-    if is_repository(text):
-        fetch(text, download=download, say=lambda line: print(line, file=sys.stderr))
-    return find_model(text)
+    return bring_model(text, download=download, say=lambda line: print(line, file=sys.stderr))
 
 
 def _classes_table(predicted: Mapping[Split, ZeroShot]) -> str:
@@ -218,23 +215,3 @@ def _prompts_table(ranked: list[PromptScore]) -> str:
         for one in ranked
     ]
     return table(["prompt", "OOF RMSE", "similarity", *(klass or "(no class)" for klass in classes)], rows)
-
-
-def _rmse_by_prompt(project: Project, prompts: list[str]) -> dict[str, float]:
-    """Return the OOF RMSE of one sample by prompt, of sources of one prompt: kit sd run --prompt P --as NAME."""
-    made = {}
-    for source in project.predictions.sources():
-        manifest = project.predictions.manifest(source, "oof", None)
-        specs = (manifest or {}).get("recipe", {}).get("layers")
-        template = specs[0].get("template") if isinstance(specs, list) and len(specs) == 1 else None
-        if template in prompts:
-            made[source] = template
-    if not made:
-        return {}
-    from kit.blending import score_sources
-
-    rmse: dict[str, float] = {}
-    for one in score_sources(project):
-        if one.name in made and one.score is not None:
-            rmse[made[one.name]] = min(one.score.value, rmse.get(made[one.name], float("inf")))
-    return rmse

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from kit.cli import app
 from kit.cli.options import ForceOption, SeedOption, project_of, split_commas
 from kit.core.workspace import Split
-
-if TYPE_CHECKING:
-    from kit.data.project import Project
 
 
 @app.command(short_help="Draw holes, sources, blend and truth side by side.")
@@ -36,14 +33,14 @@ def figure(
       kit figure --truth truth/ --out compare.png
     """
     from kit.core.workspace import check_output
-    from kit.report.figure import check_name, pick_photos, save_figure, side_by_side
+    from kit.report.figure import check_name, default_columns, pick_photos, save_figure, side_by_side
 
     project = project_of(context)
     if out is not None:
         check_output(project.workspace, out)
         check_name(out)
     split: Split = "test" if test or truth is not None else "train"
-    shown = split_commas(columns or []) or _default_columns(project)
+    shown = split_commas(columns or []) or default_columns(project)
     photos: list[int | str] = [*photo] if photo else [*pick_photos(project.index, split, count)]
     path = out or project.workspace.report / "figure.png"
     image = side_by_side(
@@ -55,22 +52,6 @@ def figure(
     )
     save_figure(path, image)
     print(f"Written: {path}")
-
-
-def _default_columns(project: Project) -> list[str]:
-    """Return the newest blend after its three heaviest members; without a blend, the first few sources."""
-    from kit.blending import read_blend
-    from kit.errors import MissingStep
-
-    try:
-        blend = read_blend(project.workspace)
-    except MissingStep:
-        found = project.predictions.sources()[:4]
-        if not found:
-            raise MissingStep("There are no sources to show. Run: kit fill all") from None
-        return found
-    heaviest = sorted(blend.members, key=lambda row: (-row.weight, row.cv.value))[:3]
-    return [*(row.name for row in reversed(heaviest)), blend.name]
 
 
 @app.command(short_help="Run the whole chain on a small made-up competition.")

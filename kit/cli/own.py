@@ -93,18 +93,10 @@ def check_layout(
       kit check-layout cat.py --from cat.zip
       kit check-layout cat.py --from ~/data/cat
     """
-    import tempfile
+    from kit.upkeep.check_layout import check_given_layout
 
-    from kit.competitions.loading import layout_choice
-    from kit.errors import ArchiveError
-    from kit.upkeep.check_layout import check_layout as checked
-
-    choice = layout_choice(layout)
-    if not source.expanduser().exists():
-        raise ArchiveError(f"{source} is missing. Give the competition's zip or folder: --from DATA")
-    with tempfile.TemporaryDirectory(prefix="kit-layout-") as folder:
-        for passed in checked(choice, "checked", source.expanduser(), Path(folder)):
-            print(f"ok  {passed.what}: {passed.said}", flush=True)
+    for passed in check_given_layout(layout, source.expanduser()):
+        print(f"ok  {passed.what}: {passed.said}", flush=True)
     print(f"Next: kit fetch SLUG --layout {layout} --from {source}")
 
 
@@ -123,20 +115,8 @@ def check_model(
       kit check-model mine.py:Net --set width=8 --set size=128
       kit check-model mine.py:experiment
     """
-    from kit.errors import TrainingError, UsageError
-    from kit.learning.experiments import is_own, own_experiment
+    from kit.learning.own_check import checked_lines
 
-    workspace = workspace_of(context)
-    if not is_own(workspace, model):
-        raise UsageError(f"{model} is no model of your own. Name a file and what is in it: kit check-model mine.py:Net")
-    try:
-        one = own_experiment(workspace, model, settings, goes_on=False)
-    except UsageError as error:  # of what is checked, not of the command line
-        raise TrainingError(str(error)) from None
-    if one.architecture != "own":
-        raise TrainingError(f"{model} trains architecture={one.architecture}, which is kit's own and needs no check.")
-    from kit.learning.training.model_check import check_model
-
-    for line in check_model(one):
+    for line in checked_lines(workspace_of(context), model, settings):
         print(f"ok  {line}", flush=True)
     print(f"{model} is fit. Train it: kit train {model} --fold 0")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,12 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kit.cli import app
-from kit.cli.options import DeviceOption, JsonOption, SeedOption, project_of, typed_again
+from kit.cli.options import DeviceOption, JsonOption, SeedOption, project_of
 from kit.cli.queue import GpusOption, JobsOption, say_idle_gpus
 from kit.cli.verbs import CONTEXT, VerbGroup
-from kit.core.jobs import Job, Slot
 from kit.core.parallel import is_main_process
-from kit.core.queue import global_words, run_queue
 from kit.pretrained.slots import slots_for
 
 if TYPE_CHECKING:
@@ -27,7 +24,6 @@ if TYPE_CHECKING:
     from kit.pretrained.diffusion.plan import SampleSpec
     from kit.pretrained.diffusion.recipes import StoredRecipe
     from kit.pretrained.diffusion.session import SamplingRequest, SamplingResult, SamplingSession
-    from kit.pretrained.diffusion.settings import SamplingSettings
     from kit.pretrained.diffusion.status import SamplingStatus
 
 
@@ -129,6 +125,7 @@ def run(
     from kit.pretrained.diffusion.session import SamplingRequest, missing_samples, open_session
     from kit.pretrained.diffusion.session import run as run_session
     from kit.pretrained.diffusion.settings import NEGATIVE, SamplingSettings
+    from kit.pretrained.diffusion.side_by_side import draw_side_by_side
     from kit.pretrained.prompts import templates_of
 
     splits, negative = _splits(split), NEGATIVE if negative is None else negative
@@ -140,27 +137,10 @@ def run(
     slots = slots_for(gpus, jobs, device)
     session = open_session(project_of(context), request, _note)
     if slots:
-        _run_side_by_side(session, slots)
+        draw_side_by_side(session, slots)
     elif missing_samples(session):
         say_idle_gpus(device)
     _print_result(run_session(session), request, as_json)
-
-
-def _run_side_by_side(session: SamplingSession, slots: Sequence[Slot]) -> None:
-    """Draw what is missing in child processes, which share it by locks; what they leave is made here."""
-    from kit.core import deadline
-    from kit.errors import NotFinished
-    from kit.pretrained.diffusion.session import missing_samples
-
-    if not (missing := missing_samples(session)):
-        return
-    words = typed_again(without=("--force", "--json"), without_values=("--gpus", "--jobs", "--device"), stop=False)
-    command = (*global_words(session.project.workspace), *shlex.split(words)[1:])
-    run_queue([Job(slot.name, command) for slot in slots], slots)
-    session.cache.refresh()
-    left = missing_samples(session)
-    if left and deadline.is_over():
-        raise NotFinished(f"sampling: {missing - left} of {missing} missing samples made")
 
 
 @verbs.command(short_help="List what has been sampled, and what is missing.")
@@ -248,6 +228,7 @@ def curve(
       kit sd curve
       kit sd curve --steps 20 --json
     """
+    from kit.pretrained.diffusion.listing import named
     from kit.pretrained.diffusion.recipes import stored_recipes
     from kit.pretrained.diffusion.session import Selection, evaluate_curve, open_stored
 
@@ -258,7 +239,7 @@ def curve(
     stored = stored_recipes(project.workspace)
     session = open_stored(project, stored, selection, _note)
     if len(stored) > 1:
-        _note(f"Of {_named(session.recipe.settings)}, model {session.recipe.label}. Others: kit sd status")
+        _note(f"Of {named(session.recipe.settings)}, model {session.recipe.label}. Others: kit sd status")
     _print_curve(*evaluate_curve(session), as_json)
 
 
@@ -367,16 +348,17 @@ def _print_status(
 ) -> None:
     from kit.cli.results import print_json
     from kit.core.tables import table
+    from kit.pretrained.diffusion.listing import listed_recipes
 
-    listed = [_recipe_facts(project, one, session) for one in stored]
+    listed = listed_recipes(project, stored, session.recipe.digest)
     if as_json:
         counts = asdict(chosen)
         print_json({"layers": counts.pop("specs"), **counts, "recipes": listed})
         return
     if listed:
         rows = [
-            ["*" if one["chosen"] else "", str(one["size"]), str(one["steps"]), one["other"], str(one["samples"]),
-             str(one["there"]), str(one["missing"]), one["model"]]
+            ["*" if one.chosen else "", str(one.size), str(one.steps), one.other, str(one.samples),
+             str(one.there), str(one.missing), one.model]
             for one in listed
         ]  # fmt: skip
         print(table(["", "size", "steps", "other settings", "samples", "there", "missing", "model"], rows))
@@ -394,38 +376,6 @@ def _print_status(
     print(f"{chosen.hits} there{each}, {chosen.missing} missing{left}; {chosen.size / 1e6:.1f} MB{retried}{damaged}")
 
 
-def _recipe_facts(project: Project, stored: StoredRecipe, session: SamplingSession) -> dict[str, Any]:
-    """Return one line of the list of recipes: counts over all photos, of what was last asked for and all begun."""
-    from kit.pretrained.diffusion.session import Selection, sampling_status, stored_session
-
-    recipe, counts = stored.recipe, sampling_status(stored_session(project, stored, Selection()), check=False)
-    return {
-        "digest": recipe.digest,
-        "model": recipe.label,
-        "size": recipe.settings.size,
-        "steps": recipe.settings.steps,
-        "other": _others(recipe.settings),
-        "samples": max(one.sample for one in counts.specs) + 1,
-        "there": counts.hits,
-        "missing": counts.missing,
-        "chosen": recipe.digest == session.recipe.digest,
-    }
-
-
-def _named(settings: SamplingSettings) -> str:
-    others = _others(settings)
-    return f"{settings.size} px, {settings.steps} steps" + (f", {others}" if others else "")
-
-
-def _others(settings: SamplingSettings) -> str:
-    """Return the settings besides size and steps that are not the usual ones."""
-    usual = asdict(type(settings)(dtype=settings.dtype))
-    changed = {name: value for name, value in asdict(settings).items() if value != usual[name]}
-    words = ["exact mask" if name == "dilated" else f"{name} {value!r}" if name == "negative" else f"{name} {value}"
-             for name, value in changed.items() if name not in ("size", "steps")]  # fmt: skip
-    return ", ".join([*words, settings.dtype])
-
-
 def _hours(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -435,10 +385,10 @@ def _hours(seconds: float) -> str:
 def _print_curve(found: CurveReport, specs: tuple[SampleSpec, ...], as_json: bool) -> None:
     from kit.cli.results import print_json
     from kit.core.tables import table
+    from kit.pretrained.diffusion.listing import counts_shown
 
     curve = found.curve
-    steps = sorted({1, 2, 3, 4, 8, 16, 32, 64, curve.samples, 2 * curve.samples} & set(range(1, 2 * curve.samples + 1)))
-    points = [(m, curve.rmse(m)) for m in steps]
+    points = [(m, curve.rmse(m)) for m in counts_shown(curve)]
     if as_json:
         print_json(
             {

@@ -221,21 +221,10 @@ def leaderboard(context: typer.Context, as_json: JsonOption = False) -> None:
     Examples:
       kit leaderboard
     """
-    from kit.blending import read_blend
     from kit.cli.results import print_json, standing_text
-    from kit.errors import StoreError
-    from kit.remote import Remote
-    from kit.submission.standing import standing
-    from kit.submission.upload import check_not_sample
+    from kit.submission.expected import expected_standing
 
-    project = project_of(context)
-    check_not_sample(project)
-    try:
-        blend = read_blend(project.workspace, None)
-        name, expected = blend.name, blend.leaderboard.score.value
-    except StoreError:  # there is none, or none of these folds: your place is the same
-        name, expected = "", None
-    found = standing(Remote(project.workspace.slug), expected=expected)
+    found, name = expected_standing(project_of(context))
     if as_json:
         print_json(found)
     else:

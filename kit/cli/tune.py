@@ -20,7 +20,7 @@ from kit.cli.options import (
     workspace_of,
 )
 from kit.core.tables import table
-from kit.learning.chosen import check_not_in_catalog, choose, names_of, read_document
+from kit.learning.chosen import choose, names_of, read_document, study_name
 
 if TYPE_CHECKING:
     from kit.learning.experiments import Experiment
@@ -73,10 +73,7 @@ def tune(
     (base,) = choose(workspace_of(context), names, settings, document)
     fields = {setting.partition("=")[0] for setting in settings}
     dimensions = space_of(base, space, fields)
-    called = name or f"{base.name}-tuned"
-    check_not_in_catalog(workspace_of(context), f"--as {called}", called, base.name)
-    if called == base.name:
-        raise UsageError(f"--as {called} is the name of what is tuned. Take another name.")
+    called = study_name(workspace_of(context), name, base)
     project = project_of(context)
     number = project.folds.checked(fold)
     from kit.learning.tuning import study

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from kit.cli import app
 from kit.cli.options import JsonOption, YesOption, project_of, with_workspace_flags, workspace_of
 from kit.errors import FAILED
-
-if TYPE_CHECKING:
-    from kit.upkeep.status import BlendState, SourceState, Status
 
 
 @app.command(short_help="What is there, what is stale, what runs, what is next.")
@@ -28,46 +24,13 @@ def status(context: typer.Context, as_json: JsonOption = False) -> None:
     """
     from kit.cli.results import print_json
     from kit.upkeep.status import read_status
+    from kit.upkeep.status_text import status_lines
 
     found = read_status(project_of(context))
     if as_json:
         print_json(found)
     else:
-        print("\n".join(_status_lines(found)))
-
-
-def _status_lines(found: Status) -> list[str]:
-    from kit.core.tables import table
-
-    lines = [f"{found.competition} in {found.folder.absolute()}"]
-    lines.append(f"Data: {found.data or 'none'}" + (f"; {found.folds} folds" if found.folds else ""))
-    lines += [with_workspace_flags(problem) for problem in found.problems]
-    if found.sources:
-        rows = [[one.name, one.kind, one.parts, "see below" if one.problem else ""] for one in found.sources]
-        lines += ["", table(["source", "what it is", "parts", ""], rows)]
-        lines += _problems(found.sources)
-    if found.trainings:
-        rows = [
-            [
-                one.name,
-                str(one.fold),
-                f"epoch {one.epoch}{f' of {one.epochs}' if one.epochs else ''}",
-                f"running ({one.held_by})" if one.held_by else "interrupted",
-            ]
-            for one in found.trainings
-        ]
-        lines += ["", table(["training", "fold", "reached", ""], rows)]
-    if found.blends:
-        lines += ["", _blends_table(found.blends)]
-        lines += _problems(found.blends)
-    if found.running:
-        lines += ["", *(f"Running: {one}" for one in found.running)]
-    sent = f"{found.sent} sent, {found.today} of them today (left: kit leaderboard)" if found.sent else "none sent"
-    sent += f", {found.pending} without a score yet" if found.pending else ""
-    sent += f", best public score {found.best_public:.5f}" if found.best_public is not None else ""
-    sizes = ", ".join(f"{name} {size:,.1f}" for name, size in found.megabytes.items())
-    lines += ["", f"Submissions: {with_workspace_flags(sent)}", f"Disk, MB: {sizes or 'nothing'}"]
-    return [*lines, with_workspace_flags(f"Next: {found.following}")]
+        print("\n".join(status_lines(found, with_workspace_flags)))
 
 
 @app.command(short_help="List the blends, newest first.")
@@ -79,7 +42,9 @@ def blends(context: typer.Context, as_json: JsonOption = False) -> None:
       kit blends
     """
     from kit.cli.results import print_json
+    from kit.core.tables import table
     from kit.upkeep.status import list_blends
+    from kit.upkeep.status_text import blend_cells, problem_lines
 
     found = list_blends(project_of(context))
     if as_json:
@@ -87,8 +52,8 @@ def blends(context: typer.Context, as_json: JsonOption = False) -> None:
     elif not found:
         print(with_workspace_flags("There are no blends yet. Run: kit blend"))
     else:
-        print(_blends_table(found))
-        print("".join(f"{line}\n" for line in _problems(found)), end="")
+        print(table(*blend_cells(found)))
+        print("".join(f"{with_workspace_flags(line)}\n" for line in problem_lines(found)), end="")
         best = min((one for one in found if one.cv is not None), key=lambda one: one.cv or 0.0, default=found[0])
         if best is not found[0]:
             print(
@@ -96,28 +61,6 @@ def blends(context: typer.Context, as_json: JsonOption = False) -> None:
                     f"The newest, {found[0].name}, is what kit upload takes; the best by CV is {best.name}."
                 )
             )
-
-
-def _problems(found: Sequence[BlendState | SourceState]) -> list[str]:
-    return [with_workspace_flags(f"{one.name}: {one.problem}") for one in found if one.problem]
-
-
-def _blends_table(found: tuple[BlendState, ...]) -> str:
-    from kit.core.tables import table
-
-    rows = [
-        [
-            one.name,
-            f"{one.cv:.4f}" if one.cv is not None else "-",
-            f"{one.public:.5f}" if one.public is not None else "-",
-            one.rung,
-            one.when,
-            ", ".join(one.members[:4]) + (f" and {len(one.members) - 4} more" if len(one.members) > 4 else ""),
-            "does not fit" if one.problem else "",
-        ]
-        for one in found
-    ]
-    return table(["blend", "CV", "public", "rung", "when", "members", ""], rows)
 
 
 @app.command(short_help="Delete sources, trainings, studies, blends, submissions.")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -49,9 +47,10 @@ def list_sources(context: typer.Context, as_json: JsonOption = False) -> None:
       kit weights list --json
       KIT_WEIGHTS=/data/weights:models kit weights list     # folders of your own
     """
+    from kit.learning.encoders_used import encoders_used
     from kit.pretrained.weights.managing import list_weights
 
-    found = list_weights(_encoders(Path(context.obj[0])))
+    found = list_weights(encoders_used(Path(context.obj[0])))
     if as_json:
         from kit.cli.results import print_json
 
@@ -111,22 +110,6 @@ def check(
     from kit.pretrained.weights.managing import check_file
 
     print(_checked_text(check_file(file, encoder)))
-
-
-def _encoders(root: Path) -> Iterator[str]:
-    """Yield the encoders that the catalog names, that of the setting's default, and those of trainings here."""
-    from kit.errors import UsageError
-    from kit.learning.experiments import EXPERIMENTS, Experiment, experiment_from
-
-    yield from (one.encoder for make in EXPERIMENTS.values() if (one := make()).has_timm_encoder)
-    yield Experiment("default").encoder
-    for path in sorted(root.glob("runs/*/fold_*/experiment.json")):
-        try:
-            trained = experiment_from(json.loads(path.read_text(encoding="utf-8")))
-            if trained.has_timm_encoder:
-                yield trained.encoder
-        except (OSError, ValueError, KeyError, TypeError, UsageError):
-            continue  # whoever trains there is told
 
 
 def _sources_table(found: list[Source]) -> str:

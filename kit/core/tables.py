@@ -1,8 +1,11 @@
-"""Small tables for people. Plain text: readable in a log and in a terminal."""
+"""Small tables for people: plain text for logs and terminals, HTML for notebooks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -22,3 +25,34 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _numeric(cell: str) -> bool:
     return cell in ("", "-") or cell[0] in "+-0123456789"
+
+
+def html_table(heading: Sequence[str], rows: Iterable[Sequence[str]], notes: Iterable[str] = ()) -> str:
+    """Return a table as HTML, every text escaped: names may hold any letters where something else wrote the folder."""
+    head = "".join(f"<th>{html.escape(title)}</th>" for title in heading)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    below = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{below}"
+
+
+class Shown:
+    """Shows a dataclass in a notebook: a table of its fields, every text escaped."""
+
+    def _repr_html_(self) -> str:
+        if not is_dataclass(self):
+            raise TypeError(f"{type(self).__name__} is no dataclass.")
+        named = [(one.name, getattr(self, one.name)) for one in fields(self) if one.repr]
+        return html_table(("", type(self).__name__), [(name, _shown(value)) for name, value in named])
+
+
+def _shown(value: Any) -> str:
+    """Return a field as a line of text."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key}: {_shown(one)}" for key, one in value.items())
+    if isinstance(value, (tuple, list)):
+        return "; ".join(map(_shown, value))
+    return str(value)

@@ -17,6 +17,7 @@ import numpy as np
 from kit.blending import blend_oof_values, blend_values, read_blend
 from kit.core.progress import progress
 from kit.core.storage import sweep, writing
+from kit.core.tables import Shown
 from kit.core.workspace import PredictionSplit
 from kit.data.prediction_store import SPLITS, SourceKind, photo_split
 from kit.data.predictions import Predictions
@@ -25,7 +26,7 @@ from kit.errors import MissingStep, UsageError
 
 
 @dataclass(frozen=True)
-class Exported:
+class Exported(Shown):
     """The file that was written."""
 
     path: Path

@@ -137,13 +137,19 @@ def save_image(path: Path, image: np.ndarray, *, jpeg_quality: int = 95) -> None
         ImageError: OpenCV cannot write that suffix.
         KitError: no room, or no permission.
     """
-    options = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality] if path.suffix.lower() in (".jpg", ".jpeg") else []
     try:
-        _, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+        data = encode_image(image, path.suffix, jpeg_quality=jpeg_quality)
     except cv2.error:
         raise ImageError(f"{path}: cannot write {path.suffix!r}. Use one of {', '.join(IMAGE_SUFFIXES)}.") from None
     with writing(path) as file:
-        file.write(data.tobytes())
+        file.write(data)
+
+
+def encode_image(image: np.ndarray, suffix: str, *, jpeg_quality: int = 95) -> bytes:
+    """Return uint8 RGB `(H, W, 3)` as the bytes of a file with this suffix."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality] if suffix.lower() in (".jpg", ".jpeg") else []
+    _, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    return data.tobytes()
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:

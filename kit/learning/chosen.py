@@ -110,6 +110,17 @@ def check_not_in_catalog(workspace: Workspace, called: str, rename: str, name: s
         raise UsageError(f"{called}: {rename} is the name of another experiment. Take another name.")
 
 
+def study_name(workspace: Workspace, name: str | None, base: Experiment) -> str:
+    """Return the name of a study of an experiment's settings. Raises `UsageError` for that of another experiment."""
+    from kit.errors import UsageError
+
+    called = name or f"{base.name}-tuned"
+    check_not_in_catalog(workspace, f"--as {called}", called, base.name)
+    if called == base.name:
+        raise UsageError(f"--as {called} is the name of what is tuned. Take another name.")
+    return called
+
+
 def with_weights_at_hand(
     workspace: Workspace, chosen: Sequence[Experiment], settings: Sequence[str], *, force: bool = False
 ) -> list[Experiment]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kit.core.tables import Shown
 from kit.errors import RemoteError, UsageError
 from kit.remote.session import Session, Unavailable, quiet, status_and_message
 
@@ -26,7 +27,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{2,49}/[a-z0-9][a-z0-9-]{4,48}[a-z0-
 
 
 @dataclass(frozen=True)
-class Pushed:
+class Pushed(Shown):
     """What the service made of it."""
 
     address: str

@@ -112,6 +112,19 @@ def pick_photos(index: Index, split: Split, count: int) -> list[int]:
     return picked
 
 
+def default_columns(project: Project) -> list[str]:
+    """Return the newest blend after its three heaviest members; without a blend, the first few sources."""
+    try:
+        blend = read_blend(project.workspace)
+    except MissingStep:
+        found = project.predictions.sources()[:4]
+        if not found:
+            raise MissingStep("There are no sources to show. Run: kit fill all") from None
+        return found
+    heaviest = sorted(blend.members, key=lambda row: (-row.weight, row.cv.value))[:3]
+    return [*(row.name for row in reversed(heaviest)), blend.name]
+
+
 def side_by_side(
     project: Project,
     *,
@@ -202,7 +215,7 @@ def _row(
         values = column.values(position)
         if values is not None and values.shape != (photo_row.scored, 3):
             raise UsageError(f"{column.title}: {photo_row.id} needs values of shape {(photo_row.scored, 3)}.")
-        pictures.append(None if values is None else _filled(image, photo_row, values))
+        pictures.append(None if values is None else filled_photo(image, photo_row, values))
         scores.append(
             None
             if values is None or target is None or not photo_row.scored
@@ -217,7 +230,8 @@ def _target(pack: Pack, split: Split, position: int, photo_row: PhotoRow, truth:
     return None if truth is None else load_whole(truth, photo_row)
 
 
-def _filled(image: np.ndarray, photo_row: PhotoRow, values: np.ndarray) -> np.ndarray:
+def filled_photo(image: np.ndarray, photo_row: PhotoRow, values: np.ndarray) -> np.ndarray:
+    """Return a photo, uint8 RGB `(H, W, 3)`, with values `(n, 3)` in [0, 1] in its hidden pixels."""
     predicted = np.zeros_like(image)
     predicted[scored_pixels(photo_row.boxes)] = to_uint8(values)
     return composite(predicted, image, photo_row.hole)

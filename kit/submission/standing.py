@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kit.core.tables import Shown
 from kit.remote import Place, Remote
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Standing:
+class Standing(Shown):
     """This user's place on the leaderboard."""
 
     teams: int

@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from kit.competitions import Competition, sample_path, to_score_space
 from kit.core.progress import byte_progress, progress
 from kit.core.storage import digest_file, sweep, writing
+from kit.core.tables import Shown
 from kit.core.workspace import Workspace
 from kit.data.index import Index, fetched_sample
 from kit.data.origin import raw_folder
@@ -179,7 +180,7 @@ def zip_gain(path: Path) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
-class Check:
+class Check(Shown):
     """A submission that has passed: what is in it."""
 
     path: Path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kit.competitions import Competition
-from kit.competitions.loading import LayoutChoice, load_layout
+from kit.competitions.loading import LayoutChoice, layout_choice, load_layout
 from kit.core.workspace import Workspace
 from kit.data.fetch import fetch
 from kit.data.index import PhotoRow
@@ -34,6 +35,19 @@ class Passed:
 
     what: str
     said: str
+
+
+def check_given_layout(layout: str, source: Path) -> Iterator[Passed]:
+    """Check a layout, `FILE.py` or a name, in a temporary folder; see `check_layout`.
+
+    Raises:
+        ArchiveError: the competition's zip or folder is not there.
+    """
+    choice = layout_choice(layout)
+    if not source.exists():
+        raise ArchiveError(f"{source} is missing. Give the competition's zip or folder: --from DATA")
+    with tempfile.TemporaryDirectory(prefix="kit-layout-") as folder:
+        yield from check_layout(choice, "checked", source, Path(folder))
 
 
 def check_layout(choice: LayoutChoice, slug: str, source: Path, folder: Path) -> Iterator[Passed]:

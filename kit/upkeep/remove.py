@@ -10,12 +10,13 @@ from pathlib import Path
 
 from kit.blending import read_blend
 from kit.core.storage import holder
+from kit.core.tables import Shown
 from kit.core.workspace import Workspace, checked_name
 from kit.errors import Busy, KitError, UnknownName
 
 
 @dataclass(frozen=True)
-class Removal:
+class Removal(Shown):
     """What goes when a name goes."""
 
     name: str

@@ -20,6 +20,7 @@ from kit.blending import read_blend
 from kit.core.parallel import map_in_order
 from kit.core.progress import track
 from kit.core.storage import digest_bytes, digest_file, read_json
+from kit.core.tables import Shown
 from kit.core.workspace import Split, Workspace
 from kit.data.index import PhotoRow
 from kit.data.prediction_store import SPLITS, SourceKind
@@ -43,7 +44,7 @@ class Read(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Verified:
+class Verified(Shown):
     """What was read, and what was wrong with it."""
 
     files: int

@@ -11,13 +11,14 @@ A text with `@` and sixteen digits at its end is pinned: those very weights and 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from kit.core.storage import digest_file, digest_of, read_json
 from kit.errors import Mismatch, UsageError
-from kit.pretrained.clip.repository import on_this_machine, weights_among
+from kit.pretrained.clip.repository import fetch, on_this_machine, weights_among
 
 THUMBNAIL = "thumbnail"
 THUMBNAIL_VERSION = 1  # raised when its values change
@@ -53,6 +54,18 @@ def unpinned(text: str) -> tuple[str, str | None]:
     """Split a text into the one without its digest, and that digest if it has one."""
     found = _PIN.fullmatch(text)
     return (found.group(1), found.group(2)) if found else (text, None)
+
+
+def bring_model(text: str, *, download: bool, say: Callable[[str], None]) -> ClipModel:
+    """Find an encoder; one of the hub is fetched where `download` says so, and `say` hears licence and size first.
+
+    Raises:
+        MissingStep, NotFound: see `fetch`.
+        UsageError: see `find_model`.
+    """
+    if is_repository(text):
+        fetch(text, download=download, say=say)
+    return find_model(text)
 
 
 def find_model(text: str) -> ClipModel:
