@@ -16,14 +16,18 @@ in a notebook, with `.frame` for pandas. Nothing is asked, nothing ends the proc
 exceptions (`kit.KitError`); the message suggests commands as they are typed at a shell. Only a module that is missing,
 and what the system itself refuses (`OSError`), comes as Python has it.
 
-project     the methods
-training    train and predict
+project     all methods; chain, learning, sharing, keeping, looping: a part of them each, on a folder
+training    train, tune and predict
+sampling    project.sd, as kit sd
+clip        project.clip
+weights     project.weights
 sending     submissions
 exchanging  predictions from and for others
 loop        a training loop of your own: batches, and what to predict
 store       the way of its values into the prediction store
-results     what the methods return
-tables      how that shows itself
+results     what the methods return; shared, states, filled: of single parts
+tables      how that shows itself; pictures: as pictures
+needs       what must be installed
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,3 +57,8 @@ def listed(names: Names) -> list[str]:
 def path_of(path: FilePath | None) -> Path | None:
     """Return a path that may be given as text, or not at all."""
     return None if path is None else Path(path).expanduser()
+
+
+def say(line: str) -> None:
+    """Print a line where progress is shown: in a notebook below the cell."""
+    print(line, file=sys.stderr, flush=True)

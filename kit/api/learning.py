@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kit.api.folder import FilePath, Folder
+from kit.api.folder import FilePath, Folder, path_of
 from kit.api.needs import extras_of
-from kit.api.results import PredictedFolds, Trainings
+from kit.api.results import PredictedFolds, Study, Trainings, Tried
 from kit.api.sending import What, name_of
-from kit.api.training import Folds, Request, predict, train
+from kit.api.training import Folds, Request, predict, train, try_training, tune
 
 if TYPE_CHECKING:
-    from kit.applying import FilledPictures, PredictedTests
+    from kit.api.clip import Clip
+    from kit.api.filled import FilledFolder
+    from kit.api.sampling import Sampling
+    from kit.api.weights import Weights
+    from kit.applying.other_tests import PredictedTests
+    from kit.core.workspace import Fold
 
 
 class Learning(Folder):
@@ -25,7 +31,11 @@ class Learning(Folder):
         *,
         name: str | None = None,
         config: FilePath | None = None,
+        seeds: int = 1,
+        mean: bool = False,
         device: str = "auto",
+        gpus: str | int | Iterable[int] | None = None,
+        jobs: int | None = None,
         max_minutes: float | None = None,
         compiled: bool = False,
         tensorboard: bool = False,
@@ -34,7 +44,8 @@ class Learning(Folder):
     ) -> Trainings:
         """Train on all folds but one, and predict that one and the test photos, as `kit train`.
 
-        Interrupted and called again, it goes on where it was; what is done is skipped.
+        Interrupted and called again, it goes on where it was; what is done is skipped. With `gpus` or `jobs` each
+        training is a process of its own, which ends with this one.
 
         Args:
             experiment: one of `kit train --list`, a source that was trained before, or `FILE.py:NAME`. Default: what
@@ -42,7 +53,11 @@ class Learning(Folder):
             fold: a number, several, `all`, or `full`: a model of all training photos, which predicts test photos alone.
             name: store the source under this name.
             config: take settings from this TOML file.
+            seeds: so many sources, with the seeds after the experiment's own: NAME, NAME-s1, NAME-s2 ...
+            mean: store the mean of the seeds too, as NAME-mean, once all their folds are there.
             device: `auto`, `cpu`, `cuda`, `cuda:1` ...
+            gpus: `all` or numbers: one training at a time on each of these.
+            jobs: so many at a time, which share the cores; or the GPUs, where these are given.
             max_minutes: plan each fold for this long; an epoch at least.
             compiled: run the generator through `torch.compile`.
             tensorboard: write TensorBoard events beside `log.csv`.
@@ -53,13 +68,109 @@ class Learning(Folder):
             UnknownName: there is no such experiment or setting.
             UsageError: a value that cannot be, or one that changes nothing.
             Mismatch: other settings are stored under this name.
-            TrainingError: it has diverged, or the device's memory is too small.
+            TrainingError: it has diverged, or the device's memory is too small; of several, which have failed.
+            Busy: another process is training one of them; the others are done.
             MissingPackage: torch is not installed.
         """
-        request = Request(experiment, settings, name, None if config is None else Path(config), force)
+        request = Request(experiment, settings, name, path_of(config), force)
         options = {"max_minutes": max_minutes, "compiled": compiled, "board": tensorboard}
         with extras_of("train"):
-            return train(self.opened, request, fold, device, options)
+            from kit.pretrained.slots import slots_for
+
+            slots = slots_for(_numbers(gpus), jobs, device)
+            return train(self.opened, request, fold, device, options, seeds=seeds, mean=mean, slots=slots)
+
+    def try_(
+        self,
+        experiment: str | None = None,
+        fold: Fold = 0,
+        *,
+        config: FilePath | None = None,
+        device: str = "auto",
+        compiled: bool = False,
+        **settings: object,
+    ) -> Tried:
+        """Train one epoch and store nothing, as `kit train --try`: does it run, and how long would it take?
+
+        Args:
+            experiment, config, device, compiled, settings: as for `train`.
+            fold: a number, or `full`.
+
+        Returns:
+            Seconds and RMSE of the epoch, and `.seconds_a_fold`, `.seconds_of_all_folds`.
+
+        Raises:
+            UnknownName, UsageError, TrainingError: as `train`.
+
+        >>> project = kit.open(".")
+        >>> tried = project.try_("regress", architecture="plain", width=8, size=32, batch_size=8, base="mean")
+        >>> tried.fold, tried.epochs, tried.rmse < 1, "regress" in project.predictions.names()
+        (0, 12, True, False)
+        """
+        request = Request(experiment, settings, None, path_of(config))
+        with extras_of("train"):
+            options = {"max_minutes": None, "compiled": compiled, "board": False}
+            return try_training(self.opened, request, fold, device, options)
+
+    def tune(
+        self,
+        experiment: str | None = None,
+        *,
+        trials: int = 20,
+        max_minutes: float | None = None,
+        fold: int = 0,
+        space: Mapping[str, object] | None = None,
+        config: FilePath | None = None,
+        name: str | None = None,
+        device: str = "auto",
+        force: bool = False,
+        **settings: object,
+    ) -> Study:
+        """Find settings that score best on one fold, as `kit tune`; called again, it goes on where it was.
+
+        Args:
+            experiment: an experiment, or a trained source.
+            trials: in all, the first included, which has the experiment's own settings.
+            max_minutes: stop then.
+            fold: the one that measures.
+            space: tune these too: `{"l1_weight": (10, 1000), "adversary": ["bce", "lsgan"]}`.
+            config: take settings from this TOML file.
+            name: of the study; by default EXPERIMENT-tuned.
+            force: begin it anew.
+            settings: fixed, and not tuned.
+
+        Returns:
+            The trials; `.best`, `.default`, and `.config` for `train(config=...)`.
+
+        Raises:
+            UnknownName, UsageError: a setting or value that cannot be, or a name that is taken.
+            Mismatch: another study has this name.
+            MissingPackage: Optuna is not installed.
+        """
+        request = Request(experiment, settings, name, path_of(config), force)
+        with extras_of("tune"):
+            return tune(self.opened, request, fold, space or {}, trials=trials, max_minutes=max_minutes, device=device)
+
+    @property
+    def sd(self) -> Sampling:
+        """Return what `kit sd` does: `sd.run`, `sd.status`, `sd.curve`."""
+        from kit.api.sampling import Sampling
+
+        return Sampling(self)
+
+    @property
+    def clip(self) -> Clip:
+        """Return what `kit clip` does: `clip.embed`, `clip.classes`, `clip.prompts`, `clip.neighbours`."""
+        from kit.api.clip import Clip
+
+        return Clip(self)
+
+    @property
+    def weights(self) -> Weights:
+        """Return what `kit weights` does: `weights.list`, `weights.get`, `weights.check`."""
+        from kit.api.weights import Weights
+
+        return Weights(self)
 
     def predict(
         self, source: str, fold: Folds = "all", *, device: str = "auto", size: int | None = None, force: bool = False
@@ -101,7 +212,7 @@ class Learning(Folder):
             KitError: of photos, folds and models that do not fit.
         """
         with extras_of("predict"):
-            from kit.applying import predict_tests
+            from kit.applying.other_tests import predict_tests
             from kit.core.workspace import check_output
 
             target, opened = None if out is None else Path(out), self.opened
@@ -113,7 +224,7 @@ class Learning(Folder):
 
     def fill_pictures(
         self, images: FilePath, masks: FilePath, out: FilePath, what: What = None, *, device: str = "auto"
-    ) -> FilledPictures:
+    ) -> FilledFolder:
         """Fill pictures of your own where their masks are white, as `kit predict --images`; the rest stays bit for bit.
 
         Args:
@@ -127,9 +238,18 @@ class Learning(Folder):
             ImageError: a picture or mask that cannot be read, or is not there.
         """
         with extras_of("predict"):
-            from kit.applying import fill_pictures
+            from kit.api.filled import FilledFolder
+            from kit.applying.pictures import fill_pictures
             from kit.core.workspace import check_output
 
             opened, target = self.opened, Path(out)
             check_output(opened.workspace, target)
-            return fill_pictures(opened, Path(images), Path(masks), target, name_of(what), device=device)
+            done = fill_pictures(opened, Path(images), Path(masks), target, name_of(what), device=device)
+            return FilledFolder(**vars(done))
+
+
+def _numbers(gpus: str | int | Iterable[int] | None) -> str | None:
+    """Return GPUs as they are typed after `--gpus`."""
+    if gpus is None or isinstance(gpus, str):
+        return gpus
+    return ",".join(map(str, [gpus] if isinstance(gpus, int) else gpus))

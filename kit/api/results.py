@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
+from kit.api.pictures import Pictures, html_of_blend
 from kit.api.tables import Table
 from kit.core.tables import Shown, html_table
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from kit.exchange import Imported
     from kit.exchange.checks import OwnScore
     from kit.imaging.metrics import Estimate
+    from kit.learning.tuning.study import TrialRow
     from kit.submission.grade import PhotoGrade
     from kit.submission.ledger import LedgerRow
     from kit.upkeep.status import BlendState
@@ -101,8 +101,12 @@ class Trained(Shown):
     already: bool
 
 
+@dataclass(frozen=True, repr=False)
 class Trainings(Table[Trained]):
     """Trainings, fold by fold."""
+
+    mean: str | None = None
+    """The source that holds the mean of several seeds; None where it was not asked for, or folds are absent."""
 
     def heading(self) -> Sequence[str]:
         """Return the titles of the columns."""
@@ -113,6 +117,70 @@ class Trainings(Table[Trained]):
         scores = ["-" if one != one else f"{one:.4f}" for one in (record.rmse, record.fill_rmse)]
         state = "there already" if record.already else "trained"
         return (record.name, str(record.fold), *scores, str(record.epochs), f"{record.seconds:.0f}", state)
+
+    def notes(self) -> Iterable[str]:
+        """Yield where the mean is."""
+        return (f"The mean of the seeds: {self.mean}",) if self.mean else ()
+
+
+@dataclass(frozen=True)
+class Tried(Shown):
+    """One epoch of a training that stored nothing."""
+
+    name: str
+    fold: Fold
+    rmse: float
+    """On the fold's photos, after that epoch; NaN of a full model."""
+    fill_rmse: float
+    seconds: float
+    """Of the epoch."""
+    epochs: int
+    """That a whole training takes."""
+    folds: int
+
+    @property
+    def seconds_a_fold(self) -> float:
+        """Return how long a fold would take, about."""
+        return self.seconds * self.epochs
+
+    @property
+    def seconds_of_all_folds(self) -> float:
+        """Return how long all folds would take, one after the other."""
+        return self.seconds_a_fold * self.folds
+
+
+@dataclass(frozen=True, repr=False)
+class Study(Table["TrialRow"]):
+    """Trials of settings on one fold, in their order."""
+
+    name: str = ""
+    experiment: str = ""
+    fold: int = 0
+    best: TrialRow | None = None
+    default: TrialRow | None = None
+    """The experiment's own settings."""
+    config: Path = Path()
+    """The best settings, for `project.train(config=...)`."""
+    out_of_time: bool = False
+    """Call it again to go on."""
+
+    def heading(self) -> Sequence[str]:
+        """Return the titles of the columns."""
+        return ("trial", "state", f"fold {self.fold} RMSE", "seconds", "settings")
+
+    def cells(self, record: TrialRow) -> Sequence[str]:
+        """Return what is shown of a trial."""
+        rmse = "-" if record.rmse is None else f"{record.rmse:.4f}"
+        settings = " ".join(record.settings) or record.note or f"those of {self.experiment}"
+        return (str(record.number), record.state, rmse, f"{record.seconds:.0f}", settings)
+
+    def notes(self) -> Iterable[str]:
+        """Yield which is best, and what that is worth."""
+        if self.best is not None:
+            yield f"Best: trial {self.best.number}, in {self.config}."
+        yield f"Fold {self.fold} chose the best of them, so its RMSE is a little too good there; the other folds tell."
+        if self.out_of_time:
+            yield "Time is over. Call it again to go on."
 
 
 @dataclass(frozen=True)
@@ -134,24 +202,6 @@ class PredictedFolds(Table[Predicted]):
     def cells(self, record: Predicted) -> Sequence[str]:
         """Return what is shown of a fold."""
         return (record.name, str(record.fold), "there already" if record.already else "predicted")
-
-
-@dataclass(frozen=True)
-class Pictures(Sequence[Path]):
-    """Files of pictures, which a notebook shows."""
-
-    paths: tuple[Path, ...]
-
-    def __len__(self) -> int:
-        """Return the number of files."""
-        return len(self.paths)
-
-    def __getitem__(self, key: Any) -> Any:
-        """Return a file by its place."""
-        return self.paths[key]
-
-    def _repr_html_(self) -> str:
-        return "".join(_picture(path) for path in self.paths)
 
 
 @dataclass(frozen=True, repr=False)
@@ -240,7 +290,7 @@ class Blend:
         return "\n".join([table(*self._cells()), *self._lines()])
 
     def _repr_html_(self) -> str:
-        return html_table(*self._cells(), self._lines())
+        return html_table(*self._cells(), self._lines()) + html_of_blend(self.workspace, self.details)
 
 
 class Blends(Table["BlendState"]):
@@ -317,10 +367,3 @@ class ImportedSource(Shown):
 
 def _text(estimate: Estimate | None) -> str:
     return "-" if estimate is None else str(estimate)
-
-
-def _picture(path: Path) -> str:
-    data = path.read_bytes()
-    kind = "svg+xml" if path.suffix == ".svg" else path.suffix.removeprefix(".")
-    text = base64.b64encode(data).decode("ascii")
-    return f'<img alt="{html.escape(path.stem)}" style="max-width:100%" src="data:image/{kind};base64,{text}">'

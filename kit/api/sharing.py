@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from kit.api.folder import FilePath, Folder
+from kit.api.folder import FilePath, Folder, Names, listed, path_of, say
 from kit.api.results import Grade, ImportedSource, Submission
-from kit.api.sending import What, submission, submit
+from kit.api.sending import What, name_of, submission, submit
+from kit.api.shared import Bundled, BundleState, Sent, Submissions
 
 if TYPE_CHECKING:
     from kit.core.workspace import PredictionSplit
     from kit.exchange import Exported
+    from kit.submission.standing import Standing
+    from kit.submission.write import Check
 
 
 class Sharing(Folder):
@@ -63,6 +66,45 @@ class Sharing(Folder):
         if dry_run:
             return submission(self.opened, what, None, zipped=zipped)
         return submit(self.opened, what, message=message, wait=wait, zipped=zipped, again=again)
+
+    def submissions(self, *, refresh: bool = False) -> Submissions:
+        """Return what was submitted from here, with scores, as `kit submissions`; asks Kaggle for those still pending.
+
+        Args:
+            refresh: ask for all of them again, as for private scores.
+
+        Returns:
+            The ledger's rows; `.trouble` says why Kaggle could not be asked, where it could not.
+        """
+        from kit.submission.refresh import refresh as ask
+
+        found = ask(self.opened, again=refresh)
+        return Submissions(tuple(found.rows), tuple(found.notes), found.trouble)
+
+    def leaderboard(self) -> Standing:
+        """Return your place, what a better score is worth, and what is left of today, as `kit leaderboard`.
+
+        Raises:
+            UsageError: the data are the sample competition's.
+            RemoteError: Kaggle refused, or did not answer.
+        """
+        from kit.submission.expected import expected_standing
+
+        return expected_standing(self.opened)[0]
+
+    def check(self, file: FilePath) -> Check:
+        """Compare a submission with the competition's sample, as `kit check`.
+
+        Raises:
+            SubmissionError: the first thing that is wrong: line, what was found, what was expected.
+
+        >>> project = kit.open(".")
+        >>> project.check(project.submission("mean").path).rows
+        2400
+        """
+        from kit.submission.formats import check_file
+
+        return check_file(self.opened, Path(file).expanduser())
 
     def grade(self, file: FilePath, truth: FilePath) -> Grade:
         """Compute the competition's own score of a submission, as `kit grade`.
@@ -134,3 +176,99 @@ class Sharing(Folder):
         return import_source(
             self.opened, name, paths, space=space, channels=channels, scale=scale, folds=theirs, force=force
         )
+
+    def bundle(
+        self,
+        what: What = None,
+        out: FilePath | None = None,
+        *,
+        wheels: Names = (),
+        weights: Names = (),
+        force: bool = False,
+    ) -> Bundled:
+        """Pack what predicts a blend or a source on a machine without a network, as `kit bundle`.
+
+        Args:
+            what: a blend or a source, by default the newest blend.
+            out: the folder; by default `bundles/NAME` in the workspace.
+            wheels: packages that the other machine lacks.
+            weights: encoders whose ImageNet weights are packed too.
+            force: replace a bundle that is there.
+
+        Raises:
+            UsageError: the folder is there, or a member cannot be predicted elsewhere.
+            MissingStep, UnknownName: there is no such blend or source.
+        """
+        from kit.applying.carrying import bundle_folder, make_carried
+
+        opened, name = self.opened, name_of(what)
+        folder = bundle_folder(opened, name, path_of(out))
+        made = make_carried(opened, name, folder, wheels=listed(wheels), weights=listed(weights), force=force, say=say)
+        members = made.contents.members
+        return Bundled(made.contents.name, tuple(members), folder, made.bytes, made.files, made.submission)
+
+    def verify_bundle(self, folder: FilePath, submission: FilePath | None = None) -> BundleState:
+        """Compare every file of a bundle with its digest, as `kit verify BUNDLE`.
+
+        Args:
+            submission: compare this one with what the bundle noted.
+
+        Raises:
+            DamagedStore: files are missing or changed, or it is no bundle.
+            SubmissionError: the submission cannot be read.
+        """
+        from kit.bundling import compare_submission, verify_bundle
+
+        whole, path = verify_bundle(Path(folder).expanduser()), path_of(submission)
+        compared = None if path is None else compare_submission(whole.document, path)
+        return BundleState(whole.document["name"], whole.files, whole.bytes, compared)
+
+    def push_bundle(self, dataset: str, folder: FilePath | None = None, *, dry_run: bool = True) -> Sent:
+        """Make or renew a private dataset of Kaggle of a bundle, as `kit bundle --push`. Never asks.
+
+        Args:
+            dataset: OWNER/NAME.
+            folder: the bundle; by default the newest in `bundles/`.
+            dry_run: verify it and send nothing; this is the default.
+
+        Raises:
+            UsageError: no name that Kaggle takes.
+            DamagedStore, MissingStep: there is no such bundle, or not all of it.
+            RemoteError: refused, or no answer.
+        """
+        from kit.applying.carrying import send_dataset, session_of
+        from kit.bundling import newest_bundle, verify_bundle
+        from kit.remote.push import checked_reference
+
+        checked_reference("The dataset", dataset)
+        workspace, place = self.workspace, path_of(folder)
+        place = place or newest_bundle(workspace)
+        whole = verify_bundle(place)
+        if dry_run:
+            return Sent(dataset, place, None)
+        return Sent(dataset, place, send_dataset(whole, place, dataset, session_of(workspace.slug)))
+
+    def push(
+        self, notebook: str, dataset: str, folder: FilePath | None = None, *, gpu: str = "t4x2", dry_run: bool = True
+    ) -> Sent:
+        """Save a bundle's notebook on Kaggle, private and without internet, and run it, as `kit push`. Never asks.
+
+        Args:
+            notebook: OWNER/NAME.
+            dataset: of the bundle, see `push_bundle`.
+            folder: the bundle; by default the newest in `bundles/`.
+            gpu: `t4x2`, `p100` or `none`.
+            dry_run: verify the bundle and send nothing; this is the default.
+
+        Raises:
+            UsageError: names or a machine that Kaggle does not have.
+            DamagedStore, MissingStep: there is no such bundle, or not all of it.
+            RemoteError: refused, or no answer.
+        """
+        from kit.applying.carrying import check_notebook, send_notebook
+        from kit.bundling import newest_bundle, verify_bundle
+
+        check_notebook(notebook, dataset, gpu)
+        place = path_of(folder) or newest_bundle(self.workspace)
+        whole = verify_bundle(place)
+        return Sent(notebook, place, None if dry_run else send_notebook(whole, place, notebook, dataset, gpu))

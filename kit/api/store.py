@@ -4,16 +4,18 @@ Knows no network.
 
 from __future__ import annotations
 
+import html
 import itertools
 import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
 from kit.api.loop import Batches, Values, checked_fold, made_from
+from kit.api.pictures import html_of_source
 from kit.core.storage import digest_of
 from kit.core.tables import Shown
 from kit.core.workspace import FULL, Fold, PredictionSplit
@@ -37,6 +39,20 @@ class Written(Shown):
     """Folds that are still to be written before a blend takes the source."""
 
 
+@dataclass(frozen=True)
+class SourcePredictions(Predictions):
+    """One source's values of one split; a notebook shows a few of its photos filled."""
+
+    project: Project = field(repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        """Return whose they are, and of how many photos."""
+        return f"<{self.split} predictions of {self.source}, {len(self.photos)} photos>"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(repr(self))}</p>" + html_of_source(self.project, self)
+
+
 class Store:
     """The predictions of a project's sources: to be read, and written by a loop of one's own."""
 
@@ -51,7 +67,7 @@ class Store:
         """Return the names of all sources, sorted."""
         return self._project.predictions.sources()
 
-    def read(self, source: str, split: PredictionSplit, *, partial: bool = False) -> Predictions:
+    def read(self, source: str, split: PredictionSplit, *, partial: bool = False) -> SourcePredictions:
         """Open a source: `.values(photo)` gives `(n, 3)` float32 of the photo at that place of its split.
 
         Args:
@@ -62,7 +78,8 @@ class Store:
             UnknownName: there is no such source.
             MissingStep, Mismatch, DamagedStore: it cannot be read.
         """
-        return self._project.predictions.read(source, split, partial=partial)
+        found = self._project.predictions.read(source, split, partial=partial)
+        return SourcePredictions(**{one.name: getattr(found, one.name) for one in fields(found)}, project=self._project)
 
     def write(
         self,

@@ -1,20 +1,26 @@
-"""Trainings and their predictions, one after the other in this process. Trains nothing itself."""
+"""Trainings and their predictions, in this process or in several. Trains nothing itself."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kit.api.results import Predicted, PredictedFolds, Trained, Trainings
+from kit.api.folder import say
+from kit.api.results import Predicted, PredictedFolds, Study, Trained, Trainings, Tried
 from kit.errors import UsageError
 
 if TYPE_CHECKING:
+    from kit.core.jobs import Slot
     from kit.core.workspace import Fold
     from kit.data.project import Project
     from kit.learning.experiments import Experiment
+    from kit.learning.trainings import Training
+    from kit.learning.trainings import Trainings as Work
+
+MOST_SEEDS = 1000
 
 Folds = int | str | Iterable[int | str]
 """A fold's number, several, `all`, or `full`."""
@@ -63,53 +69,112 @@ def chosen(project: Project, request: Request) -> Experiment:
     return one
 
 
-def train(project: Project, request: Request, folds: Folds, device: str, options: Mapping[str, Any]) -> Trainings:
-    """Train folds one after the other, as `kit train` does; what is done is skipped."""
+def train(
+    project: Project,
+    request: Request,
+    folds: Folds,
+    device: str,
+    options: Mapping[str, Any],
+    *,
+    seeds: int = 1,
+    mean: bool = False,
+    slots: Sequence[Slot] = (),
+) -> Trainings:
+    """Train folds as `kit train` does, one after the other, or in processes of their own where there are slots; what is
+    done is skipped."""
+    from kit.learning.experiments import check_conflicts, with_seeds
+    from kit.learning.trainings import Training, average, claim_mean, mean_of
+    from kit.learning.trainings import Trainings as Work
+
+    one, numbers = _begun(project, request), project.folds.chosen(fold_texts(folds))
+    if not 1 <= seeds <= MOST_SEEDS or (mean and seeds < 2):
+        raise UsageError(f"seeds={seeds}: 1 to {MOST_SEEDS} are needed, and 2 or more for their mean.")
+    one = _with_weights(project, one, request)
+    family = with_seeds(one, seeds)
+    if mean:
+        claim_mean(project, family, force=request.force)
+    work = Work(project, [Training(member, fold) for fold in numbers for member in family], request.force)
+    replacing = numbers if request.force else []
+    for each in work.all:  # all of them before torch is imported: a conflict is told at once, not after hours
+        check_conflicts(project, each.experiment, each.fold, replacing=replacing)
+    trained = _side_by_side(work, slots, options) if slots else _in_turn(work, device, options, replacing)
+    command = f"kit train {one.name} --fold all --seeds {seeds} --mean"
+    averaged = mean and average(project, family, command, force=request.force) is not None
+    return Trainings(tuple(trained), mean_of(family) if averaged else None)
+
+
+def try_training(project: Project, request: Request, fold: Fold, device: str, options: Mapping[str, Any]) -> Tried:
+    """Train one epoch as `kit train --try` does, and keep nothing but what it took and scored."""
+    one, numbers = _begun(project, request), project.folds.chosen([str(fold)])
+    one = _with_weights(project, one, request)
+    from kit.learning.training import Options
+    from kit.learning.training.trial import try_fold
+
+    run = try_fold(project, one, numbers[0], device=device, options=Options(**options))
+    return Tried(one.name, numbers[0], run.rmse, run.fill_rmse, run.seconds, one.epochs, project.folds.k)
+
+
+def _begun(project: Project, request: Request) -> Experiment:
     from kit.core.progress import begin_command
-    from kit.learning.chosen import read_document, with_weights_at_hand
-    from kit.learning.experiments import check_conflicts
 
     begin_command()  # what was said in an earlier training is said again
-    one, numbers = chosen(project, request), project.folds.chosen(fold_texts(folds))
+    return chosen(project, request)
+
+
+def _with_weights(project: Project, one: Experiment, request: Request) -> Experiment:
+    from kit.learning.chosen import read_document, with_weights_at_hand
+
     document = read_document(request.config)
     given = [*setting_texts(request.settings), *(document.settings if document else ())]
-    [one] = with_weights_at_hand(project.workspace, [one], given, force=request.force)
-    replacing = numbers if request.force else []
-    for fold in numbers:  # all of them before torch is imported: a conflict is told at once, not after hours
-        check_conflicts(project, one, fold, replacing=replacing)
-    count = len(numbers)
-    places = [f"{number} of {count}" if count > 1 else "" for number in range(1, count + 1)]
-    trained = [
-        _train(project, one, fold, device, {**options, "place": place}, replacing)
-        for fold, place in zip(numbers, places, strict=True)
-    ]
-    return Trainings(tuple(trained))
+    [found] = with_weights_at_hand(project.workspace, [one], given, force=request.force)
+    return found
+
+
+def _side_by_side(work: Work, slots: Sequence[Slot], options: Mapping[str, Any]) -> list[Trained]:
+    """Train in child processes: `python -m kit train`, as the command line does."""
+    there = [one.key for one in work.all if work.done(one) is not None]
+    work.run_side_by_side(slots, options)
+    return [_stored(work, one, already=one.key in there) for one in work.all]
+
+
+def _in_turn(work: Work, device: str, options: Mapping[str, Any], replacing: Sequence[Fold]) -> list[Trained]:
+    count, trained = len(work.all), list[Trained]()
+    places = {one.key: f"{number} of {count}" if count > 1 else "" for number, one in enumerate(work.all, 1)}
+
+    def one_of(training: Training) -> None:
+        trained.append(_train(work, training, device, {**options, "place": places[training.key]}, replacing))
+
+    work.run(one_of)
+    return trained
+
+
+def _stored(work: Work, training: Training, *, already: bool) -> Trained:
+    """Return a training that has come to its end."""
+    from kit.learning.experiments import finished_fold
+
+    one, fold = training.experiment, training.fold
+    done = finished_fold(work.project, one, fold) or {}
+    rmse, alone = (float(done.get(key, math.nan)) for key in ("fold_rmse", "fill_rmse"))
+    folder = work.project.workspace.run(one.name, fold)
+    return Trained(one.name, fold, rmse, alone, int(done["epochs"]), float(done["seconds"]), folder, already=already)
 
 
 def _train(
-    project: Project,
-    one: Experiment,
-    fold: Fold,
-    device: str,
-    options: Mapping[str, Any],
-    replacing: Sequence[Fold],
+    work: Work, training: Training, device: str, options: Mapping[str, Any], replacing: Sequence[Fold]
 ) -> Trained:
-    from kit.learning.experiments import finished_fold
-
-    folder = project.workspace.run(one.name, fold)
-    if not replacing and (done := finished_fold(project, one, fold)) is not None:
-        rmse, alone = (float(done.get(key, math.nan)) for key in ("fold_rmse", "fill_rmse"))
-        return Trained(one.name, fold, rmse, alone, int(done["epochs"]), float(done["seconds"]), folder, already=True)
+    if work.done(training) is not None:
+        return _stored(work, training, already=True)
     from kit.learning.training import Options
     from kit.learning.training.fit import fit_fold
 
+    one, fold = training.experiment, training.fold
     run = fit_fold(
-        project,
+        work.project,
         one,
         fold,
         device=device,
         options=Options(**options),
-        force=bool(replacing),
+        force=work.replaces(training),
         replacing=replacing,
     )
     return Trained(one.name, fold, run.rmse, run.fill_rmse, run.epochs, run.seconds, run.folder, already=run.skipped)
@@ -126,3 +191,50 @@ def predict(
         for fold in project.folds.chosen(fold_texts(folds))
     ]
     return PredictedFolds(tuple(made))
+
+
+def tune(
+    project: Project,
+    request: Request,
+    fold: int,
+    space: Mapping[str, object],
+    *,
+    trials: int,
+    max_minutes: float | None,
+    device: str,
+) -> Study:
+    """Try settings on one fold, as `kit tune` does; `request.name` is the study's."""
+    from kit.core.progress import begin_command
+    from kit.learning.chosen import study_name
+
+    begin_command()
+    if request.experiment is None and request.config is None:
+        raise UsageError("Which experiment? Give one: project.tune('regress')")
+    if trials < 1:
+        raise UsageError(f"trials={trials}: one or more are needed.")
+    base = chosen(project, replace(request, name=None, force=False))
+    called = study_name(project.workspace, request.name, base)
+    from kit.learning.tuning import space_of, study
+
+    dimensions = space_of(base, [f"{name}={_values(given)}" for name, given in space.items()], set(request.settings))
+    plan = study.Plan(called, base, project.folds.checked(fold), dimensions)
+    found = study.tune(
+        project, plan, trials=trials, max_minutes=max_minutes, device=device, force=request.force, say=say
+    )
+    return Study(
+        tuple(found.trials),
+        name=found.name,
+        experiment=found.experiment,
+        fold=found.fold,
+        best=found.best,
+        default=found.default,
+        config=found.config,
+        out_of_time=found.out_of_time,
+    )
+
+
+def _values(given: object) -> str:
+    """Return what a setting may be as it is typed after `--space`: `(1, 9)` is a range, `["a", "b"]` are choices."""
+    if isinstance(given, tuple):
+        return ":".join(map(str, given))
+    return ",".join(map(str, given)) if isinstance(given, list) else str(given)

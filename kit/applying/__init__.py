@@ -6,8 +6,3 @@ other_tests  other test photos in the competition's layout, and their submission
 pictures     pictures of one's own
 carrying     a bundle for a machine without a network, and the way of it to Kaggle
 """
-
-from kit.applying.other_tests import PredictedTests, predict_tests
-from kit.applying.pictures import FilledPictures, fill_pictures
-
-__all__ = ["FilledPictures", "PredictedTests", "fill_pictures", "predict_tests"]

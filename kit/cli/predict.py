@@ -120,7 +120,7 @@ def _again(project: Project, source: str, fold: list[str], device: str, size: in
 def _other_tests(
     project: Project, name: str | None, source: Path, out: Path | None, work: Path | None, device: str, force: bool
 ) -> None:
-    from kit.applying import predict_tests
+    from kit.applying.other_tests import predict_tests
 
     done = predict_tests(
         project,
@@ -138,7 +138,7 @@ def _other_tests(
 
 
 def _own_pictures(project: Project, name: str | None, images: Path, masks: Path, out: Path, device: str) -> None:
-    from kit.applying import fill_pictures
+    from kit.applying.pictures import fill_pictures
 
     done = fill_pictures(project, images, masks, out, name, device=device)
     for note in done.notes:

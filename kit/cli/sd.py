@@ -18,7 +18,6 @@ from kit.core.parallel import is_main_process
 from kit.pretrained.slots import slots_for
 
 if TYPE_CHECKING:
-    from kit.core.workspace import PredictionSplit
     from kit.data.project import Project
     from kit.pretrained.diffusion.measure import CurveReport
     from kit.pretrained.diffusion.plan import SampleSpec
@@ -122,13 +121,13 @@ def run(
       torchrun --nproc-per-node 4 -m kit sd run --samples 4              # a share of the photos for each GPU
     """
     from kit.pretrained.diffusion.plan import shard_of
-    from kit.pretrained.diffusion.session import SamplingRequest, missing_samples, open_session
+    from kit.pretrained.diffusion.session import SamplingRequest, missing_samples, open_session, splits_named
     from kit.pretrained.diffusion.session import run as run_session
     from kit.pretrained.diffusion.settings import NEGATIVE, SamplingSettings
     from kit.pretrained.diffusion.side_by_side import draw_side_by_side
     from kit.pretrained.prompts import templates_of
 
-    splits, negative = _splits(split), NEGATIVE if negative is None else negative
+    splits, negative = splits_named(split), NEGATIVE if negative is None else negative
     drawn = SamplingSettings(negative, scheduler, steps, guidance, strength, size, dtype, seed, not exact_mask)
     request = SamplingRequest(
         templates_of(prompts), model, variant, download, samples, drawn, splits, limit, shard_of(shard, os.environ),
@@ -177,7 +176,7 @@ def status(
     """
     from kit.pretrained.diffusion.plan import shard_of
     from kit.pretrained.diffusion.recipes import stored_recipes
-    from kit.pretrained.diffusion.session import Selection, open_stored, sampling_status
+    from kit.pretrained.diffusion.session import Selection, open_stored, sampling_status, splits_named
 
     given = _given(negative, scheduler, steps, guidance, strength, size, dtype, seed, exact_mask)
     selection = Selection(
@@ -186,7 +185,7 @@ def status(
         given,
         _templates(prompts),
         samples,
-        _splits(split),
+        splits_named(split),
         limit,
         shard_of(shard, os.environ),
         None,
@@ -241,15 +240,6 @@ def curve(
     if len(stored) > 1:
         _note(f"Of {named(session.recipe.settings)}, model {session.recipe.label}. Others: kit sd status")
     _print_curve(*evaluate_curve(session), as_json)
-
-
-def _splits(split: str) -> tuple[PredictionSplit, ...]:
-    from kit.errors import UnknownName
-    from kit.pretrained.diffusion.session import BOTH
-
-    if split not in (*BOTH, "both"):
-        raise UnknownName("split", split, (*BOTH, "both"))
-    return tuple(one for one in BOTH if split in (one, "both"))
 
 
 def _templates(prompts: list[str]) -> tuple[str, ...] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import doctest
 import html
 import importlib
@@ -92,7 +93,8 @@ def test_other_photos_are_predicted_and_filled(small: Small, toy: Toy, tmp_path:
     for folder, one in (("images", picture), ("masks", mask)):
         save_image(tmp_path / folder / "a.png", one)
     filled = project.fill_pictures(tmp_path / "images", tmp_path / "masks", tmp_path / "out", "harmonic")
-    assert filled.pictures == 1 and np.array_equal(load_image(tmp_path / "out" / "a.png"), picture)
+    assert filled.pictures == 1 and "data:image/jpeg" in filled._repr_html_()
+    assert np.array_equal(load_image(tmp_path / "out" / "a.png"), picture)
     with pytest.raises(kit.UsageError, match="kit's own files"):
         project.fill_pictures(tmp_path / "images", tmp_path / "masks", project.folder / "data", "harmonic")
 
@@ -188,26 +190,77 @@ def test_results_show_themselves_and_escape_what_they_are_called(toy: Toy) -> No
     submission = project.submission()
     truth = toy.workspace.root / "truth"
     assert "RMSE" in project.grade(submission.path, truth)._repr_html_()
+    for shown in (submission, project.check(submission.path), project.verify(), project.rm("theirs", dry_run=True)):
+        assert "<table>" in shown._repr_html_()
+
+
+def test_pictures_stand_where_they_are_the_point(toy: Toy) -> None:
+    project = kit.open(toy.workspace.root)
+    blend = project.blend("mine")
+    assert blend._repr_html_().count("data:image/jpeg;base64,") == 9  # three photos: hidden, filled, truth
+    assert len(blend._repr_html_()) < 60_000
+    oof, test = (project.predictions.read("mine", split) for split in ("oof", "test"))
+    assert oof._repr_html_().count("<img") == 9 and test._repr_html_().count("<img") == 6
+    assert repr(test) == "<test predictions of mine, 4 photos>"
+    assert "data:image/png" in project.figure(["mine", blend.name], 2)._repr_html_()
+    assert "data:image/png" in project.figure(test=True, truth=toy.workspace.root / "truth")._repr_html_()
+    write_toy_source(toy, "mine", noise=0.2, seed=9)
+    assert "No pictures:" in blend._repr_html_() and "<img" not in blend._repr_html_()
+
+
+def test_the_state_shows_itself_as_the_command_prints_it(toy: Toy) -> None:
+    project = kit.open(toy.workspace.root)
+    project.blend()
+    write_toy_source(toy, "part", 0.1, by_fold=True, present=[0])
+    state = project.status()
+    assert repr(state) + "\n" == ok("status", "-w", toy.workspace.root).replace(f" -w {toy.workspace.root}", "")
+    shown = state._repr_html_()
+    assert shown.count("<table>") == 3 and "part" in shown and html.escape(state.following) in shown
+    hostile = dataclasses.replace(state, following="<b>", problems=("<i>",), data="<u>")._repr_html_()
+    assert not any(tag in hostile for tag in ("<b>", "<i>", "<u>"))
+
+
+def test_what_has_a_name_is_deleted_and_what_was_sent_is_listed(toy: Toy) -> None:
+    project = kit.open(toy.workspace.root)
+    project.blend("mine", name="alone")
+    assert project.rm(["alone", "theirs"], dry_run=True).dry_run and "theirs" in project.predictions.names()
+    assert "cannot be applied" in repr(project.rm("mine", dry_run=True))
+    assert [one.name for one in project.rm(["alone", "theirs"])] == ["alone", "theirs"]
+    assert project.predictions.names() == ["mine"] and not project.blends()
+    with pytest.raises(kit.UnknownName):
+        project.rm("alone")
+    with pytest.raises(kit.UsageError, match="deleted"):
+        project.rm([])
+    assert len(project.submissions()) == 0 and "project.submit" in project.submissions()._repr_html_()
+
+
+def test_the_machine_is_looked_at(toy: Toy) -> None:
+    found = kit.open(toy.workspace.root).doctor(offline=True)
+    assert isinstance(found.fit, bool) and "python" in repr(found).lower() and "<table>" in found._repr_html_()
 
 
 PUBLIC = {
-    *("batches", "blend", "blends", "competition", "export", "fetch", "fill", "folder", "folds", "grade", "import_"),
-    *(
-        "fill_pictures",
-        "opened",
-        "predict",
-        "predict_tests",
-        "predictions",
-        "sources",
-        "status",
-        "submission",
-        "submit",
-        "test",
-        "train",
-        "validation",
-    ),
-    "workspace",
+    *("batches", "blend", "blends", "bundle", "check", "check_layout", "check_model", "clip", "competition", "doctor"),
+    *("export", "fetch", "figure", "fill", "fill_pictures", "folder", "folds", "grade", "import_", "leaderboard"),
+    *("opened", "predict", "predict_tests", "predictions", "push", "push_bundle", "rm", "sd", "sources", "status"),
+    *("submission", "submissions", "submit", "test", "train", "try_", "tune", "validation", "verify", "verify_bundle"),
+    *("weights", "workspace"),
 }
+SHELL_ALONE = {"new", "demo"}
+CALLED = {"import": "import_", "upload": "submit"}  # what a command is called here, where it is called otherwise
+
+
+def test_every_command_has_its_method() -> None:
+    from kit.cli.options import COMMANDS
+
+    for name in COMMANDS:
+        if name in SHELL_ALONE:
+            assert f"kit {name}" in (kit.Project.__doc__ or "")
+        else:
+            assert hasattr(kit.open("nowhere"), CALLED.get(name, name.replace("-", "_"))), name
+    for name in ("sd", "clip", "weights"):
+        for verb in importlib.import_module(f"kit.cli.{name}").verbs.registered_commands:
+            assert callable(getattr(getattr(kit.open("nowhere"), name), verb.name or verb.callback.__name__))
 
 
 def test_the_public_names_are_these() -> None:
@@ -230,7 +283,7 @@ def test_settings_and_arguments_have_names_of_their_own() -> None:
 
     from kit.learning.experiments.settings import setting_fields
 
-    for method in ("train", "batches", "validation", "test"):
+    for method in ("train", "try_", "tune", "batches", "validation", "test"):
         arguments = set(signature(getattr(kit.Project, method)).parameters)
         assert not arguments & set(setting_fields()) - {"epochs"} and ("epochs" not in arguments or method == "batches")
 
@@ -242,7 +295,10 @@ def test_importing_kit_loads_nothing_heavy_and_opening_it_no_torch() -> None:
     assert done.stdout == "[]\n[]\n"
 
 
-@pytest.mark.parametrize("name", ["kit.api", "kit.api.chain", "kit.api.sharing", "kit.api.keeping", "kit.api.looping"])
+DOCUMENTED = ("chain", "learning", "sharing", "keeping", "looping", "clip", "weights", "sampling")
+
+
+@pytest.mark.parametrize("name", ["kit.api", *(f"kit.api.{part}" for part in DOCUMENTED)])
 def test_examples_of_the_docstrings(name: str, toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     kit.open(toy.workspace.root).fill(["mean", "harmonic", "fractional"])
     monkeypatch.chdir(toy.workspace.root)

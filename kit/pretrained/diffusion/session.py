@@ -15,7 +15,7 @@ from kit.core.parallel import is_main_process
 from kit.core.workspace import PredictionSplit, Workspace, checked_source_name
 from kit.data.prediction_store import photo_split
 from kit.data.project import Project
-from kit.errors import KitError, MissingStep, PredictionsError
+from kit.errors import KitError, MissingStep, PredictionsError, UnknownName
 from kit.pretrained.diffusion.measure import CurveReport, measure_samples
 from kit.pretrained.diffusion.model import DEFAULT_MODEL, DiffusionModel, find_model
 from kit.pretrained.diffusion.plan import PhotoSelection, SampleSpec, Shard, known_templates, sample_specs, stored_specs
@@ -33,6 +33,13 @@ if TYPE_CHECKING:
     from kit.pretrained.diffusion.sampler import Outcome
 
 BOTH: tuple[PredictionSplit, ...] = ("oof", "test")
+
+
+def splits_named(split: str) -> tuple[PredictionSplit, ...]:
+    """Return the splits that `oof`, `test` or `both` name. Raises `UnknownName` for another word."""
+    if split not in (*BOTH, "both"):
+        raise UnknownName("split", split, (*BOTH, "both"))
+    return tuple(one for one in BOTH if split in (one, "both"))
 
 
 @dataclass(frozen=True)
