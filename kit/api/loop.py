@@ -18,12 +18,14 @@ import numpy as np
 from kit.core.workspace import FULL, Fold, PredictionSplit
 from kit.data.prediction_store import photo_split
 from kit.data.project import Project
+from kit.data.scoring import rmse_of
 from kit.errors import PredictionsError, UsageError
 
 if TYPE_CHECKING:
     import torch
 
     from kit.data.index import PhotoRow
+    from kit.data.pack import Pack
     from kit.learning.datasets import Batch, TrainingPhotos
     from kit.learning.experiments import Experiment
     from kit.learning.inference import Inputs as Prepared
@@ -102,6 +104,7 @@ class Inputs:
     split: PredictionSplit
     made_from: MadeFrom
     prepared: Prepared
+    pack: Pack
 
     @property
     def positions(self) -> np.ndarray:
@@ -161,6 +164,19 @@ class Inputs:
             return found
 
         return Values(self, piece)
+
+    def rmse(self, residual: torch.Tensor | Network) -> float:
+        """Return the RMSE of these photos as it would be stored, in score space at full size, to watch a training by.
+
+        Args:
+            residual: as for `to_values`.
+
+        Raises:
+            UsageError: of test photos the truth is not known.
+        """
+        if self.split == "test":
+            raise UsageError("Test photos have no truth here: measure on project.validation(...).")
+        return rmse_of(self.to_values(residual), self.positions, self.photo_rows, self.pack)
 
     def _check(self, shape: tuple[int, ...], count: int) -> None:
         if len(shape) != 4 or shape[0] != count or shape[1] != 3:
@@ -238,4 +254,5 @@ def inputs(project: Project, experiment: Experiment, split: PredictionSplit, fol
     condition = None if conditions is None else conditions.train if split == "oof" else conditions.test
     places = np.arange(len(photo_rows)) if positions is None else positions
     images = project.pack.image(photo_split(split))
-    return Inputs(split, origin, prepare_inputs(experiment, images, photo_rows, places, fill, condition))
+    prepared = prepare_inputs(experiment, images, photo_rows, places, fill, condition)
+    return Inputs(split, origin, prepared, project.pack)

@@ -63,7 +63,7 @@ class Looping(Folder):
             )
 
     def validation(self, experiment: str = "regress", fold: Fold = 0, **settings: object) -> Inputs:
-        """Return the photos of a fold as its model is to predict them: `filled`, `hole`, `positions`, `to_values`.
+        """Return the photos of a fold as its model is to predict them: `filled`, `hole`, `to_values`, `rmse`.
 
         Args:
             experiment: as for `batches`, with the same settings.
@@ -75,6 +75,8 @@ class Looping(Folder):
         >>> inputs = kit.open(".").validation("regress", fold=0, size=32)
         >>> inputs, inputs.to_values(inputs.filled * 0)
         (<4 photos of fold 0, 32 px>, <values of 4 photos of fold 0, 32 px>)
+        >>> 0 < inputs.rmse(inputs.filled * 0) < 1
+        True
         """
         with extras_of("train"):
             from kit.api.loop import inputs

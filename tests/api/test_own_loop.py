@@ -23,12 +23,21 @@ from kit.learning.training.photos import validation_inputs
 
 pytestmark = pytest.mark.toy(photos=12, test=4)
 SHOWN: dict[str, Any] = {"size": 32, "batch_size": 4, "base": "mean"}
-EXAMPLE = Path(__file__).parents[2] / "scripts" / "examples" / "own_loop.py"
+EXAMPLES = Path(__file__).parents[2] / "scripts" / "examples"
 
 
 @pytest.fixture
 def project(toy: Toy) -> kit.Project:
     return kit.open(toy.workspace.root)
+
+
+def run_example(name: str, project: kit.Project) -> None:
+    """Two epochs of an example at 32 px."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    example.main(str(project.folder), 2, 32)
 
 
 def nothing(filled: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
@@ -47,13 +56,9 @@ def test_the_example_trains_every_fold_and_enters_the_blend(
     project: kit.Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     project.fill(["mean", "fractional"])
-    spec = importlib.util.spec_from_file_location("own_loop", EXAMPLE)
-    assert spec is not None and spec.loader is not None
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
-    example.main(str(project.folder), 2, 32)
+    run_example("own_loop", project)
     assert "Blend blend-" in capsys.readouterr().out
-    assert len(EXAMPLE.read_text().splitlines()) <= 60
+    assert len((EXAMPLES / "own_loop.py").read_text().splitlines()) <= 60
     found = project.sources()["own-loop"]
     assert found.complete and found.trained and found.seconds > 0
     assert "own-loop" in project.blend(rung="mean").weights
@@ -64,6 +69,27 @@ def test_the_example_trains_every_fold_and_enters_the_blend(
     for line in ("verify", "export own-loop --out", "rm own-loop --yes"):
         ok(line, *([project.folder / "own.npz"] if "--out" in line else []), "-w", project.folder)
     assert "own-loop" not in project.predictions.names()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of its own versions, workers and devices
+def test_the_example_of_lightning_does_so_too(project: kit.Project, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("pytorch_lightning", reason="pip install pytorch-lightning")
+    project.fill(["mean", "fractional"])
+    run_example("lightning_loop", project)
+    out = capsys.readouterr().out
+    assert "Blend blend-" in out and out.count("Written(name='lightning'") == 3
+    assert project.sources()["lightning"].complete and "lightning" in project.blend(rung="mean").weights
+
+
+def test_a_fold_is_measured_as_it_is_stored(project: kit.Project) -> None:
+    inputs = project.validation(fold=0, **SHOWN)
+    written = project.predictions.write("own", 0, **parts(project, 0))
+    assert inputs.rmse(nothing) == pytest.approx(written.rmse, abs=1e-4)  # which is of 16 bits
+    with pytest.raises(kit.UsageError, match="no truth"):
+        project.test(**SHOWN).rmse(nothing)
+    batch = next(iter(project.batches(fold=0, **SHOWN)))
+    assert torch.equal(batch.to("cpu").target, batch.target)
 
 
 def test_batches_are_those_of_the_training_and_go_on(project: kit.Project) -> None:

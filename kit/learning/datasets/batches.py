@@ -8,7 +8,7 @@ training needs only the epoch's number, and several processes together see the b
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -45,6 +45,10 @@ class Batch:
     def extra_inputs(self) -> tuple[torch.Tensor, ...]:
         """Return the inputs of a network besides pixels: the condition, or nothing."""
         return (self.condition,) if self.condition.shape[1] else ()
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Return it on a device; trainers of other libraries call this."""
+        return Batch(*(getattr(self, one.name).to(device) for one in fields(self)))
 
 
 @dataclass(frozen=True)
