@@ -37,7 +37,7 @@ _ERRORS = (
     *("TrainingError", "SubmissionError", "RemoteError", "CredentialsError", "RulesNotAccepted", "NotFound"),
     *("QuotaReached", "RemoteUnavailable", "NotFinished"),
 )
-_PLACES = {"open": "kit.api", "Project": "kit.api", **dict.fromkeys(_ERRORS, "kit.errors")}
+_PLACES = {**dict.fromkeys(("open", "Project", "stop_after"), "kit.api"), **dict.fromkeys(_ERRORS, "kit.errors")}
 """Where each public name is. By name and not by an import, which would make every room depend on the highest one; types
 are in `__init__.pyi`."""
 

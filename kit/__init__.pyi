@@ -1,6 +1,7 @@
 # Types of what `__getattr__` of __init__.py brings.
 from kit.api import Project as Project
 from kit.api import open as open
+from kit.api import stop_after as stop_after
 from kit.errors import ArchiveError as ArchiveError
 from kit.errors import Busy as Busy
 from kit.errors import CredentialsError as CredentialsError

@@ -36,7 +36,7 @@ from pathlib import Path
 
 from kit.api.project import Project
 
-__all__ = ["Project", "open"]
+__all__ = ["Project", "open", "stop_after"]
 
 
 def open(folder: str | Path = ".", *, competition: str | None = None) -> Project:
@@ -54,3 +54,23 @@ def open(folder: str | Path = ".", *, competition: str | None = None) -> Project
     'toy'
     """
     return Project(Path(folder), competition)
+
+
+def stop_after(time: str | None) -> None:
+    """Let whatever is called from now on stop then, as `--stop-after`: it raises `kit.NotFinished`, and goes on when it
+    is called again.
+
+    Args:
+        time: a duration from now, `50m` or `11h30m`, or a time such as `17:30`; None: no end.
+
+    Raises:
+        UsageError: it is no time.
+
+    >>> kit.stop_after("2h")
+    >>> kit.stop_after(None)
+    """
+    import time as clock
+
+    from kit.core.deadline import set_stop
+
+    set_stop(time, clock.time())

@@ -77,14 +77,17 @@ def _next(clock: datetime, started: float) -> float:
     return (today if today.timestamp() > started else today + timedelta(days=1)).timestamp()
 
 
-def set_stop(text: str | None) -> None:
+def set_stop(text: str | None, started: float | None = None) -> None:
     """Let this process stop then; None lets it run on.
+
+    Args:
+        started: what durations are counted from, by default the start of this process.
 
     Raises:
         UsageError: the text is no time.
     """
     global _at
-    _at = math.inf if text is None else parse_stop(text, _STARTED)
+    _at = math.inf if text is None else parse_stop(text, _STARTED if started is None else started)
 
 
 def is_set() -> bool:

@@ -270,7 +270,7 @@ def test_the_public_names_are_these() -> None:
         for name, one in vars(importlib.import_module("kit.errors")).items()
         if isinstance(one, type) and issubclass(one, Exception)
     }
-    assert set(kit.__all__) == {"__version__", "open", "Project"} | errors
+    assert set(kit.__all__) == {"__version__", "open", "Project", "stop_after"} | errors
     assert all(getattr(kit, name) is not None for name in kit.__all__) and set(kit.__all__) <= set(dir(kit))
     stub = Path(kit.__file__).with_suffix(".pyi").read_text()
     assert all(f" as {name}\n" in stub for name in set(kit.__all__) - {"__version__"})

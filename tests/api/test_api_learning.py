@@ -93,3 +93,15 @@ def test_samples_are_drawn_counted_and_measured(project: kit.Project, tmp_path: 
     assert [one.samples for one in curve if one.measured] == [1, 2] and "The limit" in curve._repr_html_()
     with pytest.raises(kit.UnknownName, match="setting"):
         project.sd.run(str(model), colour=3)
+
+
+def test_a_call_stops_in_time_and_goes_on(project: kit.Project) -> None:
+    with pytest.raises(kit.UsageError, match="no time to stop"):
+        kit.stop_after("soon")
+    kit.stop_after("0.001s")
+    try:
+        with pytest.raises(kit.NotFinished, match="regress"):
+            project.train("regress", [0, 1], **TINY)
+    finally:
+        kit.stop_after(None)
+    assert len(project.train("regress", [0, 1], **TINY)) == 2
