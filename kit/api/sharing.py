@@ -106,21 +106,27 @@ class Sharing(Folder):
 
         return check_file(self.opened, Path(file).expanduser())
 
-    def grade(self, file: FilePath, truth: FilePath) -> Grade:
+    def grade(self, file: FilePath, truth: FilePath, *, metric: str | None = None) -> Grade:
         """Compute the competition's own score of a submission, as `kit grade`.
 
         Args:
             file: a submission.
             truth: folder of the original test photos.
+            metric: another one than the competition's: rmse, mse, mae, psnr, ssim, lpips.
 
         Raises:
             ImageError: an original is missing.
             SubmissionError: ids that are not those of the competition.
+            TrainingError: no place has the weights that LPIPS needs.
         """
+        from kit.imaging.metrics import metric_named
+        from kit.pretrained.lpips import with_network
         from kit.submission.grade import grade_submission
 
         opened = self.opened
-        found = grade_submission(Path(file).expanduser(), Path(truth).expanduser(), opened.index, opened.layout)
+        chosen = with_network(metric_named(metric) if metric else opened.layout.graded_by)
+        path, originals = Path(file).expanduser(), Path(truth).expanduser()
+        found = grade_submission(path, originals, opened.index, opened.layout, metric=chosen)
         return Grade(found.photos, found.score, found.rows, found.metric)
 
     def export(self, name: str, out: FilePath | None = None, *, force: bool = False) -> Exported:

@@ -16,6 +16,7 @@ from kit.blending.evaluation.pixels import Photos
 from kit.blending.result import ring_names
 from kit.core.parallel import map_in_order
 from kit.core.progress import track
+from kit.core.tables import Shown
 from kit.core.workspace import Workspace
 from kit.data.project import Project
 from kit.errors import MissingStep, UnknownName, UsageError
@@ -53,7 +54,7 @@ class PhotoDifference:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Shown):
     """Two sources on the photos that both have predicted out of fold."""
 
     names: tuple[str, str]

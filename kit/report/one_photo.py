@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from kit.blending.evaluation.pixels import Photos
+from kit.core.tables import Shown
 from kit.core.workspace import Split
 from kit.data.project import Project
 from kit.errors import KitError, MissingStep, UnknownName
@@ -28,7 +29,7 @@ class ByOne:
 
 
 @dataclass(frozen=True)
-class OnePhoto:
+class OnePhoto(Shown):
     """A photo."""
 
     id: str

@@ -240,9 +240,11 @@ def test_the_machine_is_looked_at(toy: Toy) -> None:
 
 
 PUBLIC = {
-    *("batches", "blend", "blends", "bundle", "check", "check_layout", "check_model", "clip", "competition", "doctor"),
+    *("batches", "blend", "blends", "bundle", "check", "check_layout", "check_model", "clip", "compare", "competition"),
+    *("doctor",),
     *("export", "fetch", "figure", "fill", "fill_pictures", "folder", "folds", "grade", "import_", "leaderboard"),
-    *("opened", "predict", "predict_tests", "predictions", "push", "push_bundle", "rm", "sd", "sources", "status"),
+    *("opened", "predict", "predict_tests", "predictions", "push", "push_bundle", "report", "rm", "sd", "show"),
+    *("sources", "status"),
     *("submission", "submissions", "submit", "test", "train", "try_", "tune", "validation", "verify", "verify_bundle"),
     *("weights", "workspace"),
 }
@@ -295,7 +297,7 @@ def test_importing_kit_loads_nothing_heavy_and_opening_it_no_torch() -> None:
     assert done.stdout == "[]\n[]\n"
 
 
-DOCUMENTED = ("chain", "learning", "sharing", "keeping", "looping", "clip", "weights", "sampling")
+DOCUMENTED = ("chain", "learning", "sharing", "keeping", "looping", "seeing", "clip", "weights", "sampling")
 
 
 @pytest.mark.parametrize("name", ["kit.api", *(f"kit.api.{part}" for part in DOCUMENTED)])

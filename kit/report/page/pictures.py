@@ -31,7 +31,7 @@ Values = Callable[[int], np.ndarray | None]
 
 
 @dataclass(frozen=True)
-class Shown:
+class Picked:
     """One photo of the gallery, not yet encoded."""
 
     split: Split
@@ -49,7 +49,7 @@ class Shown:
 
 def shown_photos(
     project: Project, picks: Sequence[tuple[Split, int]], columns: dict[Split, dict[str, Values]]
-) -> list[Shown]:
+) -> list[Picked]:
     """Read photos and what the columns predict of them.
 
     Args:
@@ -57,7 +57,7 @@ def shown_photos(
             is no prediction.
     """
 
-    def read(pick: tuple[Split, int]) -> Shown:
+    def read(pick: tuple[Split, int]) -> Picked:
         split, position = pick
         row = project.index.split(split)[position]
         stored = project.pack.train_target if split == "train" else project.pack.image("test")
@@ -71,7 +71,7 @@ def shown_photos(
             if found is not None and rectangles:
                 picture = composite_values(whole, np.clip(found, 0.0, 1.0), row.boxes, 0, 0)
                 strips[name] = strip_of(_resized(picture, scale), rectangles)
-        return Shown(split, position, row, _resized(whole, scale), hole, rectangles, strips)
+        return Picked(split, position, row, _resized(whole, scale), hole, rectangles, strips)
 
     with closing(map_in_order(read, picks)) as done:
         return list(track(done, "Pictures", len(picks), "photos"))
@@ -99,7 +99,7 @@ def strip_of(picture: np.ndarray, rectangles: Sequence[Box]) -> np.ndarray:
     return strip
 
 
-def encoded(shown: Sequence[Shown], budget: int) -> tuple[list[dict[str, Any]], int]:
+def encoded(shown: Sequence[Picked], budget: int) -> tuple[list[dict[str, Any]], int]:
     """Return each photo as the page wants it, as good as all of them together fit, and the quality of that.
 
     Args:
@@ -113,7 +113,7 @@ def encoded(shown: Sequence[Shown], budget: int) -> tuple[list[dict[str, Any]], 
     return found, QUALITIES[-1]
 
 
-def _photo(one: Shown, quality: int) -> dict[str, Any]:
+def _photo(one: Picked, quality: int) -> dict[str, Any]:
     return {
         "split": one.split,
         "at": one.position,

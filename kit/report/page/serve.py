@@ -31,19 +31,25 @@ class _Only(SimpleHTTPRequestHandler):
         """Say nothing of each request."""
 
 
-def serve(path: Path, port: int, *, say: Callable[[str], None]) -> None:
-    """Serve a page at `http://localhost:PORT/` until Ctrl-C; nothing else of its folder is given, and only to this
-    machine.
+def server_of(path: Path, port: int) -> ThreadingHTTPServer:
+    """Return a server that gives a page, and the photos beside it, to this machine.
+
+    Args:
+        port: 0: any that is free.
 
     Raises:
         UsageError: the port is taken.
     """
     handler = type("Handler", (_Only,), {"allowed": path.name})
     try:
-        server = ThreadingHTTPServer(("127.0.0.1", port), functools.partial(handler, directory=str(path.parent)))
+        return ThreadingHTTPServer(("127.0.0.1", port), functools.partial(handler, directory=str(path.parent)))
     except OSError as error:
         raise UsageError(f"Port {port} cannot be used ({error.strerror}). Take another one: --port 0") from None
-    with server:
+
+
+def serve(path: Path, port: int, *, say: Callable[[str], None]) -> None:
+    """Serve a page at `http://localhost:PORT/` until Ctrl-C. Raises `UsageError` where the port is taken."""
+    with server_of(path, port) as server:
         say(f"Served at http://localhost:{server.server_address[1]}/ until Ctrl-C")
         try:
             server.serve_forever()

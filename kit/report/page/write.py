@@ -15,12 +15,13 @@ import numpy as np
 from kit import __version__
 from kit.blending import blend_values
 from kit.core.storage import write_text
+from kit.core.tables import Shown
 from kit.core.workspace import Split
 from kit.data.project import Project
 from kit.errors import KitError, UsageError
 from kit.report.page.numbers import Numbers, as_plain, read_numbers
 from kit.report.page.picks import EXTREMES, picked_photos
-from kit.report.page.pictures import Shown, Values, encoded, shown_photos
+from kit.report.page.pictures import Picked, Values, encoded, shown_photos
 from kit.report.page.verdict import verdict
 
 WITHIN = 200  # photos in the page itself
@@ -34,7 +35,7 @@ _SCRIPTS = ("charts.js", "sections.js", "photo.js", "gallery.js")
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Shown):
     """What was written."""
 
     path: Path
@@ -127,7 +128,7 @@ def _picks(numbers: Numbers, most: int | None) -> list[tuple[Split, int]]:
     return [*trains[:first], *tests[:TEST], *trains[first:], *tests[TEST:]]
 
 
-def _write_beside(path: Path, shown: Sequence[Shown]) -> list[Path]:
+def _write_beside(path: Path, shown: Sequence[Picked]) -> list[Path]:
     """Write the photos that the page does not hold as scripts: a page opened from a disk may load nothing else."""
     folder = path.parent / f"{path.stem}-photos"
     if folder.is_dir():
