@@ -259,16 +259,16 @@ class Blend:
         return pd.DataFrame(rows)
 
     def plot(self, kind: Literal["png", "svg"] = "png") -> Pictures:
-        """Draw its report and return the pictures; a notebook shows them.
+        """Draw it and return the picture; a notebook shows it.
 
-        Writes `report/NAME/*.png` as `kit blend` does, in place of those of an earlier run.
+        Writes `report/NAME.png` as `kit blend` does.
 
         Raises:
             UsageError: another kind.
         """
         from kit.report.blend import plot_blend
 
-        return Pictures(tuple(plot_blend(self.workspace, self.details, kind)))
+        return Pictures((plot_blend(self.workspace, self.details, kind, self.metric),))
 
     def _cells(self) -> tuple[list[str], list[list[str]]]:
         rows = sorted(self.details.members, key=lambda row: -row.weight)

@@ -58,7 +58,7 @@ def blend(
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Train the stack again.")] = False,
     name: Annotated[str | None, typer.Option("--name", help="Default: made from what goes in.")] = None,
-    plots: Annotated[str, typer.Option("--plots", help="Pictures of it in report/: png, svg or none.")] = "png",
+    plots: Annotated[str, typer.Option("--plots", help="A picture of it in report/: png, svg or none.")] = "png",
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -108,11 +108,11 @@ def blend(
     if before is not None and {**before.weights} != {**made.weights}:
         replaced = ", ".join(row.name for row in before.members)
         print(f"Note: replaces the blend {before.name} of {replaced} (CV {metric.label} {before.cv})", file=sys.stderr)
-    pictures = _plots(project.workspace, made, plots)
+    picture = _plot(project.workspace, made, plots, metric.label)
     if as_json:
         print_json(made)
     else:
-        print(blend_report(made, project.workspace, metric, pictures))
+        print(blend_report(made, project.workspace, metric, picture))
         _say_metric(project)
         if left_out:
             print(with_workspace_flags(f"Left out, not complete (kit sources says why): {', '.join(left_out)}"))
@@ -154,9 +154,9 @@ def _train_stack(project: Project, members: list[str], seed: int, force: bool) -
         train_stack(project, members, weights, seed=seed, force=force)
 
 
-def _plots(workspace: Workspace, made: Blend, kind: str) -> list[Path]:
+def _plot(workspace: Workspace, made: Blend, kind: str, metric: str) -> Path | None:
     if kind == "none":
-        return []
+        return None
     from kit.report.blend import plot_blend
 
-    return plot_blend(workspace, made, kind)
+    return plot_blend(workspace, made, kind, metric)

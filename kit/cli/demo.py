@@ -35,6 +35,7 @@ def run_demo(folder: Path, *, seed: int = 0, force: bool = False) -> str:
     from kit.data.sample_competition import make_demo_archive
     from kit.data.splitting import ensure_folds
     from kit.learning.training.fit import fit_fold  # noqa: F401  # what it needs is missed at once, not after the fills
+    from kit.report.page import write_report
 
     started = time.monotonic()
     _check_own(folder)
@@ -59,6 +60,8 @@ def run_demo(folder: Path, *, seed: int = 0, force: bool = False) -> str:
     gains = _gains(graded, over=best_fill)
     _say("A picture", f"kit figure --truth {built.truth}")
     picture = _figure(project, blend.name, experiment, built.truth)
+    _say("A page of it all", "kit report")
+    page = write_report(project).path
     weights = blend.weights
     rows = [
         [score.name, interval(score.score), f"{weights.get(score.name, 0.0):.3f}", *gains[score.name]]
@@ -72,6 +75,7 @@ def run_demo(folder: Path, *, seed: int = 0, force: bool = False) -> str:
             blend.reason,
             f"Submission: {workspace.submission(blend.name)}",
             f"Picture:    {picture}",
+            f"Page:       {page}",
             f"Everything: {folder}   ({time.monotonic() - started:.0f} s)",
             f"Go on with: kit --workspace {folder} train regress --fold all",
         ]

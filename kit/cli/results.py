@@ -82,7 +82,7 @@ def _folds_of(score: SourceScore) -> str:
     return f"{folds.rstrip()}+full" if score.full else folds
 
 
-def blend_report(blend: Blend, workspace: Workspace, metric: Metric, pictures: Sequence[Path] = ()) -> str:
+def blend_report(blend: Blend, workspace: Workspace, metric: Metric, picture: Path | None = None) -> str:
     """Return the report: members, rungs, where the error lies, what to expect, and what was decided.
 
     Args:
@@ -120,11 +120,10 @@ def blend_report(blend: Blend, workspace: Workspace, metric: Metric, pictures: S
         *_expectation(blend),
         *_same([(row.name, row.oof) for row in blend.members]),
     ]
-    if pictures:
-        lines.append(f"Pictures: {pictures[0].parent}/ ({', '.join(path.name for path in pictures)})")
-    return "\n".join(
-        [*lines, f"Written: {workspace.blend(blend.name)}", with_workspace_flags("Next: kit upload --dry-run")]
-    )
+    if picture is not None:
+        lines.append(f"Picture: {picture}; more to see: kit report")
+    lines += [f"Written: {workspace.blend(blend.name)}", "Next: kit upload --dry-run"]
+    return "\n".join(with_workspace_flags(line) for line in lines)
 
 
 def _nearest(blend: Blend, place: int) -> float:

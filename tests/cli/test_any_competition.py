@@ -130,7 +130,7 @@ def test_a_figure_and_a_report_are_drawn_of_several_sizes(cats: Path, tmp_path: 
     ok(f"-w {cats} figure net harmonic --out {tmp_path / 'f.png'}")
     assert load_image(tmp_path / "f.png").shape[1] > 300
     ok(f"-w {cats} blend net harmonic --name drawn")
-    assert (cats / "report" / "drawn" / "members.png").is_file()
+    assert (cats / "report" / "drawn.png").is_file()
 
 
 def test_each_row_of_a_figure_has_its_photos_own_proportions(cats: Path) -> None:
