@@ -144,9 +144,11 @@ function dots(title, said, rows, axis, { zero = null, format = interval, mark = 
   return figure(title, said, draw, ["", axis], rows.map((row) => [row[0], format(row[1])]));
 }
 
-// Series of {name, x: [], y: []}; buttons of the legend hide them.
+// Series of {name, x: [], y: [], colour, dash}; buttons of the legend hide them, and only the first ones are shown.
+const SHOWN = 12;
 function lines(title, said, series, xTitle, yTitle, { marks = false, level = null, names = null } = {}) {
-  const off = new Set();
+  const off = new Set(series.slice(SHOWN).map((one) => one.name));
+  const strokeOf = (place) => ({ stroke: colour(series[place].colour ?? place), "stroke-dasharray": (series[place].dash === undefined ? dash(place) : DASHES[series[place].dash % DASHES.length]) || null });
   const shown = () => series.filter((one) => !off.has(one.name));
   const draw = (width) => {
     const height = Math.max(200, Math.min(320, width * 0.55));
@@ -169,9 +171,9 @@ function lines(title, said, series, xTitle, yTitle, { marks = false, level = nul
       if (off.has(one.name)) return;
       const points = one.x.map((value, number) => [value, one.y[number]]).filter((pair) => pair[1] !== null && pair[1] !== undefined);
       const path = points.map((pair, number) => `${number ? "L" : "M"}${at.x(pair[0]).toFixed(1)} ${at.y(pair[1]).toFixed(1)}`).join("");
-      svg.append(shape("path", { d: path, fill: "none", stroke: colour(place), "stroke-width": 2, "stroke-dasharray": dash(place) || null }, null, one.name));
+      svg.append(shape("path", { d: path, fill: "none", "stroke-width": 2, ...strokeOf(place) }, null, one.name));
       if (marks || points.length < 3) {
-        for (const pair of points) svg.append(shape("circle", { cx: at.x(pair[0]), cy: at.y(pair[1]), r: 3.5, fill: colour(place) }, null, `${one.name}: ${digits(pair[1])}`));
+        for (const pair of points) svg.append(shape("circle", { cx: at.x(pair[0]), cy: at.y(pair[1]), r: 3.5, fill: strokeOf(place).stroke }, null, `${one.name}: ${digits(pair[1])}`));
       }
     });
     return svg;
@@ -184,14 +186,14 @@ function lines(title, said, series, xTitle, yTitle, { marks = false, level = nul
   series.forEach((one, place) => {
     const mark = canvas(26, 8);
     mark.setAttribute("aria-hidden", "true");
-    mark.append(shape("line", { x1: 0, x2: 26, y1: 4, y2: 4, stroke: colour(place), "stroke-width": 3, "stroke-dasharray": dash(place) || null }));
+    mark.append(shape("line", { x1: 0, x2: 26, y1: 4, y2: 4, "stroke-width": 3, ...strokeOf(place) }));
     const press = (event) => {
       if (off.has(one.name)) off.delete(one.name);
       else off.add(one.name);
       event.currentTarget.setAttribute("aria-pressed", String(!off.has(one.name)));
       made.again();
     };
-    legend.append(node("button", { type: "button", "aria-pressed": "true", onclick: press }, mark, one.name));
+    legend.append(node("button", { type: "button", "aria-pressed": String(!off.has(one.name)), onclick: press }, mark, one.name));
   });
   return made;
 }

@@ -79,16 +79,19 @@ function showRuns() {
   const box = node("div", { class: "two" });
   const label = (run) => `${run.name} fold ${run.fold}`;
   const column = (run, name) => run.columns[name] || [];
+  DATA.runs.sort((one, other) => (one.fold_rmse ?? Infinity) - (other.fold_rmse ?? Infinity)); // the best are shown at once
+  const kinds = [...new Set(DATA.runs.map((run) => run.name))], folds = [...new Set(DATA.runs.map((run) => run.fold))].sort();
+  const curve = (run, name) => ({ name: label(run), x: run.epochs, y: column(run, name), colour: kinds.indexOf(run.name), dash: folds.indexOf(run.fold) });
   const measured = DATA.runs.filter((run) => column(run, "fold_rmse").some((one) => one !== null));
   const fill = measured.find((run) => run.fill_rmse);
   if (measured.length) {
     const best = measured.map((run) => [label(run), run]).filter((pair) => pair[1].fold_rmse).sort((one, other) => one[1].fold_rmse - other[1].fold_rmse)[0];
-    const said = best ? `Best: ${best[0]}, ${digits(best[1].fold_rmse)}, epoch ${best[1].best_epoch} of ${best[1].epochs.at(-1)}.` : "";
-    box.append(lines("RMSE on the fold's photos", said, measured.map((run) => ({ name: label(run), x: run.epochs, y: column(run, "fold_rmse") })), "epoch", "RMSE", { level: fill ? { value: fill.fill_rmse, name: `fill alone, fold ${fill.fold}` } : null }));
+    const said = best ? `Colour: training, dashes: fold. Best: ${best[0]}, ${digits(best[1].fold_rmse)}, epoch ${best[1].best_epoch} of ${best[1].epochs.at(-1)}.` : "";
+    box.append(lines("RMSE on the fold's photos", said, measured.map((run) => curve(run, "fold_rmse")), "epoch", "RMSE", { level: fill ? { value: fill.fill_rmse, name: `fill alone, fold ${fill.fold}` } : null }));
   }
   const losses = [...new Set(DATA.runs.flatMap((run) => Object.keys(run.columns)))].filter((name) => !["fold_rmse", "learning_rate", "photos_per_second", "seconds"].includes(name));
   for (const name of [...losses, "learning_rate"]) {
-    const series = DATA.runs.filter((run) => column(run, name).some((one) => one !== null)).map((run) => ({ name: label(run), x: run.epochs, y: column(run, name) }));
+    const series = DATA.runs.filter((run) => column(run, name).some((one) => one !== null)).map((run) => curve(run, name));
     if (series.length) box.append(lines(name === "learning_rate" ? "Learning rate" : `Training: ${name}`, "", series, "epoch", name));
   }
   place.append(box);
