@@ -15,6 +15,7 @@ from kit.data.prediction_store import SPLITS, photo_split
 from kit.data.predictions import Predictions
 from kit.data.project import Project
 from kit.errors import Mismatch
+from kit.imaging.metrics import metric_named
 
 
 def blend_test_values(project: Project, blend: Blend) -> Iterator[np.ndarray]:
@@ -81,13 +82,17 @@ def _read(project: Project, blend: Blend, row: MemberRow, split: PredictionSplit
 
 
 def check_made_here(project: Project, blend: Blend) -> None:
-    """Raise `Mismatch` for a blend of other photos or folds."""
+    """Raise `Mismatch` for a blend of other photos or folds, or by another metric."""
     for what, mine, here in (
         ("index", blend.index, project.index.digest),
         ("folds", blend.folds, project.folds.digest),
     ):
         if mine != here:
             raise Mismatch(f"Blend {blend.name} was made with another {what} ({mine}, here {here}). Run: kit blend")
+    metric = project.layout.measured_by
+    if blend.metric != metric.name:
+        made_by = metric_named(blend.metric).label
+        raise Mismatch(f"Blend {blend.name} was chosen by {made_by}, and here {metric.label} counts. Run: kit blend")
 
 
 def check_members(project: Project, blend: Blend, rows: Sequence[MemberRow]) -> None:

@@ -251,6 +251,7 @@ class BlendBuilder:
             trajectory=trajectory(self.plain_gram),
             slices=error_breakdown(found, self.features, self.group, self.seed, self.measured.of_parts),
             recipe=model,
+            metric=self.metric.name,
         )
 
     def _select(self, requested_rung: str, stack: Stack | None) -> Selection:

@@ -95,6 +95,8 @@ class Blend:
     slices: tuple[BreakdownRow, ...]
     recipe: WeightModel
     """What is done with the members' values."""
+    metric: str = RMSE.name
+    """What the scores are."""
 
     @property
     def weights(self) -> dict[str, float]:

@@ -13,11 +13,14 @@ from kit.blending.weights.mixing import checked_model
 from kit.core.storage import digest_of, read_json, to_json, write_json
 from kit.core.workspace import Workspace
 from kit.errors import DamagedStore, Mismatch, MissingStep, UnknownName
+from kit.imaging.metrics import RMSE
 
 
 def write_blend(workspace: Workspace, blend: Blend) -> None:
     """Write `blends/<name>.json`, whole or not at all."""
     fields = json.loads(to_json(blend))
+    if blend.metric == RMSE.name:
+        del fields["metric"]  # such blends have always been without
     write_json(workspace.blend(blend.name), {**fields, "digest": digest_of(fields)})
 
 
@@ -54,6 +57,7 @@ def _parse(path: Path) -> Blend:
         if is_whole:
             _refuse_retired(path, found)
         found.pop("extremes", None)
+        found.setdefault("metric", RMSE.name)
         blend: Blend = _build(Blend, found)
         if not is_whole or blend.name != path.stem:
             raise ValueError("it was changed, copied or renamed after kit wrote it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -10,14 +11,14 @@ import pytest
 from scipy.optimize import linprog, minimize
 from skimage.metrics import structural_similarity
 
-from kit.blending import blend_oof_values, make_blend, read_blend, score_sources
+from kit.blending import blend_oof_values, blend_values, make_blend, read_blend, score_sources
 from kit.blending.evaluation.pixels import source_errors
 from kit.blending.grams.cache import cached_gram
 from kit.blending.weights.candidates import CANDIDATES, DIRECT
 from kit.blending.weights.direct import ByAbsolutes, ByDecibels
 from kit.competitions import Competition
 from kit.data.project import Project
-from kit.errors import UnknownName
+from kit.errors import Mismatch, UnknownName
 from kit.imaging.holes import scored_pixels
 from kit.imaging.metrics import METRICS
 from tests.support.grams import gram_of
@@ -154,3 +155,16 @@ def test_the_best_decibels_are_those_of_a_plain_search() -> None:
 
     plain = minimize(cost, start[:2], method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-12})
     assert cost(found[:2]) == pytest.approx(plain.fun, abs=1e-6) and cost(found[:2]) < cost(start[:2])
+
+
+def test_a_blend_by_another_metric_is_not_taken_for_one_by_this(filled: Toy) -> None:
+    made = make_blend(filled.project, name="by-rmse")
+    assert "metric" not in json.loads(filled.workspace.blend("by-rmse").read_text())  # as it always was
+    other = Graded(filled.workspace)
+    other.metric = "mae"
+    with pytest.raises(Mismatch, match=r"by-rmse was chosen by RMSE, and here MAE counts\. Run: kit blend"):
+        blend_values(other, made, "test")
+    by_mae = make_blend(other, name="by-mae")
+    assert read_blend(filled.workspace, "by-mae").metric == by_mae.metric == "mae"
+    with pytest.raises(Mismatch, match="chosen by MAE, and here RMSE"):
+        blend_values(filled.project, by_mae, "test")
