@@ -29,15 +29,16 @@ def _sentences(numbers: Numbers) -> Iterator[str]:
 
 
 def _of_blend(blend: Blend, label: str) -> Iterator[str]:
+    name = blend.name.capitalize() if blend.name.startswith("blend") else f"Blend {blend.name}"
     credible = blend.gain.low > 0
     than = f"{blend.best_single} alone ({blend.best_single_cv.value:.4f})"
     gain = f"{blend.gain.value:.4f} [{blend.gain.low:.4f}, {blend.gain.high:.4f}]"
     if len(blend.members) == 1 or blend.rung == "single":
-        yield f"Blend {blend.name} is one source, {blend.best_single}: CV {label} {blend.cv}."
+        yield f"{name} is one source, {blend.best_single}: CV {label} {blend.cv}."
     elif credible:
-        yield f"Blend {blend.name}: CV {label} {blend.cv}, better than {than} by {gain}."
+        yield f"{name}: CV {label} {blend.cv}, better than {than} by {gain}."
     else:
-        yield f"Blend {blend.name}: CV {label} {blend.cv}, not credibly better than {than}."
+        yield f"{name}: CV {label} {blend.cv}, not credibly better than {than}."
     yield f"On the leaderboard's {blend.leaderboard.photos} photos expect {label} {blend.leaderboard.score}."
     idle = [row.name for row in blend.members if row.without is not None and row.without.low <= 0]
     if idle and blend.rung != "single" and len(idle) < len(blend.members):

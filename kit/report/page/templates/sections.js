@@ -8,7 +8,8 @@ const section = (name) => document.getElementById(name);
 const note = (text) => node("p", { class: "note" }, text);
 const scoreOf = (photo, column) => (COLUMN.has(column) ? DATA.scores.rows[photo][COLUMN.get(column)] : null);
 const columnScores = (column) => DATA.scores.rows.map((row) => row[COLUMN.get(column)]);
-const asColumn = (name) => (name === "blend" && DATA.blend ? `blend ${DATA.blend.name}` : name);
+const BLEND = DATA.blend ? (DATA.blend.name.startsWith("blend") ? DATA.blend.name : `blend ${DATA.blend.name}`) : null;
+const asColumn = (name) => (name === "blend" && BLEND ? BLEND : name);
 
 function spread(photo) {
   const there = DATA.scores.rows[photo].filter((one, place) => one !== null && DATA.scores.columns[place] !== "blend");
@@ -19,10 +20,10 @@ function spread(photo) {
 
 function showSources() {
   const rows = DATA.sources.filter((one) => one.score).map((one) => [one.name, one.score]);
-  if (DATA.blend) rows.push([`blend ${DATA.blend.name}`, DATA.blend.cv]);
+  if (DATA.blend) rows.push([BLEND, DATA.blend.cv]);
   rows.sort((one, other) => (better(one[1][0], other[1][0]) ? -1 : 1));
   const trained = new Map(DATA.sources.map((one) => [one.name, one.trained]));
-  const mark = (place) => (rows[place][0].startsWith("blend ") ? 1 : trained.get(rows[place][0]) ? 0 : 6);
+  const mark = (place) => (rows[place][0] === BLEND ? 1 : trained.get(rows[place][0]) ? 0 : 6);
   const side = DATA.metric.higher ? "to the right is better" : "to the left is better";
   const made = dots("Ladder of sources", `${side}; blue: trained, grey: needs no training, orange: blend. Lines: 95 % by photo.`, rows, `CV ${METRIC}`, { mark });
   section("sources").append(made);
@@ -100,7 +101,7 @@ function showRuns() {
 function showSent() {
   const place = section("sent");
   const expected = DATA.blend && DATA.blend.expected;
-  if (expected) place.append(node("p", {}, `Expected of blend ${DATA.blend.name} on ${expected.photos} photos: ${METRIC} ${interval(expected.score)}; which test photos they are: ±${digits(expected.sampling)}, which training photos there were: ±${digits(expected.estimation)}.`));
+  if (expected) place.append(node("p", {}, `Expected of ${BLEND} on ${expected.photos} photos: ${METRIC} ${interval(expected.score)}; which test photos they are: ±${digits(expected.sampling)}, which training photos there were: ±${digits(expected.estimation)}.`));
   const rows = DATA.sent.rows;
   if (!rows.length) { place.append(note("Nothing was sent from here. Check what would be: kit upload --dry-run")); return; }
   const scored = rows.filter((row) => row.public_score !== null);
