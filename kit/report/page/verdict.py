@@ -29,7 +29,7 @@ def _sentences(numbers: Numbers) -> Iterator[str]:
 
 
 def _of_blend(blend: Blend, label: str) -> Iterator[str]:
-    name = blend.name.capitalize() if blend.name.startswith("blend") else f"Blend {blend.name}"
+    name = blend.name if blend.name.startswith("blend") else f"Blend {blend.name}"  # as it is typed
     credible = blend.gain.low > 0
     than = f"{blend.best_single} alone ({blend.best_single_cv.value:.4f})"
     gain = f"{blend.gain.value:.4f} [{blend.gain.low:.4f}, {blend.gain.high:.4f}]"
