@@ -11,6 +11,7 @@ pyproject.toml), and the two middle branches never meet:
     competitions   one module a competition: index, value range, encode, decode
     remote         Kaggle
     data           from an archive to a project: fetch, index, pack, folds, the prediction store, fill sources
+    exploring      the data before any model: leaks, what differs between training and test, what is odd
 
     pretrained     networks trained elsewhere: hub, weights, prompts, CLIP, Stable Diffusion
     learning       everything that trains: experiments, losses, batches, models, the engine, the stack
@@ -18,7 +19,7 @@ pyproject.toml), and the two middle branches never meet:
     blending       residual Grams, weights, honest scores, the choice among blends
     submission     rows of a CSV: write, check, grade, note, upload
     exchange       predictions from and for others
-    report         pictures
+    report         pictures and pages
     bundling       what a machine without a network needs, in one folder
     applying       what is trained, on other test photos and pictures of one's own
     upkeep         what is there, stale, damaged or running; is the machine fit

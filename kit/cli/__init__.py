@@ -43,6 +43,7 @@ MODULES = (
     "clip",
     "data",
     "exchange",
+    "explore",
     "figure",
     "own",
     "predict",

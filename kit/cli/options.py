@@ -16,7 +16,7 @@ from kit.errors import NotFinished
 
 COMMANDS = (
     # the chain, in its order
-    *("fetch", "folds", "fill", "new", "check-model", "check-layout", "train", "tune", "predict", "weights"),
+    *("fetch", "explore", "folds", "fill", "new", "check-model", "check-layout", "train", "tune", "predict", "weights"),
     *("sd", "clip", "sources", "blend"),
     *(
         "upload",

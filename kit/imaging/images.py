@@ -80,7 +80,7 @@ def _promised_size(data: bytes, path: Path) -> tuple[int, int]:
     what should not be decoded."""
     if not data:
         raise ImageError(f"{path} is empty (0 bytes). Fetch it again: kit fetch --force")
-    if _is_cut(data):
+    if is_cut(data):
         raise ImageError(
             f"{path} is truncated: its {len(data)} bytes lack the end mark. Fetch it again: kit fetch --force"
         )
@@ -93,7 +93,7 @@ def _promised_size(data: bytes, path: Path) -> tuple[int, int]:
     return height, width
 
 
-def _is_cut(data: bytes) -> bool:
+def is_cut(data: bytes) -> bool:
     """Return whether the end of a JPEG or PNG is missing: OpenCV decodes what is left, and only prints a warning."""
     if data.startswith(b"\x89P"):
         return _PNG_END not in data
@@ -103,10 +103,10 @@ def _is_cut(data: bytes) -> bool:
 
 def _has_jpeg_end(data: bytes) -> bool:
     """Walk from segment to segment: a thumbnail in one of them has an end mark of its own."""
-    return any(kind == 0xD9 for kind, _ in _jpeg_segments(data))
+    return any(kind == 0xD9 for kind, _ in jpeg_segments(data))
 
 
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
     """Yield the kind of each segment, and where what it says begins."""
     place = 2
     while found := _JPEG_MARKER.search(data, place):
@@ -124,7 +124,7 @@ def _claimed_size(data: bytes) -> tuple[int, int]:
         width, height = (int.from_bytes(data[place : place + 4], "little", signed=True) for place in (18, 22))
         return abs(height), abs(width)
     if data.startswith(b"\xff\xd8"):
-        for kind, place in _jpeg_segments(data):
+        for kind, place in jpeg_segments(data):
             if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
                 return int.from_bytes(data[place + 1 : place + 3]), int.from_bytes(data[place + 3 : place + 5])
     return 0, 0
