@@ -143,8 +143,8 @@ def _measures(measures: tuple[Measure, ...]) -> Iterator[str]:
     ]
     yield ""
     yield table(["median (5..95 %)", "training", "test", "test higher [95 %]"], rows)
-    yield "test higher: how often, of a test and a training photo; 0.50: alike. !: more than"
-    yield f"chance, for {len(measures)} measures asked."
+    yield "test higher: how often, of a test and a training photo; 0.50: alike."
+    yield f"!: more than chance, for {len(measures)} measures asked."
 
 
 def _spread(spread: Spread) -> str:

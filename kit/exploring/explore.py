@@ -98,7 +98,7 @@ def _measures(
     for place, (name, meaning) in enumerate(of_holes.MEASURES):
         asked.append(("holes", name, meaning, np.concatenate([one[:, place] for one in holes])))
     for name, meaning in _OF_PHOTOS:
-        asked.append(("photos", name, meaning, looked.statistics[:, STATISTICS.index(name)]))
+        asked.append(("photos", name, meaning, looked.fair[:, STATISTICS.index(name)]))
     slopes = np.array([slope_of(one) for one in looked.spectra])
     asked.append(("photos", "spectrum", "p of power that falls as 1/f^(2p)", slopes))
     given = [(index.train, headers[of_files.ROLES[0]]), (index.test, headers[of_files.ROLES[2]])]

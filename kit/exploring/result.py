@@ -47,7 +47,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Measure:
-    """A number that each photo has, in both splits."""
+    """A number that each photo has, in both splits; of pixels, taken through holes of both splits at once."""
 
     about: About
     name: str

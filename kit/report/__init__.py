@@ -1,10 +1,12 @@
 """Pictures and pages for a person to look at. Reads every store, writes only what it was asked for.
 
-page       everything there is to see, as one HTML page
-compare    two sources: where they differ, in what settings
-one_photo  one photo by every source
-figure     hidden, sources, blend and truth side by side
-blend      what `kit blend` prints, as pictures
-thumbnails a few photos, small enough for a notebook
-chart      rows with labels, marks and numbers, drawn to scale
+page            everything there is to see, as one HTML page
+compare         two sources: where they differ, in what settings
+one_photo       one photo by every source
+figure          hidden, sources, blend and truth side by side
+blend           a blend as one picture
+thumbnails      a few photos, small enough for a notebook
+explore_page    what `kit explore` prints, as a page with charts and photos
+explore_charts  where the marks of its charts stand
+explore_thumbnail  small pictures that that page can hold
 """

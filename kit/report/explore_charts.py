@@ -156,14 +156,16 @@ def ticks_of(low: float, high: float) -> list[float]:
 
 @dataclass(frozen=True)
 class Bar:
-    """A measure's interval on a line from 0 to 1, in units of 100."""
+    """A measure's interval on a line of 100 units, 0.5 in its middle."""
 
     low: float
     value: float
     high: float
 
 
-def bar_of(measure: Measure) -> Bar:
-    """Return where a measure's interval stands."""
-    found = measure.higher
-    return Bar(*(round(100 * one, 1) for one in (found.low, found.value, found.high)))
+def bars_of(measures: Sequence[Measure]) -> list[Bar]:
+    """Return where the measures' intervals stand, all on one scale that the widest fills."""
+    intervals = [(one.higher.low, one.higher.value, one.higher.high) for one in measures]
+    half = max((abs(end - 0.5) for interval in intervals for end in interval), default=0.0)
+    half = max(half, 0.1)  # small differences stay small
+    return [Bar(*(round(50 + 46 * (end - 0.5) / half, 1) for end in interval)) for interval in intervals]

@@ -1,7 +1,7 @@
 """The page of `kit explore`: verdicts, charts and photos in one file that needs nothing else. Computes no number anew.
 
-Texts are escaped by the template's engine, whatever the photos are called; style and script are kit's own files, put in
-as they are. The same data give the same bytes.
+Texts are escaped by the template's engine, whatever the photos are called; style and script are files of their own beside
+the template, which puts them in. The same data give the same bytes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from kit.core.progress import progress
 from kit.core.storage import write_text
@@ -71,7 +70,6 @@ def page_of(project: Project, found: Exploration) -> str:
         lstrip_blocks=True,
     )
     pages.filters["number"], pages.filters["spread"] = _number, _spread
-    style, script = (Markup(_own_file(pages, name)) for name in ("explore.css", "explore.js"))
     most = charts.most_of(found.holes.train, found.holes.test)
     spectrum = found.spectrum
     lines = [] if spectrum is None else [charts.spectra_chart(spectrum), charts.change_chart(spectrum)]
@@ -81,26 +79,19 @@ def page_of(project: Project, found: Exploration) -> str:
         unlike = tuple(show("test", one) for one in (found.apart.unlike if found.apart else ()))
     text: str = pages.get_template("explore.html").render(
         found=found,
-        style=style,
-        script=script,
         maps=(charts.map_of("training", found.holes.train, most), charts.map_of("test", found.holes.test, most)),
         most=f"{most:.0%}",
         grid=charts.GRID,
         lines=lines,
         width=charts.WIDTH,
         height=charts.HEIGHT,
-        bars=[(one, charts.bar_of(one)) for one in found.measures],
+        bars=[*zip(found.measures, charts.bars_of(found.measures), strict=True)],
         leaks=leaks,
         groups=groups,
         unlike=unlike,
         odd=odd,
     )
     return text
-
-
-def _own_file(pages: Environment, name: str) -> str:
-    assert pages.loader is not None
-    return pages.loader.get_source(pages, name)[0]
 
 
 def _number(value: float) -> str:

@@ -33,7 +33,7 @@ from support.toy import Toy, make_toy_workspace, write_toy_source
 from kit.data.sample_competition import make_demo_archive
 
 COMMANDS = [
-    "fetch", "folds", "fill", "new", "check-model", "check-layout", "train", "tune",
+    "fetch", "explore", "folds", "fill", "new", "check-model", "check-layout", "train", "tune",
     "weights", "predict", "sources", "blend", "upload", "submissions", "leaderboard", "check", "grade",
     "figure", "demo", "import", "export", "clip", "sd", "bundle", "verify", "push",
     "status", "blends", "rm", "doctor",

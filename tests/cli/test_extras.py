@@ -20,6 +20,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 WORKS = [
     "fetch --from {archive}",
+    "explore",
     "folds --k 2",
     "fill all",
     "sources",

@@ -385,6 +385,11 @@ GRADE = [
     Mistake("grade {w}/bad.csv --truth {w}/truth", "a finite number", with_value("nan")),
 ]
 FIGURE = [
+    Mistake("explore", "Run: kit fetch", no_index),
+    Mistake("explore --out {w}/a.pdf", "does not end in .html"),
+    Mistake("explore --out ''", "does not end in .html"),
+    Mistake("explore --out {w}/folds/a.html", "lies among kit's own files"),
+    Mistake("explore nonsense", "nonsense"),
     Mistake("figure --photo nonsense", "nonsense"),
     Mistake("figure --photo 'Cat (24).png'", "Cat (24).png"),  # a test photo
     Mistake("figure nonsense", "nonsense"),
