@@ -100,7 +100,7 @@ def _of_measures(measures: Sequence[Measure]) -> Iterator[Verdict]:
 
 def _of_spectrum(spectrum: Spectrum | None) -> Iterator[Verdict]:
     if spectrum is None:
-        yield Verdict("note", "spectrum", "holes leave no room for spectra of known pixels")
+        yield Verdict("note", "spectrum", "too few photos have room for a spectrum of known pixels")
         return
     differing = [place for place, differs in enumerate(spectrum.differs) if differs]
     if not differing:
@@ -120,6 +120,8 @@ def _of_holes(holes: Holes, photos: tuple[int, int]) -> Iterator[Verdict]:
     for name, count, total in zip(("training", "test"), holes.hides_nothing, photos, strict=True):
         if count:
             yield Verdict("note", "holes", f"{count:,} of {total:,} {name} photos hide nothing")
+    if not all(photos):
+        return
     kinds = {(one.height, one.width) for one in holes.boxes if one.test} ^ {
         (one.height, one.width) for one in holes.boxes if one.train
     }
@@ -129,7 +131,7 @@ def _of_holes(holes: Holes, photos: tuple[int, int]) -> Iterator[Verdict]:
 
 
 def _of_classes(classes: Sequence[ClassCount], photos: tuple[int, int]) -> Iterator[Verdict]:
-    if len(classes) < 2:
+    if len(classes) < 2 or not all(photos):
         return
     untold = next((one.test for one in classes if not one.name), 0)
     absent = [one.name for one in classes if one.name and not one.test]

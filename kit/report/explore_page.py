@@ -1,7 +1,7 @@
 """The page of `kit explore`: verdicts, charts and photos in one file that needs nothing else. Computes no number anew.
 
-Texts are escaped by the template's engine, whatever the photos are called; style and script are files of their own beside
-the template, which puts them in. The same data give the same bytes.
+Texts are escaped by the template's engine, whatever the photos are called; style and script are files of their own
+beside the template, which puts them in. The same data give the same bytes.
 """
 
 from __future__ import annotations

@@ -242,6 +242,18 @@ def test_files_that_are_gone_stop_nothing(tmp_path: Path) -> None:
     assert any("24 of 36 files are not there any more" in line for line in said(found, "files"))
 
 
+@pytest.mark.parametrize("empty", ["train", "test"])
+def test_a_split_without_photos_is_no_difference(tmp_path: Path, empty: str) -> None:
+    project, _ = explored(tmp_path, photos=12, test=3)
+    pack = project.pack
+    vars(project)["index"] = dataclasses.replace(project.index, **{empty: ()})
+    names = ("train_image", "train_target") if empty == "train" else ("test_image",)
+    vars(project)["pack"] = dataclasses.replace(pack, **{name: getattr(pack, name)[:0] for name in names})
+    found = explore(project)
+    assert found.measures == () and found.spectrum is None and found.apart is None
+    assert not [one for one in found.verdicts if one.weight in ("news", "differs")]
+
+
 def test_before_the_data_are_fetched_the_next_command_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingStep, match="kit fetch"):
         explore(Project(Workspace(tmp_path)))
