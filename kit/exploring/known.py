@@ -18,9 +18,13 @@ _TINY = 1e-4  # of edges, before the logarithm: a tenth of a hundredth of a grey
 _FLAT = 3.0  # grey levels by which the pixels of a frame's row may vary, and
 _STEADY = 4.0  # its rows among each other: what a JPEG does to one colour
 
-STATISTICS = (
+LIGHT = (
     *("brightness", "contrast", "red", "green", "blue", "colourfulness", "chroma"),
     *("darkest", "brightest", "black share", "white share", "quarter", "middle", "three quarters", "skew"),
+)
+"""What `light_of` returns, in order, 0 to 1."""
+STATISTICS = (
+    *LIGHT,
     *(f"edges {way} {scale}" for scale in SCALES for way in ("across", "down")),
     *("grain", "blocks", "top less bottom", "left less right", "middle less rim"),
 )
@@ -42,10 +46,18 @@ def statistics_of(photo: np.ndarray, known: np.ndarray) -> np.ndarray:
     if int(known.sum()) < _LEAST:
         return np.full(len(STATISTICS), np.nan)
     grey = grey_of(photo)
-    values = [*_light_and_colour([plane[known] for plane in cv2.split(photo)]), *_tones(grey[known])]
+    values = light_of(photo, known).tolist()
     for scale in SCALES:
         values += _edges(*_smaller(grey, known, scale))
     values += [_grain(grey, known), _blocks(grey, known), *_places(grey, known)]
+    return np.array(values, np.float64)
+
+
+def light_of(photo: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return `LIGHT` of the known pixels, `(n,)` float64; arguments as `statistics_of` has them."""
+    if int(known.sum()) < _LEAST:
+        return np.full(len(LIGHT), np.nan)
+    values = [*_light_and_colour([plane[known] for plane in cv2.split(photo)]), *_tones(grey_of(photo)[known])]
     return np.array(values, np.float64)
 
 

@@ -20,7 +20,7 @@ from kit.core.workspace import Split
 from kit.data.index import PhotoRow
 from kit.data.pack import Pack
 from kit.data.project import Project
-from kit.exploring.known import TILES, frame_of, known_tiles, spectrum_of, statistics_of
+from kit.exploring.known import TILES, frame_of, known_tiles, light_of, spectrum_of, statistics_of
 from kit.imaging.images import resize
 
 _MOST = 0.9  # of a split's photos must have room for a square of the spectrum
@@ -30,10 +30,10 @@ _MOST = 0.9  # of a split's photos must have room for a square of the spectrum
 class Looked:
     """What was seen, training photos first."""
 
-    statistics: np.ndarray
-    """`(N, n)` float64 through each photo's own hole, see `kit.exploring.known.STATISTICS`."""
+    light: np.ndarray
+    """`(N, n)` float64 through each photo's own hole, see `kit.exploring.known.LIGHT`."""
     fair: np.ndarray
-    """The same through the hole of a photo of the other split, too."""
+    """`(N, m)` float64 through the hole of a photo of the other split, too: `kit.exploring.known.STATISTICS`."""
     spectra: np.ndarray
     """`(N, tile / 2)` float64 in decibels, through both holes; NaN of a photo without room for a square."""
     frames: np.ndarray
@@ -64,8 +64,8 @@ def look(project: Project) -> Looked:
     tile = best_tile(tasks)
     seen = map_in_order(partial(_look, project.pack, tile), tasks)
     found = track(seen, "Looking at photos", len(tasks), "photos")
-    statistics, fair, spectra, frames = zip(*found, strict=True)
-    return Looked(np.stack(statistics), np.stack(fair), np.stack(spectra), np.array(frames), tile)
+    light, fair, spectra, frames = zip(*found, strict=True)
+    return Looked(np.stack(light), np.stack(fair), np.stack(spectra), np.array(frames), tile)
 
 
 def _tasks(project: Project) -> list[_Task]:
@@ -85,7 +85,7 @@ def _look(pack: Pack, tile: int, task: _Task) -> tuple[np.ndarray, np.ndarray, n
     photo = np.ascontiguousarray(pack.image(task.split)[task.place])
     known, through = ~task.row.hole, task.through()
     spectrum = spectrum_of(photo, through, tile) if tile else np.zeros(0)
-    return statistics_of(photo, known), statistics_of(photo, through), spectrum, frame_of(photo, known)
+    return light_of(photo, known), statistics_of(photo, through), spectrum, frame_of(photo, known)
 
 
 def best_tile(tasks: Sequence[_Task]) -> int:

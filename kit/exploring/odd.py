@@ -14,14 +14,14 @@ import numpy as np
 from kit.core.workspace import Split
 from kit.data.index import Index, PhotoRow
 from kit.exploring.files import ROLES, misnamed
-from kit.exploring.known import STATISTICS
+from kit.exploring.known import LIGHT, STATISTICS
 from kit.exploring.looking import Looked
 from kit.exploring.result import Odd, OddPhoto
 from kit.imaging.headers import Header
 
 LISTED = 12
 """Photos of one kind that are named; all are counted."""
-GREY, FAINT, DARK, LIGHT = 0.01, 0.06, 0.1, 0.9
+GREY, FAINT, DARK, PALE = 0.01, 0.06, 0.1, 0.9
 CLIPPED, NARROW, FRAME = 0.25, 0.5, 0.06
 NEARLY_ALL = 0.9
 FAR = 4.5  # of a number, in spreads of the middle half; one in 150,000 where numbers are normal
@@ -80,14 +80,14 @@ def _above(kind: str, meaning: str, values: np.ndarray, limit: float, form: str)
 
 
 def _by_pixels(looked: Looked) -> list[_Kind]:
-    of = {name: looked.statistics[:, place] for place, name in enumerate(STATISTICS)}
-    grain, strange = _spreads(of["grain"]), _strangeness(looked.statistics)
+    of = {name: looked.light[:, place] for place, name in enumerate(LIGHT)}
+    grain, strange = _spreads(looked.fair[:, STATISTICS.index("grain")]), _strangeness(looked.fair)
     clipped, span = of["black share"] + of["white share"], of["brightest"] - of["darkest"]
     return [
         _below("grey", "no colour", of["chroma"], GREY, "chroma {:.3f}"),
         _below("faint", "hardly any contrast", of["contrast"], FAINT, "contrast {:.3f}"),
         _below("dark", "nearly black", of["brightness"], DARK, "brightness {:.2f}"),
-        _above("light", "nearly white", of["brightness"], LIGHT, "brightness {:.2f}"),
+        _above("light", "nearly white", of["brightness"], PALE, "brightness {:.2f}"),
         _above("clipped", "black or white to the limit", clipped, CLIPPED, "{:.0%} of it"),
         _below("narrow", "a narrow value range", span, NARROW, "range {:.2f}"),
         _above("grainy", "far more grain than the rest", grain, FAR, "{:+.1f} spreads"),
