@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kit.api.folder import FilePath, Folder, Names, listed, path_of
 
 if TYPE_CHECKING:
+    from kit.exploring import Exploration
     from kit.report.compare import Comparison
     from kit.report.one_photo import OnePhoto
     from kit.report.page import Report
@@ -45,6 +46,30 @@ class Seeing(Folder):
         if target is not None:
             check_output(opened.workspace, target)
         return write_report(opened, blend=blend, sources=listed(sources), photos=photos, out=target)
+
+    def explore(self, *, page: bool = True, out: FilePath | None = None) -> Exploration:
+        """Look at the data before any model is made, as `kit explore`: leaks, copies, what differs between training and
+        test photos, and what is odd; `.verdicts` says it in a line each.
+
+        Args:
+            page: write it as HTML too.
+            out: an `.html`; by default `report/explore.html` in the workspace.
+
+        Raises:
+            MissingStep: nothing is fetched.
+        """
+        from kit.core.workspace import check_output
+        from kit.exploring import explore
+        from kit.report.explore.page import check_page, write_page
+
+        opened, target = self.opened, path_of(out)
+        if target is not None:
+            check_page(target)
+            check_output(opened.workspace, target)
+        found = explore(opened)
+        if page:
+            write_page(target or opened.workspace.report / "explore.html", opened, found)
+        return found
 
     def compare(self, first: str, second: str, *, seed: int = 0) -> Comparison:
         """Say which of two sources or blends is better, and where, as `kit compare`.

@@ -42,7 +42,7 @@ def explore(
     from kit.cli.results import print_json
     from kit.core.workspace import check_output
     from kit.exploring import explore as explore_data
-    from kit.report.explore_page import check_page, write_page
+    from kit.report.explore.page import check_page, write_page
 
     project = project_of(context)
     path = out or project.workspace.report / "explore.html"

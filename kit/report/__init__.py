@@ -6,7 +6,5 @@ one_photo       one photo by every source
 figure          hidden, sources, blend and truth side by side
 blend           a blend as one picture
 thumbnails      a few photos, small enough for a notebook
-explore_page    what `kit explore` prints, as a page with charts and photos
-explore_charts  where the marks of its charts stand
-explore_thumbnail  small pictures that that page can hold
+explore         what `kit explore` prints, as a page
 """

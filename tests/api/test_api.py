@@ -241,7 +241,7 @@ def test_the_machine_is_looked_at(toy: Toy) -> None:
 
 PUBLIC = {
     *("batches", "blend", "blends", "bundle", "check", "check_layout", "check_model", "clip", "compare", "competition"),
-    *("doctor",),
+    *("doctor", "explore"),
     *("export", "fetch", "figure", "fill", "fill_pictures", "folder", "folds", "grade", "import_", "leaderboard"),
     *("opened", "predict", "predict_tests", "predictions", "push", "push_bundle", "report", "rm", "sd", "show"),
     *("sources", "status"),

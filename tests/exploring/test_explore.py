@@ -213,7 +213,7 @@ def test_what_holes_hide_changes_no_output(tmp_path: Path) -> None:
     assert first.index != second.index  # the files do differ
     first, second = (dataclasses.replace(found, index="") for found in (first, second))
     assert to_json(first) == to_json(second)
-    from kit.report.explore_page import page_of
+    from kit.report.explore.page import page_of
 
     assert page_of(one, first) == page_of(other, second)
 

@@ -17,8 +17,8 @@ from kit.errors import UsageError
 from kit.exploring import Exploration, explore
 from kit.exploring.result import Group, Leak
 from kit.imaging.metrics import Estimate
-from kit.report.explore_charts import bars_of, map_of, ticks_of
-from kit.report.explore_page import page_of, write_page
+from kit.report.explore.charts import bars_of, map_of, ticks_of
+from kit.report.explore.page import page_of, write_page
 from kit.report.thumbnails import SIDE, thumbnail_of
 
 NASTY = '<script>alert("1")</script>&\''

@@ -20,7 +20,7 @@ from kit.data.project import Project
 from kit.errors import UsageError
 from kit.exploring.result import Exploration, Spread
 from kit.report import explore_charts as charts
-from kit.report.explore_thumbnail import thumbnail_of
+from kit.report.explore.thumbnail import thumbnail_of
 
 _LEAKS, _GROUPS, _OF_GROUP, _OF_KIND = 12, 8, 5, 6
 
