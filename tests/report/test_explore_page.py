@@ -19,7 +19,7 @@ from kit.exploring.result import Group, Leak
 from kit.imaging.metrics import Estimate
 from kit.report.explore.charts import bars_of, map_of, ticks_of
 from kit.report.explore.page import page_of, write_page
-from kit.report.thumbnails import SIDE, thumbnail_of
+from kit.report.explore.thumbnail import SIDE, thumbnail_of
 
 NASTY = '<script>alert("1")</script>&\''
 

@@ -19,7 +19,7 @@ from kit.core.workspace import Split
 from kit.data.project import Project
 from kit.errors import UsageError
 from kit.exploring.result import Exploration, Spread
-from kit.report import explore_charts as charts
+from kit.report.explore import charts
 from kit.report.explore.thumbnail import thumbnail_of
 
 _LEAKS, _GROUPS, _OF_GROUP, _OF_KIND = 12, 8, 5, 6
@@ -63,7 +63,7 @@ def write_page(path: Path, project: Project, found: Exploration) -> None:
 def page_of(project: Project, found: Exploration) -> str:
     """Return the page as text."""
     pages = Environment(
-        loader=PackageLoader("kit.report"),
+        loader=PackageLoader("kit.report.explore"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
