@@ -39,6 +39,8 @@ class Learning(Folder):
         max_minutes: float | None = None,
         compiled: bool = False,
         tensorboard: bool = False,
+        log: Names = (),
+        pictures: bool = True,
         force: bool = False,
         **settings: object,
     ) -> Trainings:
@@ -60,7 +62,9 @@ class Learning(Folder):
             jobs: so many at a time, which share the cores; or the GPUs, where these are given.
             max_minutes: plan each fold for this long; an epoch at least.
             compiled: run the generator through `torch.compile`.
-            tensorboard: write TensorBoard events beside `log.csv`.
+            tensorboard: as `log="tensorboard"`.
+            log: trackers to write to: `tensorboard`, `wandb`, `mlflow`, `trackio`.
+            pictures: draw `progress.png` and `strip.png` beside `log.csv`.
             force: train again, in place of what is there.
             settings: over those of the experiment: `size=128, epochs=60, decoder_channels=(64, 32)`.
 
@@ -73,7 +77,12 @@ class Learning(Folder):
             MissingPackage: torch is not installed.
         """
         request = Request(experiment, settings, name, path_of(config), force)
-        options = {"max_minutes": max_minutes, "compiled": compiled, "board": tensorboard}
+        from kit.core.trackers import chosen_trackers
+        from kit.report.training import TrainingPictures
+
+        trackers = chosen_trackers([*listed(log), *(["tensorboard"] if tensorboard else [])])
+        drawn = TrainingPictures if pictures else None
+        options = {"max_minutes": max_minutes, "compiled": compiled, "trackers": trackers, "pictures": drawn}
         with extras_of("train"):
             from kit.pretrained.slots import slots_for
 

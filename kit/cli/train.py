@@ -29,6 +29,7 @@ from kit.cli.options import (
 )
 from kit.cli.queue import GpusOption, JobsOption, say_idle_gpus
 from kit.cli.trial import try_all
+from kit.cli.watched import LogOption, PicturesOption, watching
 from kit.core.parallel import is_main_process
 from kit.core.progress import say_once
 from kit.learning.chosen import choose, names_of, read_document, with_weights_at_hand
@@ -99,7 +100,9 @@ def train(
     epochs: Annotated[int | None, typer.Option("--epochs", help="As --set epochs=N.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="As --set seed=N.")] = None,
     compiled: Annotated[bool, typer.Option("--compile", help="Run the generator through torch.compile.")] = False,
-    board: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard events beside log.csv.")] = False,
+    board: Annotated[bool, typer.Option("--tensorboard", help="As --log tensorboard.")] = False,
+    log: LogOption = [],  # noqa: B006
+    pictures: PicturesOption = True,
     list_all: Annotated[bool, typer.Option("--list", help="List experiments and their settings.")] = False,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the settings as TOML, for --config, and train nothing.")
@@ -141,6 +144,7 @@ def train(
       kit train regress --fold all --gpus all             # one training at a time on each GPU
       kit train regress bilstm --fold all --jobs 4        # four at a time, which share the cores
       kit train --fold all --stop-after 11h30m            # stop by then; type it again to go on
+      kit train regress --fold 0 --log mlflow             # or tensorboard, wandb, trackio; see it live: kit watch
       torchrun --nproc-per-node 2 -m kit train pix2pix --fold 0   # two processes share each step
       for k in 0 1 2 3 4; do kit train regress pix2pix --fold $k; done
     """
@@ -153,12 +157,13 @@ def train(
     document = read_document(config)
     names = names_of(split_commas(experiments or []), document) or [DEFAULT]
     if trial:
-        _check_trial({"--force": force, "--seeds": seeds > 1, "--gpus": gpus, "--jobs": jobs})
+        _check_trial({"--force": force, "--seeds": seeds > 1, "--gpus": gpus, "--jobs": jobs, "--log": log or board})
         fold = fold or ["0"]
     if not fold and not print_config:
         raise UsageError(f"Which fold of {', '.join(names)}? Run the same command with --fold 0, or --fold all.")
     _check_words(names, fold)
     _check_seeds(seeds, mean)
+    shown = watching(log, board=board, pictures=pictures and not trial)
     settings = [*settings, *_as_settings(settings, epochs=epochs, seed=seed, extra=extra)]
     chosen = choose(workspace_of(context), names, settings, document, rename=rename, force=force)
     if print_config:
@@ -170,7 +175,7 @@ def train(
         _say_its_own(one)
     given = [*settings, *(document.settings if document else ())]
     chosen = with_weights_at_hand(project.workspace, chosen, given, force=force)
-    options = {"max_minutes": max_minutes, "compiled": compiled, "board": board}
+    options = {"max_minutes": max_minutes, "compiled": compiled, **shown}
     if trial:
         try_all(project, chosen, numbers[0], device, options)
         return

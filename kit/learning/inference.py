@@ -6,7 +6,7 @@ fill: the fill keeps its sharp edge at the known pixels whatever the network's s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,9 +117,27 @@ def residual_values(residual: torch.Tensor, inputs: Inputs, start: int = 0) -> I
         yield np.clip(values, 0.0, 1.0)
 
 
-def fold_rmse(generator: nn.Module, settings: DataSettings, inputs: Inputs, pack: Pack, device: torch.device) -> float:
-    """Return the RMSE in score space over training photos, their value ranges estimated as in the test split."""
-    return rmse_of(predict(generator, settings, inputs, device), inputs.positions, inputs.photo_rows, pack)
+def fold_rmse(
+    generator: nn.Module,
+    settings: DataSettings,
+    inputs: Inputs,
+    pack: Pack,
+    device: torch.device,
+    see: Callable[[int, np.ndarray], None] | None = None,
+) -> float:
+    """Return the RMSE in score space over training photos, their value ranges estimated as in the test split.
+
+    Args:
+        see: called with each photo's position and what is predicted for it, `(n, 3)` RGB in [0, 1].
+    """
+
+    def seen() -> Iterator[np.ndarray]:
+        for position, values in zip(inputs.positions, predict(generator, settings, inputs, device), strict=True):
+            if see is not None:
+                see(int(position), values)
+            yield values
+
+    return rmse_of(seen(), inputs.positions, inputs.photo_rows, pack)
 
 
 def fill_rmse(inputs: Inputs, pack: Pack) -> float:

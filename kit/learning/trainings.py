@@ -205,7 +205,8 @@ def _words(options: Mapping[str, Any]) -> list[str]:
     """Return options of a training as `kit train` takes them."""
     words = [] if options["max_minutes"] is None else ["--max-minutes", str(options["max_minutes"])]
     words += ["--compile"] if options["compiled"] else []
-    return [*words, *(["--tensorboard"] if options["board"] else [])]
+    words += ["--log", ",".join(options["trackers"])] if options["trackers"] else []
+    return words if options["pictures"] else [*words, "--no-pictures"]
 
 
 def mean_of(family: Sequence[Experiment]) -> str:

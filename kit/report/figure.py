@@ -101,11 +101,16 @@ def _column(project: Project, name: str, split: Split) -> Column:
 def pick_photos(index: Index, split: Split, count: int) -> list[int]:
     """Return positions of `count` photos, from the classes in turn."""
     photo_rows = index.split(split)
+    return pick_among(photo_rows, range(len(photo_rows)), count)
+
+
+def pick_among(photo_rows: Sequence[PhotoRow], among: Sequence[int], count: int) -> list[int]:
+    """Return `count` of these positions, or all where they are fewer, from the classes in turn."""
     waiting: dict[str, list[int]] = {}
-    for position, photo_row in enumerate(photo_rows):
-        waiting.setdefault(photo_row.klass, []).append(position)
+    for position in among:
+        waiting.setdefault(photo_rows[position].klass, []).append(position)
     picked: list[int] = []
-    while len(picked) < min(count, len(photo_rows)):
+    while len(picked) < min(count, len(among)):
         for positions in waiting.values():
             if positions and len(picked) < count:
                 picked.append(positions.pop(0))

@@ -157,9 +157,10 @@ def test_tensorboard_is_written_when_asked_for(copied: Project) -> None:
 
 
 def test_tensorboard_that_is_not_installed_is_one_line(copied: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    done = kit(f"-w {copied.workspace.root} train partialconv --fold 1 {PARTIALCONV} --epochs 1 --tensorboard")
-    assert done.is_one_error_line and "Run: pip install tensorboard" in done.err
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    for words in ("--tensorboard", "--log tensorboard", "--log Tensorboard,trackio"):
+        done = kit(f"-w {copied.workspace.root} train partialconv --fold 1 {PARTIALCONV} --epochs 1 {words}")
+        assert done.is_one_error_line and "Run: pip install tensorboard" in done.err
 
 
 def test_a_compiler_that_does_not_work_is_a_warning(copied: Project, monkeypatch: pytest.MonkeyPatch) -> None:

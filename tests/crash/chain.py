@@ -109,5 +109,5 @@ class Chain:
 def is_of_one_run(name: str) -> bool:
     """Return whether a file is no result but a cache, or has moments or digests of such files in it."""
     return name.startswith(("tuning/regress-tuned/journal", "blends/.cache/", "inputs/", "bundle/notebook")) or (
-        name == "bundle/bundle.json"
+        name == "bundle/bundle.json" or name.endswith(("/progress.png", "/strip.png"))
     )

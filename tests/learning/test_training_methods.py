@@ -397,8 +397,8 @@ def test_tensorboard_reads_the_numbers_of_the_log_also_after_an_interruption(
                 "save_checkpoint",
                 _only_the_first(kit.learning.training.engine.save_checkpoint),
             )
-            train_until(project, one, stop, board=True)
-    run = train(project, one, board=True)
+            train_until(project, one, stop, trackers=("tensorboard",))
+    run = train(project, one, trackers=("tensorboard",))
     found, log = events_of(run.folder), log_of(run.folder)
     assert set(found) == set().union(*log) - {"epoch"}
     for name, values in found.items():
@@ -420,7 +420,7 @@ def test_without_tensorboard_the_way_to_it_is_said_and_nothing_is_claimed(
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "torch.utils.tensorboard", None)
         with pytest.raises(TrainingError, match="pip install tensorboard"):
-            train(project, tiny("regress", *QUICK), board=True)
+            train(project, tiny("regress", *QUICK), trackers=("tensorboard",))
         assert not (project.workspace.run("regress", 0) / "experiment.json").exists()
         assert train(project, tiny("regress", *QUICK, "epochs=1")).epochs == 1
     assert not (project.workspace.run("regress", 0) / "tensorboard").exists()

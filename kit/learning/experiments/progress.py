@@ -12,6 +12,10 @@ from typing import Any
 from kit.core.storage import holder
 from kit.core.workspace import FULL, Fold, Workspace, is_name
 
+NOTE = "progress.json"
+"""Beside a training's log while it is trained: step, speed, seconds left. Gone when it is done."""
+RECORDS = "trackers.json"
+"""Beside a training's log: which record of each tracker is its own."""
 _FOLDER = re.compile(r"fold_(\d+|full)")
 _CHECKPOINT = re.compile(r"checkpoint_(\d+)\.pt")
 
@@ -42,7 +46,7 @@ def list_trainings(workspace: Workspace) -> Iterator[Training]:
         if match and is_name(path.parent.name) and (path / "experiment.json").is_file():
             found.append((path.parent.name, match[1] == FULL, FULL if match[1] == FULL else int(match[1]), path))
     for name, _, fold, path in sorted(found, key=lambda one: (one[0], one[1], str(one[2]).zfill(9))):
-        stamp, done = _object(path / "experiment.json"), _object(path / "run.json")
+        stamp, done = read_object(path / "experiment.json"), read_object(path / "run.json")
         settings = stamp.get("experiment")
         epochs = settings.get("epochs") if isinstance(settings, dict) else None
         checkpoints = [int(match[1]) for file in path.iterdir() if (match := _CHECKPOINT.fullmatch(file.name))]
@@ -59,7 +63,8 @@ def list_trainings(workspace: Workspace) -> Iterator[Training]:
         )
 
 
-def _object(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
+    """Return a JSON object, `{}` where there is none that can be read."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

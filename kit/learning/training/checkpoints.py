@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from kit.core.storage import sweep, writing
+from kit.learning.experiments.progress import NOTE
 
 KEEP = 2
 _NAME = re.compile(r"checkpoint_(\d{6})\.pt")
@@ -59,7 +60,7 @@ def _check_sums(path: Path) -> None:
 
 
 def drop_checkpoints(folder: Path) -> None:
-    """Delete all, once the finished weights are safe, and what killed writers left."""
+    """Delete all, once the finished weights are safe, with the note of how far it was and what killed writers left."""
     sweep(folder)
-    for _, path in list_checkpoints(folder):
+    for path in (*(path for _, path in list_checkpoints(folder)), folder / NOTE):
         path.unlink(missing_ok=True)

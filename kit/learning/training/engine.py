@@ -20,6 +20,7 @@ from typing import NoReturn, Protocol
 import torch
 
 from kit.core import deadline
+from kit.core.moments import Pictures
 from kit.core.progress import progress
 from kit.core.workspace import FULL, Fold
 from kit.data.predictions import Predictions
@@ -36,8 +37,9 @@ from kit.learning.training.methods import METHODS
 from kit.learning.training.photos import training_photos, validation_inputs
 from kit.learning.training.run_folder import Run, load_result, release_folder, reserve_folder, save_result, write_log
 from kit.learning.training.state import CutEpoch, State, new_state, precision_on
-from kit.learning.training.tensorboard import Board
+from kit.learning.training.trackers import Tracked, open_trackers
 from kit.learning.training.trainer import SECOND_STREAM, Trainer
+from kit.learning.training.watching import Watch
 
 PLANNING = 0.1  # of the time that --max-minutes allows, and no less than so many epochs:
 PLANNING_EPOCHS = 3  # the first ones on a GPU are the slowest by far
@@ -52,7 +54,10 @@ class Options:
 
     max_minutes: float | None = None
     compiled: bool = False
-    board: bool = False
+    trackers: tuple[str, ...] = ()
+    """Names of `kit.core.trackers.TRACKERS` that hear of each epoch."""
+    pictures: Callable[[Project, str, Fold, Path], Pictures] | None = None
+    """Takes project, source, fold and folder, and draws the training; None: no pictures."""
     on_validation: Callable[[int, float], None] | None = None
     """Called with the epoch and the fold's RMSE whenever it was measured; what it raises ends the training there."""
     place: str | None = None
@@ -129,6 +134,7 @@ def train_fold(
             drop_checkpoints(folder)  # they are still there after a kill in between
         return done
     pack, device, shard = project.pack, processes.device, processes.shard
+    alone: float | None = None
     try:
         conditions = conditions_of(project, experiment, fold, device)
         photos: dict[int, TrainingPhotos] = {
@@ -138,21 +144,37 @@ def train_fold(
             for size in {experiment.smallest_size, experiment.size}
         }
         inputs = None if fold == FULL else validation_inputs(project, experiment, fold, fill, conditions)
+        if inputs is not None:
+            alone = processes.from_main(fill_rmse(inputs, pack) if processes.is_main_process else 0.0)
         state = _state(folder, experiment, processes)
         trainer = Trainer(experiment, state, processes, compiled=options.compiled)
-        validate = None if inputs is None else partial(fold_rmse, state.average, experiment, inputs, pack, device)
-        _Fold(trainer, photos, validate, folder, fold, options).train()
+        with _watched(project, trainer, folder, fold, options, alone) as watch:
+            measure = partial(fold_rmse, state.average, experiment)
+            validate = None if inputs is None else partial(measure, inputs, pack, device, watch.see)
+            _Fold(trainer, photos, validate, folder, fold, options, watch).train()
     except torch.OutOfMemoryError:
         release_folder(folder)
         raise _does_not_fit_into(device, experiment) from None
     except KitError:
         release_folder(folder)
         raise
-    base_fill_rmse = None
-    if inputs is not None:
-        base_fill_rmse = processes.from_main(fill_rmse(inputs, pack) if processes.is_main_process else 0.0)
     a_step = photos[experiment.size].photos_a_step
-    return save_result(folder, experiment, state, processes, a_step, base_fill_rmse)
+    return save_result(folder, experiment, state, processes, a_step, alone)
+
+
+def _watched(
+    project: Project, trainer: Trainer, folder: Path, fold: Fold, options: Options, fill_rmse: float | None
+) -> Watch:
+    """Return what shows the training; in all processes but the main one nothing does."""
+    experiment, state, workspace = trainer.experiment, trainer.state, project.workspace
+    if not trainer.processes.is_main_process:
+        return Watch(folder, experiment, state, fill_rmse, is_silent=True)
+    about = Tracked(
+        folder, workspace.root, workspace.slug, experiment.name, str(fold), experiment.fields, start=state.step
+    )
+    trackers = open_trackers(options.trackers, about)
+    pictures = options.pictures and options.pictures(project, experiment.name, fold, folder)
+    return Watch(folder, experiment, state, fill_rmse, pictures, trackers)
 
 
 def _state(folder: Path, experiment: Experiment, processes: DistributedContext) -> State:
@@ -199,6 +221,7 @@ class _Fold:
     folder: Path
     fold: Fold
     options: Options
+    watch: Watch
     saved: float = -math.inf
     """When the last checkpoint was written: the first epoch's is written at once."""
     durations: list[float] = field(default_factory=list)
@@ -221,17 +244,18 @@ class _Fold:
         """Train until the plan is done or patience has run out."""
         experiment, state, main = self.trainer.experiment, self.state, self.trainer.processes.is_main_process
         title = f"Training {experiment.name}, fold {self.fold}" if main else ""
-        with Board(self.folder, state.step, enabled=self.options.board and main) as board:
-            if not main:
-                self._epochs(board, _Silent())
-                return
-            with progress(title, state.planned * self.steps, "steps", stops=False) as bar:
-                bar.start_at(state.step)
-                if self.options.max_minutes is not None:
-                    bar.limit(60 * self.options.max_minutes - state.seconds)
-                if self.options.place is not None:
-                    bar.say(self._announcement(self.options.place))
-                self._epochs(board, bar)
+        limit = None if self.options.max_minutes is None else 60 * self.options.max_minutes - state.seconds
+        self.watch.begin(self.steps, limit)
+        if not main:
+            self._epochs(_Silent())
+            return
+        with progress(title, state.planned * self.steps, "steps", stops=False) as bar:
+            bar.start_at(state.step)
+            if limit is not None:
+                bar.limit(limit)
+            if self.options.place is not None:
+                bar.say(self._announcement(self.options.place))
+            self._epochs(bar)
 
     def _announcement(self, place: str) -> str:
         """Return one line of what is trained on what, and how long."""
@@ -247,7 +271,7 @@ class _Fold:
             f"{state.planned} epochs of {self.steps} steps{done}{planned}"
         )
 
-    def _epochs(self, board: Board, bar: _Bar) -> None:
+    def _epochs(self, bar: _Bar) -> None:
         state, processes = self.state, self.trainer.processes
         while state.epoch < state.planned:
             before = 0.0 if state.cut is None else state.cut.seconds
@@ -261,9 +285,9 @@ class _Fold:
                 validation = time.monotonic() - started - seconds
                 self.validation_seconds = min(validation, self.validation_seconds or validation)
             state.log.append(row)
-            board.write(state.step, row)
             state.seconds = processes.from_main(state.seconds + time.monotonic() - started)
             self._plan(bar, seconds)
+            self.watch.epoch(row)  # before the checkpoint: a kill in between repeats the epoch, and loses none
             self._save()
             if self.options.on_validation is not None and "fold_rmse" in row:
                 self.options.on_validation(state.epoch, row["fold_rmse"])
@@ -287,6 +311,7 @@ class _Fold:
                 sums[name] = sums.get(name, 0.0) + loss
             speed = (state.step - first) * photos.photos_a_step / max(1e-9, time.monotonic() - started)
             bar.update(1, f"{speed:.0f} photos/s{self._last_rmse()}")
+            self.watch.step(speed)
             self._tell_long_epoch(bar, time.monotonic() - began, left)
             if left and self._time_is_over():
                 shared = {name: trainer.processes.mean(total) for name, total in sums.items()}

@@ -24,6 +24,7 @@ from kit.learning.experiments import (
     set_aside,
 )
 from kit.learning.experiments.conflicts import check_folder
+from kit.learning.experiments.progress import NOTE, RECORDS
 from kit.learning.models import build_generator
 from kit.learning.training.checkpoints import drop_checkpoints, list_checkpoints
 from kit.learning.training.distributed import DistributedContext
@@ -57,7 +58,8 @@ def reserve_folder(folder: Path, stamp: dict[str, Any], experiment: Experiment, 
 def release_folder(folder: Path) -> None:
     """Give up a folder in which nothing has been reached, so that other settings can have it."""
     if not list_checkpoints(folder):
-        (folder / "experiment.json").unlink(missing_ok=True)
+        for name in ("experiment.json", NOTE, RECORDS):
+            (folder / name).unlink(missing_ok=True)
         drop_code(folder)
 
 
