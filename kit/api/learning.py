@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kit.api.folder import FilePath, Folder, path_of
+from kit.api.folder import FilePath, Folder, Names, listed, path_of
 from kit.api.needs import extras_of
 from kit.api.results import PredictedFolds, Study, Trainings, Tried
 from kit.api.sending import What, name_of

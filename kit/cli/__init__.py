@@ -53,6 +53,7 @@ MODULES = (
     "train",
     "tune",
     "upkeep",
+    "watch",
     "weights",
 )
 

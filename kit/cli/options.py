@@ -18,19 +18,8 @@ COMMANDS = (
     # the chain, in its order
     *("fetch", "explore", "folds", "fill", "new", "check-model", "check-layout", "train", "tune", "predict", "weights"),
     *("sd", "clip", "sources", "blend"),
-    *(
-        "upload",
-        "submissions",
-        "leaderboard",
-        "status",
-        "blends",
-        "check",
-        "grade",
-        "report",
-        "compare",
-        "show",
-        "figure",
-    ),
+    *("upload", "submissions", "leaderboard", "status", "watch", "blends", "check", "grade"),
+    *("report", "compare", "show", "figure"),
     *("export", "import"),
     *("bundle", "push", "verify", "rm", "doctor", "demo"),
 )

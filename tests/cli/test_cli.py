@@ -36,7 +36,7 @@ COMMANDS = [
     "fetch", "explore", "folds", "fill", "new", "check-model", "check-layout", "train", "tune",
     "weights", "predict", "sources", "blend", "upload", "submissions", "leaderboard", "check", "grade",
     "figure", "demo", "import", "export", "clip", "sd", "bundle", "verify", "push",
-    "status", "blends", "rm", "doctor",
+    "status", "watch", "blends", "rm", "doctor",
 ]  # fmt: skip
 HEAVY = ("torch", "pandas", "kaggle", "kagglesdk", "cv2", "scipy", "sklearn", "matplotlib", "pyarrow", "optuna")
 

@@ -39,6 +39,7 @@ WORKS = [
     "check submissions/fractional.csv",
     "grade submissions/fractional.csv --truth {truth}",
     "status",
+    "watch",
     "blends",
     "verify",
     "doctor --offline",
