@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from kit.report.compare import Comparison
     from kit.report.one_photo import OnePhoto
     from kit.report.page import Report
+    from kit.upkeep.watch import Watched
 
 
 class Seeing(Folder):
@@ -70,6 +71,19 @@ class Seeing(Folder):
         if page:
             write_page(target or opened.workspace.report / "explore.html", opened, found)
         return found
+
+    def watch(self, name: str | None = None) -> tuple[Watched, ...]:
+        """Return what is trained here, how good it is so far and when it is done, as `kit watch --once`.
+
+        Args:
+            name: of one source alone.
+
+        Raises:
+            UnknownName: nothing was trained under that name.
+        """
+        from kit.upkeep.watch import read_watched
+
+        return read_watched(self.workspace, name)
 
     def compare(self, first: str, second: str, *, seed: int = 0) -> Comparison:
         """Say which of two sources or blends is better, and where, as `kit compare`.

@@ -9,6 +9,7 @@ A workspace is a folder that holds one competition's work:
     data/<slug>/extra/<digest>/ extra photos to train on, brought to their size
     folds/<slug>.csv, .json     fold of each training photo, and the recipe
     runs/<experiment>/fold_<k>/ experiment.json, model.safetensors, log.csv, checkpoints; fold_full: of all photos
+                                progress.png, strip.png: for people
     tuning/<name>/, <name>.toml a study of settings, and the best it found
     predictions/<source>/<split>/<part>.npy, .json
     inputs/<digest>/            other test photos and what is predicted for them, a workspace of its own

@@ -27,7 +27,7 @@ from kit.learning.training.fit import base_fills, fit_fold
 from kit.learning.training.watching import Watch
 from kit.report.training import TrainingPictures
 
-spent: dict[str, list[float]] = {"drawing on the way": [], "drawing at the end": [], "all that watches": []}
+spent: dict[str, list[float]] = {"drawing on the way": [], "drawing at the end": [], "notes": []}
 
 
 class Timed(TrainingPictures):
@@ -44,13 +44,13 @@ class Timed(TrainingPictures):
 
 
 class TimedWatch(Watch):
-    """All of it, timed."""
+    """Notes for `kit watch`, timed."""
 
     def step(self, speed: float) -> None:
-        """Note the seconds of a note."""
+        """Keep the seconds that it takes."""
         started = time.perf_counter()
         super().step(speed)
-        spent["all that watches"].append(time.perf_counter() - started)
+        spent["notes"].append(time.perf_counter() - started)
 
 
 def train(given: Path, epochs: int, settings: list[str], pictures: bool) -> tuple[float, str]:
@@ -75,11 +75,11 @@ def main() -> None:
     epochs = int(rest.pop(0)) if rest and rest[0].isdigit() else 40
     engine.Watch = TimedWatch
     seconds, digest = train(given, epochs, rest, pictures=True)
-    noted, plain = sum(spent.pop("all that watches")), train(given, epochs, rest, pictures=False)
-    print(
-        f"{epochs} epochs with pictures {seconds:.1f} s, without {plain[0]:.1f} s; same weights: {digest == plain[1]}"
-    )
-    for what, times in spent.items():
+    found = {what: [*times] for what, times in spent.items()}
+    noted = sum(found.pop("notes"))
+    plain, other = train(given, epochs, rest, pictures=False)
+    print(f"{epochs} epochs with pictures {seconds:.1f} s, without {plain:.1f} s; same weights: {digest == other}")
+    for what, times in found.items():
         print(f"{what}: {len(times)} times, {sum(times):.2f} s, {100 * sum(times) / seconds:.2f} % of the training")
     print(f"notes: {noted:.2f} s, {100 * noted / seconds:.2f} %")
 

@@ -246,7 +246,7 @@ PUBLIC = {
     *("opened", "predict", "predict_tests", "predictions", "push", "push_bundle", "report", "rm", "sd", "show"),
     *("sources", "status"),
     *("submission", "submissions", "submit", "test", "train", "try_", "tune", "validation", "verify", "verify_bundle"),
-    *("weights", "workspace"),
+    *("watch", "weights", "workspace"),
 }
 SHELL_ALONE = {"new", "demo"}
 CALLED = {"import": "import_", "upload": "submit"}  # what a command is called here, where it is called otherwise

@@ -8,6 +8,7 @@ those steps are not written twice.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import os
 import uuid
@@ -151,10 +152,8 @@ class _WandB:
         self._wandb, self._notes = wandb, _Notes(training, self.name)
         identity = self._notes.id or uuid.uuid4().hex[:12]
         mode = os.environ.get("WANDB_MODE") or ("online" if _has_key(wandb) else "offline")
-        # no copy of what is printed, no code, no list of the machine's parts: numbers and pictures alone
-        settings = wandb.Settings(
-            silent=True, console="off", disable_git=True, save_code=False, x_disable_meta=True, x_disable_stats=True
-        )
+        known = getattr(wandb.Settings, "model_fields", {})  # which there are differs from version to version
+        settings = wandb.Settings(**{name: value for name, value in _PRIVATE.items() if name in known})
         self._run: Any = wandb.init(
             project=training.project,
             id=identity,
@@ -183,10 +182,27 @@ class _WandB:
         self._run.finish()
 
 
+_PRIVATE = {
+    "silent": True,
+    "console": "off",
+    "disable_git": True,
+    "disable_code": True,
+    "save_code": False,
+    "x_disable_meta": True,
+    "x_disable_stats": True,
+    "x_save_requirements": False,
+}
+"""Settings of wandb: no copy of what is printed, no code, nothing of the machine; numbers and pictures alone."""
+
+
 def _has_key(wandb: Any) -> bool:
     """Return whether this user has logged in; without a key wandb would ask for one, and nobody may be there."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
     with contextlib.suppress(Exception):
-        return bool(os.environ.get("WANDB_API_KEY") or wandb.api.api_key)
+        if "prompt" in inspect.signature(wandb.login).parameters:
+            return bool(wandb.login(prompt=False, verify=False))  # looks at files and asks nobody
+        return bool(wandb.api.api_key)  # of versions before
     return False
 
 
