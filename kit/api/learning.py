@@ -118,7 +118,7 @@ class Learning(Folder):
         """
         request = Request(experiment, settings, None, path_of(config))
         with extras_of("train"):
-            options = {"max_minutes": None, "compiled": compiled, "board": False}
+            options = {"max_minutes": None, "compiled": compiled}
             return try_training(self.opened, request, fold, device, options)
 
     def tune(

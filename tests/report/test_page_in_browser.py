@@ -154,6 +154,7 @@ def test_it_fits_a_phone(chromium: Any, written: Report) -> None:
         assert page.locator("dialog").evaluate("node => node.scrollWidth <= node.clientWidth")
 
 
+@pytest.mark.long
 def test_a_thousand_photos_are_there_within_seconds(chromium: Any, tmp_path: Path) -> None:
     toy = make_toy_workspace(tmp_path, photos=1000, test=6)
     for name, noise in (("fine", 0.05), ("rough", 0.1)):
