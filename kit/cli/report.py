@@ -47,11 +47,14 @@ def report(
       kit report --serve            # over SSH: ssh -L 8765:localhost:8765 MACHINE
     """
     from kit.cli.results import print_json
+    from kit.core.workspace import check_output
     from kit.report.page import write_report
 
     if as_json and (open_it or serve):
         raise UsageError("--json prints and ends: leave out --open and --serve.")
     project = project_of(context)
+    if out is not None:
+        check_output(project.workspace, out, home="report")
     made = write_report(project, blend=blend, sources=split_commas(sources or []), photos=photos_asked(photos), out=out)
     if as_json:
         print_json(made)

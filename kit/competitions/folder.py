@@ -28,7 +28,7 @@ from kit.core.storage import digest_bytes
 from kit.errors import ArchiveError, ImageError, TableError, UsageError
 from kit.imaging.holes import Box, boxes_of, boxes_to_text
 from kit.imaging.images import IMAGE_SUFFIXES, image_size
-from kit.imaging.masks import colour_of, of_colour, read_mask, transparent
+from kit.imaging.masks import colour_of, has_alpha, of_colour, read_mask, transparent
 from kit.imaging.metrics import metric_named
 
 NAME = "folder"
@@ -114,25 +114,32 @@ def _index(raw: Path, options: FolderOptions) -> tuple[pd.DataFrame, tuple[str, 
     notes: list[str] = []
     test = _pictures(raw, options.test_images, options.test_masks, "--test-images", notes)
     train = _pictures(raw, options.images, options.masks, "--images", notes)
+    train_and_test = [*train, *test]
     wholes = _whole_pictures(raw, options.targets, train) if options.targets else {}
-    holes = _Holes(raw, options)
+    holes = _Holes(raw, options, train_and_test, notes)
     test_rows = _rows(raw, "test", test, holes, None, {})
-    drawn = None
-    if train and not holes.can_find(train[0]):
+    drawn, train_rows = None, list[dict[str, Any]]()
+    whole = not any(map(holes.can_find, train))
+    if train and not whole:
+        train_rows = _rows(raw, "train", train, holes, None, wholes)
+        # a colour that no training picture has: they are whole, as where no mask is given
+        whole = bool(options.hole) and not any(row["boxes"] for row in train_rows)
+    if train and whole:
         drawn = [row["hole"] for row in test_rows if row["boxes"]]
         if not drawn:
             raise ArchiveError(
                 f"No test picture in {options.test_images} hides anything. Give other masks: --test-masks"
             )
-        notes.append(f"training pictures have no masks: those of the {len(drawn)} test pictures are laid on them")
-    rows = [*_rows(raw, "train", train, holes, drawn, wholes), *test_rows]
+        notes.append(f"training pictures hide nothing: the holes of the {len(drawn)} test pictures are laid on them")
+        train_rows = _rows(raw, "train", train, holes, drawn, wholes)
+    rows = [*train_rows, *test_rows]
     return pd.DataFrame([{k: v for k, v in row.items() if k != "hole"} for row in rows]), tuple(notes)
 
 
 def _index_test(raw: Path, options: FolderOptions) -> tuple[pd.DataFrame, tuple[str, ...]]:
     notes: list[str] = []
     test = _pictures(raw, options.test_images, options.test_masks, "--test-images", notes)
-    rows = _rows(raw, "test", test, _Holes(raw, options), None, {})
+    rows = _rows(raw, "test", test, _Holes(raw, options, test, []), None, {})
     return pd.DataFrame([{k: v for k, v in row.items() if k != "hole"} for row in rows]), tuple(notes)
 
 
@@ -204,13 +211,27 @@ def _whole_pictures(raw: Path, folder: str, train: Sequence[_Picture]) -> dict[P
 class _Holes:
     """Finds what a picture hides."""
 
-    def __init__(self, raw: Path, options: FolderOptions) -> None:
+    def __init__(self, raw: Path, options: FolderOptions, pictures: Sequence[_Picture], notes: list[str]) -> None:
         self.options = options
         self.boxes = _read_boxes(raw / options.boxes, options.columns) if options.boxes else {}
+        names = {name for one in pictures for name in (one.path.name, one.path.stem)}
+        strange = sorted(self.boxes.keys() - names)
+        if strange and len(strange) == len(self.boxes):
+            raise TableError(
+                f"{options.boxes} names {strange[0]!r}, and no picture is called that, nor as its other rows say "
+                f"(pictures are called {pictures[0].path.name}). Name the column: --columns name=COLUMN"
+            )
+        if strange:
+            notes.append(f"{len(strange)} names in {options.boxes} are of no picture (first: {strange[0]})")
 
     def can_find(self, picture: _Picture) -> bool:
         """Return whether a picture says what it hides."""
-        return bool(picture.mask is not None or self.options.hole or picture.path.name in self.boxes)
+        if picture.mask is not None or self._boxes_of(picture):
+            return True
+        return has_alpha(picture.path) if self.options.hole == "alpha" else bool(self.options.hole)
+
+    def _boxes_of(self, picture: _Picture) -> list[Box]:
+        return self.boxes.get(picture.path.name) or self.boxes.get(picture.path.stem) or []
 
     def find(self, picture: _Picture) -> np.ndarray:
         """Return bool `(H, W)`. Raises `ImageError` or `TableError`."""
@@ -223,7 +244,7 @@ class _Holes:
                     "Give masks of the pictures' sizes: --masks DIR"
                 )
             return hole
-        if boxes := self.boxes.get(picture.path.name):
+        if boxes := self._boxes_of(picture):
             hole = np.zeros(size, bool)
             for box in boxes:
                 if not box.fits(*size):
@@ -237,6 +258,8 @@ class _Holes:
             return transparent(picture.path)
         if self.options.hole:
             return of_colour(picture.path, colour_of(self.options.hole))
+        if self.boxes:
+            raise ArchiveError(f"{self.options.boxes} has no row of {picture.path.name}. Add one, or leave it out.")
         raise ArchiveError(
             f"What is hidden in {picture.path}? Give masks, --masks DIR and --test-masks DIR, or boxes, --boxes CSV, "
             "or --hole alpha, or --hole '#000000' where the holes have that colour."
@@ -323,6 +346,13 @@ def _read_boxes(path: Path, columns: str) -> dict[str, list[Box]]:
         raise TableError(f"{path} cannot be read as a CSV ({error}). Name the table of boxes: --boxes CSV") from None
 
 
+def _whole(text: str) -> int:
+    """Return a whole number, which a table of pandas may write as `3.0`. Raises `ValueError` for any other."""
+    if float(text) != int(float(text)):
+        raise ValueError(text)
+    return int(float(text))
+
+
 def _boxes_of_table(table: csv.DictReader[str], path: Path, named: dict[str, str]) -> dict[str, list[Box]]:
     found: dict[str, list[Box]] = {}
     absent = [theirs for theirs in named.values() if theirs not in (table.fieldnames or ())]
@@ -333,8 +363,8 @@ def _boxes_of_table(table: csv.DictReader[str], path: Path, named: dict[str, str
         )
     for line, row in enumerate(table, 2):
         try:
-            numbers = [int(float(row[named[one]])) for one in _BOX[1:]]
-        except (TypeError, ValueError):
-            raise TableError(f"{path}, line {line}: row, col, height and width have to be numbers.") from None
+            numbers = [_whole(row[named[one]]) for one in _BOX[1:]]
+        except (TypeError, ValueError, OverflowError):
+            raise TableError(f"{path}, line {line}: row, col, height and width have to be whole numbers.") from None
         found.setdefault(Path(row[named["name"]]).name, []).append(Box(*numbers))
     return found

@@ -16,11 +16,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from kit.competitions import Competition, competition, folder, registered_slugs
+import numpy as np
+
+from kit.competitions import Competition, Layout, competition, folder, registered_slugs
 from kit.core.storage import digest_bytes, digest_of, read_json, write_json, writing
 from kit.core.user_code import errors_of_user_code, load_file
 from kit.core.workspace import Workspace
 from kit.errors import DamagedStore, UnknownName, UsageError
+from kit.imaging.holes import boxes_from_text
 from kit.imaging.metrics import metric_named
 
 GROUP = "kit.competitions"
@@ -112,9 +115,38 @@ def _guarded(function: Callable[..., Any], path: Path, name: str) -> Callable[..
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
         with errors_of_user_code(path, f"{name}()"):
-            return function(*arguments)
+            found = function(*arguments)
+        if name in ("index", "index_test"):
+            _check_rows(found, f"{path}: {name}()")
+        if name == "value_range":
+            found = np.asarray(found)
+            if found.shape != (2, 3):
+                raise UsageError(f"{path}: value_range() gives shape {found.shape}, not (2, 3): lowest and highest.")
+        return found
 
     return call
+
+
+_COLUMNS = ("id", "split", "klass", "name", "image", "target", "boxes")
+
+
+def _check_rows(found: Any, what: str) -> None:
+    """Raise `UsageError` where an index is none, before anything is made of it."""
+    if not isinstance(found, Layout):
+        raise UsageError(f"{what} gives {type(found).__name__}, not kit.competitions.Layout(rows, notes).")
+    columns = getattr(found.rows, "columns", None)
+    if columns is None:
+        raise UsageError(f"{what}: its rows are {type(found.rows).__name__}, not a pandas DataFrame.")
+    if not len(found.rows):
+        raise UsageError(f"{what} finds no photo.")
+    if absent := [name for name in _COLUMNS if name not in columns]:
+        raise UsageError(f"{what}: its rows lack the columns {', '.join(absent)}.")
+    for name, text in zip(found.rows["id"], found.rows["boxes"], strict=True):
+        try:
+            boxes_from_text(text)
+        except (TypeError, ValueError, AttributeError):
+            said = f"boxes of {name} are {str(text)[:40]!r}. Write them with kit.imaging.holes.boxes_to_text"
+            raise UsageError(f"{what}: {said}") from None
 
 
 def keep_layout(workspace: Workspace, choice: LayoutChoice | None) -> str:

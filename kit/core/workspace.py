@@ -196,6 +196,8 @@ def check_output(workspace: Workspace, path: Path, option: str = "--out", *, hom
         option: which one names it.
         home: the one of kit's own folders in which such a thing may lie.
     """
+    if _is_given(workspace, path):
+        raise UsageError(f"{option} {path} is a file of the competition, which is read there. Choose another name.")
     if _is_own(workspace, path, home):
         better = Path(path.name)
         if _is_own(workspace, better, home):  # typed there, or one of kit's own names
@@ -203,6 +205,25 @@ def check_output(workspace: Workspace, path: Path, option: str = "--out", *, hom
         raise UsageError(
             f"{option} {path} lies among kit's own files. Choose another place: {option} {shlex.quote(str(better))}"
         )
+
+
+def _is_given(workspace: Workspace, path: Path) -> bool:
+    """Return whether a file is one of the competition's, which is read where it is: a photo, a mask, a table."""
+    target, folder = _whole(path), workspace.in_place
+    if folder is None or not target.is_file() or not target.is_relative_to(_whole(folder)):
+        return False
+    name = target.relative_to(_whole(folder)).as_posix()
+    try:
+        noted = json.loads((workspace.data / "layout.json").read_text(encoding="utf-8")).get("options", {})
+    except (OSError, ValueError, AttributeError):
+        noted = {}
+    folders = [one for one in noted.values() if isinstance(one, str) and one]
+    if any(name == one or name.startswith(f"{one.rstrip('/')}/") for one in folders):
+        return True
+    try:
+        return name in workspace.index.read_text(encoding="utf-8")
+    except OSError:
+        return False
 
 
 def _is_own(workspace: Workspace, path: Path, home: str) -> bool:

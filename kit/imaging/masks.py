@@ -37,6 +37,12 @@ def read_mask(path: Path, *, hidden: str = "white") -> np.ndarray:
     return white if hidden == "white" else ~white
 
 
+def has_alpha(path: Path) -> bool:
+    """Return whether a picture has a fourth channel; False for what cannot be read."""
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    return image is not None and image.ndim == 3 and image.shape[2] == 4
+
+
 def transparent(path: Path) -> np.ndarray:
     """Return what of a picture is transparent (alpha below a half), bool `(H, W)`.
 

@@ -82,7 +82,8 @@ class Comparison(Shown):
         if self.gain.low > 0:
             return f"{second} is better than {first}: {self.gain.signed} {self.metric}, on {self._share} of the photos."
         if self.gain.high < 0:
-            return f"{first} is better than {second}: {self.metric} {self.gain.signed}, and on {self._share} worse."
+            gain = Estimate(-self.gain.value, -self.gain.high, -self.gain.low)
+            return f"{first} is better than {second}: {gain.signed} {self.metric}, on {self._share} of the photos."
         return f"{first} and {second} are not credibly different: {self.metric} {self.gain.signed}."
 
     @property

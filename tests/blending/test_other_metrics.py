@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog, minimize
 from skimage.metrics import structural_similarity
+from support.grams import gram_of
+from support.toy import Toy, write_toy_source
 
 from kit.blending import blend_oof_values, blend_values, make_blend, read_blend, score_sources
 from kit.blending.evaluation.pixels import source_errors
@@ -21,8 +23,6 @@ from kit.data.project import Project
 from kit.errors import Mismatch, UnknownName
 from kit.imaging.holes import scored_pixels
 from kit.imaging.metrics import METRICS
-from tests.support.grams import gram_of
-from tests.support.toy import Toy, write_toy_source
 
 OTHERS = ("mae", "psnr", "ssim")
 

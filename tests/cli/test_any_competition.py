@@ -388,3 +388,24 @@ def test_photos_that_hide_nothing_or_nearly_all_go_the_whole_way(tmp_path: Path)
         done = kit(f"{w} {line}")
         assert done.code == 0 and "RuntimeWarning" not in done.err, (line, done)
     assert "over 0 " not in done.out
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("    return None", "index() gives NoneType, not kit.competitions.Layout"),
+        ("    return Layout([1])", "its rows are list, not a pandas DataFrame"),
+        ("    return Layout(pd.DataFrame())", "index() finds no photo"),
+        ("    return Layout(pd.DataFrame({'id': ['a']}))", "its rows lack the columns split, klass"),
+    ],
+)
+def test_an_index_that_is_none_is_told_by_its_function(tmp_path: Path, body: str, words: str) -> None:
+    ok(f"new competition {tmp_path / 'cat.py'}")
+    text = (tmp_path / "cat.py").read_text()
+    (tmp_path / "cat.py").write_text(
+        f"{text}\n\nimport pandas as pd\nfrom kit.competitions import Layout\n\n\ndef index(raw):\n{body}\n"
+    )
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "sample_submission.csv").write_text("id,value\n")
+    done = kit(f"check-layout {tmp_path / 'cat.py'} --from {tmp_path / 'd'}")
+    assert done.is_one_error_line and words in done.err, done

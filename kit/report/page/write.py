@@ -71,7 +71,8 @@ def write_report(
     """
     path = out or project.workspace.report / "report.html"
     if path.suffix.lower() != ".html":
-        raise UsageError(f"{path} does not end in .html. Choose {path.with_suffix('.html')}")
+        better = path.with_suffix(".html") if path.name else Path("report.html")
+        raise UsageError(f"{str(path)!r} does not end in .html. Choose {better}")
     numbers = read_numbers(project, blend)
     columns = _columns(numbers, sources)
     picks = _picks(numbers, photos)
