@@ -35,7 +35,7 @@ from kit.data.sample_competition import make_demo_archive
 COMMANDS = [
     "fetch", "explore", "folds", "fill", "new", "check-model", "check-layout", "train", "tune",
     "weights", "predict", "sources", "blend", "upload", "submissions", "leaderboard", "check", "grade",
-    "figure", "demo", "import", "export", "clip", "sd", "bundle", "verify", "push",
+    "report", "compare", "show", "figure", "demo", "import", "export", "clip", "sd", "bundle", "verify", "push",
     "status", "watch", "blends", "rm", "doctor",
 ]  # fmt: skip
 HEAVY = ("torch", "pandas", "kaggle", "kagglesdk", "cv2", "scipy", "sklearn", "matplotlib", "pyarrow", "optuna")

@@ -30,6 +30,8 @@ WORKS = [
     "blend",
     "blend --json",
     "figure",
+    "report --photos 4",
+    "compare harmonic fractional",
     "export fractional --out {folder}/fractional.npz",
     "import again --oof {folder}/fractional.npz --test {folder}/fractional.npz",
     "upload --dry-run",
@@ -116,7 +118,7 @@ def test_the_chain_needs_no_extra_and_the_rest_names_its_own(folder: Path, archi
         assert error.endswith(f"is not installed, which this command needs. Run: pip install 'hole-kit[{extra}]'"), line
         assert "Traceback" not in str(done["err"])
     asked = {line.split()[0] for line in lines}
-    assert set(COMMANDS) - asked == {"sd", "submissions", "leaderboard", "push"}, "sd: below; the others ask Kaggle"
+    assert set(COMMANDS) - asked == {"sd", "show", "submissions", "leaderboard", "push"}, "sd: below; the others ask Kaggle"
 
 
 @pytest.mark.parametrize("module", ["torch", "diffusers", "transformers", "safetensors"])

@@ -396,7 +396,7 @@ FIGURE = [
     Mistake("figure", "Run: kit fill all", lambda root: (no_sources(root), no_blend(root))[0]),
     Mistake("figure --count 0", "--count"),
     Mistake("figure --out {w}/a.xyz", "does not end in .png"),
-    Mistake("figure --out {w}/folds", "does not end in .png"),
+    Mistake("figure --out {w}/folds", "lies among kit's own files"),
     Mistake("figure --out ''", "does not end in .png"),
     Mistake("figure --truth {w}/nowhere", "nowhere"),
     Mistake("figure good", "not finite", nan_in_oof),
