@@ -127,7 +127,7 @@ def test_torchrun_trains_with_the_real_command_and_one_process_speaks(tmp_path: 
     for name in ("regress", "pix2pix"):
         folder = project.workspace.run(name, 0)
         assert sorted(path.name for path in folder.iterdir()) == [
-            "experiment.json", "log.csv", "model.safetensors", "run.json"
+            "experiment.json", "log.csv", "model.safetensors", "progress.png", "run.json", "strip.png"
         ]  # fmt: skip
         again = fit_fold(project, experiment(name, settings), 0, device="cpu")
         assert again.skipped
