@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from kit.competitions import to_score_space
 from kit.data.project import Project
 from kit.imaging.holes import scored_pixels
 from kit.imaging.images import composite, resize, to_uint8
-from kit.report.figure import photo_rmse
+from kit.imaging.metrics import rmse
 
 _WIDTH, _MARGIN, _LEFT, _GUTTER = 900, 12, 20, 8
 _HEADING, _CAPTION, _BETWEEN, _DPI = 50, 20, 14, 100
@@ -65,9 +66,11 @@ def strip_of(
 
 
 def _rmse(project: Project, position: int, values: np.ndarray) -> float:
-    pack = project.pack
-    target, estimated = np.asarray(pack.train_target[position]), pack.train_estimated_range[position]
-    return photo_rmse(project.index.train[position], values, target, estimated, project.layout)
+    """Return one photo's share of the fold's RMSE: in score space, truth by its own value range."""
+    pack, row = project.pack, project.index.train[position]
+    truth = np.asarray(pack.train_target[position])[scored_pixels(row.boxes)] / 255.0
+    predicted = to_score_space(values, pack.train_estimated_range[position])
+    return rmse(predicted, to_score_space(truth, pack.train_value_range[position]))
 
 
 def _pictures(project: Project, position: int, values: np.ndarray, cell: int) -> list[np.ndarray]:
