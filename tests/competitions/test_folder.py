@@ -80,7 +80,7 @@ def test_pairs_in_one_folder_are_a_photo_for_each_mask(root: Path) -> None:
 def test_training_pictures_without_masks_are_hidden_by_the_shapes_of_the_test_masks(root: Path) -> None:
     layout = folder_competition("cats", {name: text for name, text in OPTIONS.items() if name != "masks"})
     found = layout.index(root)
-    assert "those of the 2 test pictures are laid on them" in found.notes[0]
+    assert "the holes of the 2 test pictures are laid on them" in found.notes[0]
     assert all(found.rows["boxes"]) and layout.index(root).rows.equals(found.rows)
 
 
@@ -111,7 +111,7 @@ def test_boxes_come_from_a_table_with_any_columns(root: Path) -> None:
     with pytest.raises(DataError, match="lacks name, row, col, height, width"):
         folder_competition("cats", options).index(root)
     (root / "boxes.csv").write_text("file,y,x,h,w\n000.png,a,2,3,4\n")
-    with pytest.raises(DataError, match=r"boxes.csv, line 2: row, col, height and width have to be numbers"):
+    with pytest.raises(DataError, match=r"boxes.csv, line 2: row, col, height and width have to be whole numbers"):
         folder_competition("cats", {**options, "columns": columns}).index(root)
     (root / "boxes.csv").write_text("file,y,x,h,w\n000.png,350,2,30,4\n")
     with pytest.raises(DataError, match=r"leaves 000\.png"):

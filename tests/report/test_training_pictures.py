@@ -72,7 +72,8 @@ def test_a_log_with_zeros_many_losses_and_strange_names_is_drawn(tmp_path: Path)
     assert size_of(progress_picture("$x", found), tmp_path)[1] == 900
 
 
-def test_nothing_of_pyplot_is_used(toy: Toy) -> None:
+def test_nothing_of_pyplot_is_used(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "matplotlib.pyplot", raising=False)  # another test of this process imported it
     write_toy_source(toy, "mean")
     TrainingPictures(toy.project, "net", 0, toy.workspace.report).draw(moment([0.3], is_last=True))
     assert "matplotlib.pyplot" not in sys.modules
