@@ -33,7 +33,16 @@ from importlib import import_module as _import_module
 __version__ = "0.1.0"
 
 _ERRORS = (
-    *("KitError", "UsageError", "UnknownName", "MissingPackage", "DataError", "ArchiveError", "ImageError"),
+    *(
+        "KitError",
+        "UsageError",
+        "UnknownName",
+        "MissingPackage",
+        "NoPermission",
+        "DataError",
+        "ArchiveError",
+        "ImageError",
+    ),
     *("TableError", "StoreError", "MissingStep", "Mismatch", "DamagedStore", "PredictionsError", "Busy"),
     *("TrainingError", "SubmissionError", "RemoteError", "CredentialsError", "RulesNotAccepted", "NotFound"),
     *("QuotaReached", "RemoteUnavailable", "NotFinished"),

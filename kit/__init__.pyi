@@ -12,6 +12,7 @@ from kit.errors import KitError as KitError
 from kit.errors import Mismatch as Mismatch
 from kit.errors import MissingPackage as MissingPackage
 from kit.errors import MissingStep as MissingStep
+from kit.errors import NoPermission as NoPermission
 from kit.errors import NotFinished as NotFinished
 from kit.errors import NotFound as NotFound
 from kit.errors import PredictionsError as PredictionsError

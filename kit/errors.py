@@ -91,6 +91,10 @@ def closest_name(name: str, known: Iterable[str]) -> str | None:
     return by_lower[nearest[0]] if nearest else None
 
 
+class NoPermission(KitError):
+    """A place that this user may not write to."""
+
+
 class MissingPackage(KitError):
     """A package that only some commands need is not installed; the message says which command brings it."""
 

@@ -35,6 +35,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kit.api.project import Project
+from kit.errors import UsageError
 
 __all__ = ["Project", "open", "stop_after"]
 
@@ -53,7 +54,12 @@ def open(folder: str | Path = ".", *, competition: str | None = None) -> Project
     >>> project.competition
     'toy'
     """
-    return Project(Path(folder), competition)
+    from kit.api.folder import path_of
+
+    target = path_of(folder)
+    if target is None:
+        raise UsageError("None is no folder. Give that of a workspace: kit.open(FOLDER)")
+    return Project(target, competition)
 
 
 def stop_after(time: str | None) -> None:

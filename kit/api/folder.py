@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from kit.errors import UsageError
 
 if TYPE_CHECKING:
     from kit.core.workspace import Workspace
@@ -50,13 +53,20 @@ class Folder:
 
 
 def listed(names: Names) -> list[str]:
-    """Return names as a list: one may be given alone."""
-    return [names] if isinstance(names, str) else [*names]
+    """Return names as a list: one may be given alone. Raises `UsageError` for what is neither."""
+    several = [names] if isinstance(names, str) else [*names] if isinstance(names, Iterable) else [names]
+    if wrong := [one for one in several if not isinstance(one, str)]:
+        raise UsageError(f"{wrong[0]!r} is no name. Give a text, or several.")
+    return several
 
 
 def path_of(path: FilePath | None) -> Path | None:
-    """Return a path that may be given as text, or not at all."""
-    return None if path is None else Path(path).expanduser()
+    """Return a path that may be given as text, or not at all. Raises `UsageError` for what is none."""
+    if path is None:
+        return None
+    if not isinstance(path, (str, os.PathLike)):
+        raise UsageError(f"{path!r} is no path. Give a text or a pathlib.Path.")
+    return Path(path).expanduser()
 
 
 def say(line: str) -> None:

@@ -8,6 +8,7 @@ Whatever comes from here carries fold and digests, so that values of one fold ar
 from __future__ import annotations
 
 import contextlib
+import math
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -160,7 +161,7 @@ class Inputs:
             more = [] if self.prepared.condition is None else [self.prepared.condition[here]]
             with torch.no_grad(), _evaluating(network):
                 found = network(self.filled[here], self.hole[here], *more)
-            self._check(found.shape, len(self.filled[here]))
+            self._check(getattr(found, "shape", found), len(self.filled[here]))
             return found
 
         return Values(self, piece)
@@ -173,12 +174,18 @@ class Inputs:
 
         Raises:
             UsageError: of test photos the truth is not known.
+            PredictionsError: a residual of another shape, or one that is not finite.
         """
         if self.split == "test":
             raise UsageError("Test photos have no truth here: measure on project.validation(...).")
-        return rmse_of(self.to_values(residual), self.positions, self.photo_rows, self.pack)
+        found = rmse_of(self.to_values(residual), self.positions, self.photo_rows, self.pack)
+        if not math.isfinite(found):
+            raise PredictionsError("The residual holds values that are not finite: the network has diverged.")
+        return found
 
-    def _check(self, shape: tuple[int, ...], count: int) -> None:
+    def _check(self, shape: object, count: int) -> None:
+        if not isinstance(shape, tuple):
+            raise PredictionsError(f"A residual is a tensor ({count}, 3, R, R), not {type(shape).__name__}.")
         if len(shape) != 4 or shape[0] != count or shape[1] != 3:
             raise PredictionsError(f"A residual of {count} photos is ({count}, 3, R, R), not {tuple(shape)}.")
 

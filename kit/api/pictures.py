@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import html
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kit.core.tables import html_picture
 from kit.errors import KitError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def html_of_folder(folder: Path) -> str:
     from kit.report.thumbnails import thumbnail
 
     paths = sorted(folder.glob("*.png"))[:_MANY]
-    return "".join(_picture(thumbnail(load_image(path)), "jpeg", path.stem) for path in paths)
+    return "".join(html_picture(thumbnail(load_image(path)), "jpeg", path.stem) for path in paths)
 
 
 def _html(make: Callable[[], Iterable[Thumbnails]]) -> str:
@@ -70,7 +70,7 @@ def _html(make: Callable[[], Iterable[Thumbnails]]) -> str:
     except KitError as error:
         return f"<p>{html.escape(f'No pictures: {error}')}</p>"
     cells = (
-        "".join(f"<td>{_picture(data, 'jpeg', title)}<br>{html.escape(title)}</td>" for title, data in row.pictures)
+        "".join(f"<td>{html_picture(data, 'jpeg', title)}<br>{html.escape(title)}</td>" for title, data in row.pictures)
         for row in rows
     )
     body = "".join(f"<tr><td>{html.escape(row.photo)}</td>{made}</tr>" for row, made in zip(rows, cells, strict=True))
@@ -79,9 +79,4 @@ def _html(make: Callable[[], Iterable[Thumbnails]]) -> str:
 
 def _file(path: Path) -> str:
     kind = "svg+xml" if path.suffix == ".svg" else path.suffix.removeprefix(".")
-    return _picture(path.read_bytes(), kind, path.stem)
-
-
-def _picture(data: bytes, kind: str, title: str) -> str:
-    text = base64.b64encode(data).decode("ascii")
-    return f'<img alt="{html.escape(title)}" style="max-width:100%" src="data:image/{kind};base64,{text}">'
+    return html_picture(path.read_bytes(), kind, path.stem)

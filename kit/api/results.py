@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from kit.api.pictures import Pictures, html_of_blend
 from kit.api.tables import Table
+from kit.core.numbers import score_text
 from kit.core.tables import Shown, html_table
 
 if TYPE_CHECKING:
@@ -304,7 +305,7 @@ class Blends(Table["BlendState"]):
 
     def cells(self, record: BlendState) -> Sequence[str]:
         """Return what is shown of a blend."""
-        scores = ["-" if one is None else f"{one:.4f}" for one in (record.cv, record.public)]
+        scores = ["-" if one is None else score_text(one) for one in (record.cv, record.public)]
         return (record.name, scores[0], record.rung, ", ".join(record.members), record.when, scores[1])
 
     def notes(self) -> Iterable[str]:
@@ -345,7 +346,7 @@ class Grade(Table["PhotoGrade"]):
 
     def cells(self, record: PhotoGrade) -> Sequence[str]:
         """Return what is shown of a photo."""
-        return (record.name, f"{record.score:.4f}", str(record.rows))
+        return (record.name, score_text(record.score), str(record.rows))
 
     def notes(self) -> Iterable[str]:
         """Yield the score."""

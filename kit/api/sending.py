@@ -73,7 +73,7 @@ def _written(project: Project, name: str | None, out: Path | None, *, zipped: bo
     if out is not None:
         out = out.expanduser()
         check_output(project.workspace, out)
-        check_copy(out)
+        check_copy(out, None if is_file(name) else project.layout)
     with contextlib.nullcontext() if is_file(name) else elsewhere_if_read_only(project, out) as elsewhere:
         ready = prepare(project, name, zipped=zipped, folder=elsewhere)
         check = ready.check

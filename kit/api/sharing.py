@@ -122,10 +122,12 @@ class Sharing(Folder):
         from kit.imaging.metrics import metric_named
         from kit.pretrained.lpips import with_network
         from kit.submission.grade import grade_submission
+        from kit.submission.originals import check_originals
 
         opened = self.opened
         chosen = with_network(metric_named(metric) if metric else opened.layout.graded_by)
         path, originals = Path(file).expanduser(), Path(truth).expanduser()
+        check_originals(originals, opened)
         found = grade_submission(path, originals, opened.index, opened.layout, metric=chosen)
         return Grade(found.photos, found.score, found.rows, found.metric)
 

@@ -60,7 +60,7 @@ def predict_tests(
         KitError: of photos, folds and models that do not fit.
     """
     if out is not None:
-        check_copy(out)
+        check_copy(out, project.layout)
     if work is not None:
         check_output(project.workspace, work, "--work", home="inputs")
     called, blend, names = chosen_sources(project, name)

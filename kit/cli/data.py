@@ -14,6 +14,7 @@ from kit.cli.options import (
     project_of,
     remember_fetch,
     split_commas,
+    typed_flags,
     with_workspace_flags,
     workspace_of,
 )
@@ -77,6 +78,7 @@ def fetch(
       kit fetch cats --images train --masks train_masks --test-images test --test-masks test_masks
     """
     from kit.cli.layouts import guessed_layout
+    from kit.cli.results import hidden_text
     from kit.competitions.chosen import PlainFolders, chosen_layout
     from kit.competitions.loading import is_known
     from kit.data.fetch import fetch as fetch_data
@@ -92,7 +94,7 @@ def fetch(
         choice = guessed_layout(workspace.slug, source)
     origin = None
     if slug or source or sample:
-        remember_fetch("" if source else "--sample" if sample else workspace.slug)
+        remember_fetch(typed_flags("fetch") if source else "--sample" if sample else workspace.slug)
     elif (origin := origin_of_before(workspace, force=force)) is not None:
         source, sample, in_place = origin.source, origin.sample, in_place or origin.in_place
     fetched = fetch_data(
@@ -110,6 +112,7 @@ def fetch(
     print(
         f"{state}: {workspace.slug}, {len(index.train)} training and {len(index.test)} test photos in {workspace.data}"
     )
+    print(hidden_text(index))
     if workspace.in_place is not None:
         size = written_bytes(workspace) / 1e6
         print(f"In place: the photos stay in {workspace.in_place}; index and pack take {size:.1f} MB")
@@ -119,6 +122,8 @@ def fetch(
         print(f"Original test photos, for kit grade --truth: {truth_of(workspace)}")
     if not fetched.already:
         print(with_workspace_flags("Next: kit folds"))
+    elif origin is None and not sample:
+        print("Nothing was read again. Where files were added or come from elsewhere: add --force")
 
 
 @app.command(short_help="Split the training photos into folds.")

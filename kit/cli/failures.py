@@ -19,13 +19,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from kit import __version__
-from kit.cli.options import COMMANDS, with_workspace_flags
+from kit.cli.options import COMMANDS, typed_again, with_workspace_flags
 from kit.core.extras import explain_missing_module
 from kit.core.secrets import without_secrets
-from kit.errors import FAILED, UNEXPECTED, WRONG_USAGE, KitError
+from kit.errors import FAILED, UNEXPECTED, WRONG_USAGE, KitError, NoPermission
 
 _PACKAGES = ("numpy", "pandas", "pyarrow", "opencv-python-headless", "opencv-python", "scipy", "numba", "pillow")
 _MORE = ("torch", "timm", "diffusers", "transformers", "kaggle", "kagglesdk", "requests", "filelock", "typer")
+_WRITES = {"report": ".html", "explore": ".html", "show": ".png", "figure": ".png"}  # commands with --out FILE
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _TOO_MANY = (errno.EMFILE, errno.ENFILE)
 
@@ -38,13 +39,22 @@ def shown(message: str) -> str:
 def described(error: Exception) -> tuple[str, int]:
     """Return the line about a failure, and the exit code. What nobody expected is written to a file first."""
     if isinstance(error, KitError):
-        return str(error), error.exit_code
+        return str(error) + (_elsewhere() if isinstance(error, NoPermission) else ""), error.exit_code
     if isinstance(error, ModuleNotFoundError):
         missing = explain_missing_module(error, next((word for word in sys.argv[1:] if word in COMMANDS), None))
         if missing is not None:
             return str(missing), missing.exit_code
     known = _of_a_library(error) or _of_the_system(error)
     return (known, FAILED) if known else (_unexpected(error), UNEXPECTED)
+
+
+def _elsewhere() -> str:
+    """Return what to type where a page or picture cannot be written in the workspace."""
+    typed = typed_again()
+    _, command, *words = [*shlex.split(typed), ""]
+    if command not in _WRITES or "--out" in words:
+        return ""
+    return f" Such as: {typed} --out {command}{_WRITES[command]}"
 
 
 def _of_a_library(error: Exception) -> str | None:

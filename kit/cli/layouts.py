@@ -33,6 +33,11 @@ def guessed_layout(slug: str, source: Path) -> LayoutChoice | None:
         print(f"  {line}")
     flags = [word for name, text in guess.options.items() for word in (f"--{option_of(name)}", text)]
     typed = shlex.join(["kit", "fetch", slug, "--from", str(source), *flags])
+    if not guess.hides:
+        raise UsageError(
+            f"Nothing says what is hidden. Say it: {typed} --test-masks DIR, or --boxes CSV, --hole alpha, or --hole "
+            "'#000000' where holes have that colour."
+        )
     if not agreed("Is that so?", f"If that is so, type: {typed}"):
         raise UsageError(f"Say what they are: {typed}")
     return LayoutChoice(NAME, None, dict(guess.options))

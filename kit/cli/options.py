@@ -108,6 +108,12 @@ def typed_again(*, without: Sequence[str] = (), without_values: Sequence[str] = 
     return shlex.join(["kit", *words, *(["--stop-after", str(_stop_after)] if is_duration else [])])
 
 
+def typed_flags(command: str) -> str:
+    """Return what was typed after this command, without --force, as it can be typed again."""
+    words = [word for word in _typed if word != "--force"]
+    return shlex.join(words[words.index(command) + 1 :]) if command in words else ""
+
+
 @contextlib.contextmanager
 def going_on_without_force() -> Iterator[None]:
     """Say, where the time is over, that the command goes on without --force: with it, it would begin anew."""

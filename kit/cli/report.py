@@ -10,6 +10,7 @@ import typer
 
 from kit.cli import app
 from kit.cli.options import JsonOption, SeedOption, project_of, split_commas, with_workspace_flags
+from kit.core.numbers import change_text, score_text
 from kit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -141,14 +142,14 @@ def comparison_text(found: Comparison) -> str:
         "",
         table(
             ["by", found.of_parts, first[:14], second[:14], "gain of the second [95 %]"],
-            [[row.by, row.name, f"{row.first:.4f}", f"{row.second:.4f}", row.gain.signed] for row in found.parts],
+            [[row.by, row.name, score_text(row.first), score_text(row.second), row.gain.signed] for row in found.parts],
         ),
         "",
         f"Photos with the most and the least {gain}:",
         table(
             ["photo", first[:14], second[:14], "gain"],
             [
-                [row.name, f"{row.first:.4f}", f"{row.second:.4f}", f"{row.gain:+.4f}"]
+                [row.name, score_text(row.first), score_text(row.second), change_text(row.gain)]
                 for row in (*found.differences[:_SHOWN], *found.differences[-_SHOWN:])
             ],
         ),
@@ -196,7 +197,7 @@ def photo_text(found: OnePhoto) -> str:
     share = found.hidden / (found.width * found.height)
     lines = [f"{found.name}{klass}: {where}, {found.width}x{found.height}, {share:.0%} hidden"]
     if any(one.score is not None for one in found.sources):
-        rows = [[one.name, "-" if one.score is None else f"{one.score:.4f}"] for one in found.sources]
+        rows = [[one.name, "-" if one.score is None else score_text(one.score)] for one in found.sources]
         lines.append(table(["source", found.metric], rows))
     else:
         lines.append("Nobody here knows its truth: no scores.")

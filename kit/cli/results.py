@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kit.cli.options import with_workspace_flags
+from kit.core.numbers import score_text
 from kit.core.tables import table
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from kit.blending import Blend, CandidateRow, SourceScore
     from kit.core.workspace import Workspace
+    from kit.data.index import Index
     from kit.imaging.metrics import Estimate, Metric
     from kit.submission.ledger import LedgerRow
     from kit.submission.standing import Standing
@@ -142,9 +144,24 @@ def _expectation(blend: Blend) -> list[str]:
     photos = "1 test photo" if board.photos == 1 else f"{board.photos} test photos"
     return [
         f"Leaderboard, {photos}: {board.score} expected, clipped (which test photos: +-"
-        f"{board.sampling:.4f}, which training photos: +-{board.estimation:.4f}; unknown value ranges cost "
-        f"{change(board.extremes)}).",
+        f"{score_text(board.sampling)}, which training photos: +-{score_text(board.estimation)}; unknown value ranges "
+        f"cost {change(board.extremes)}).",
     ]
+
+
+def hidden_text(index: Index) -> str:
+    """Say how much of a photo is hidden, and in doubt what masks may have meant."""
+    shares = {}
+    for split, rows in (("training", index.train), ("test", index.test)):
+        parts = [min(1.0, row.scored / (row.height * row.width)) for row in rows]
+        shares[split] = sum(parts) / len(parts)
+    said = " and ".join(f"{share:.1%} of a {split} photo" for split, share in shares.items())
+    line = f"Hidden, on average: {said}"
+    if min(shares.values()) > 0.5:
+        line += (
+            "\nNote: more than half is hidden. If masks mean it the other way: fetch again with --hidden black --force"
+        )
+    return line
 
 
 def ledger_table(rows: Sequence[LedgerRow], *, is_sample: bool = False) -> str:

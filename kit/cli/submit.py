@@ -47,6 +47,7 @@ def upload(
       kit upload --zip
       kit upload submissions/mine.csv
     """
+    from kit.competitions import registered_slugs
     from kit.core.workspace import check_output
     from kit.submission.upload import (
         already_sent,
@@ -68,7 +69,7 @@ def upload(
     project = project_of(context)
     if out is not None:
         check_output(project.workspace, out)
-        check_copy(out)
+        check_copy(out, None if is_file(what) else project.layout)
     entry = None
     if not dry_run:  # all that could be in the way is asked before a large file is written
         check_not_sample(project)
@@ -93,7 +94,9 @@ def upload(
     if earlier is not None:
         print(f"Note: these very bytes were sent on {earlier.when} ({reference(earlier)}).")
     if entry is None:
-        sending = f"Send it: {shlex.join(['kit', 'upload', *([what] if what else [])])}"
+        known = project.workspace.slug in registered_slugs()
+        to = "Send it" if known else f"If Kaggle calls it {project.workspace.slug}, send it"
+        sending = f"{to}: {shlex.join(['kit', 'upload', *([what] if what else [])])}"
         sending = "It is of kit's own sample, which no competition takes." if is_sample(project) else sending
         print(with_workspace_flags(f"Nothing was sent (--dry-run). {sending}"))
         return
@@ -271,10 +274,12 @@ def grade(
     from kit.imaging.metrics import metric_named
     from kit.pretrained.lpips import with_network
     from kit.submission.grade import grade_submission
+    from kit.submission.originals import check_originals
 
     project = project_of(context)
     chosen = metric_named(metric) if metric else project.layout.graded_by
     chosen = with_network(chosen, say=lambda line: print(line, file=sys.stderr))
+    check_originals(truth, project)
     found = grade_submission(file, truth, project.index, project.layout, metric=chosen)
     if as_json:
         print_json(found)

@@ -326,6 +326,8 @@ def _train(work: Trainings, training: Training, device: str, replacing: list[Fol
         state = "There already" if run.skipped else "Trained"
         numbers = {"fold_rmse": run.rmse, "fill_rmse": run.fill_rmse, "epochs": run.epochs, "seconds": run.seconds}
         _say(state, one, fold, numbers, run.folder)
+        if not run.skipped and run.rmse > run.fill_rmse and not one.adversarial_weight:
+            _warn_if_worse(work.project, one, fold)
 
 
 def _say_there(work: Trainings, training: Training, done: dict[str, Any]) -> None:
@@ -339,7 +341,18 @@ def _say(state: str, one: Experiment, fold: Fold, run: dict[str, Any], folder: P
     beside = f" ({one.base} alone {alone:.4f})" if alone == alone else ""
     measured = f"fold RMSE {rmse:.4f}{beside} " if rmse == rmse else ""  # of a full model there is none
     print(f"{state}: {one.name}, fold {fold}: {measured}after {count}, {run['seconds']:.0f} s, in {folder}")
-    if state == "Trained" and rmse > alone and not one.adversarial_weight:
+
+
+def _warn_if_worse(project: Project, one: Experiment, fold: Fold) -> None:
+    """Say that a model is worse than the fill that it learns over, where the photos of its fold are enough to tell."""
+    from kit.errors import KitError
+    from kit.report.compare import fold_gain
+
+    try:
+        gain = fold_gain(project, one.base, one.name, int(fold))
+    except KitError:  # other folds are about to be trained anew, and are not those of this one
+        return
+    if gain.high < 0:
         say_once(
             f"Warning: {one.name} is worse than {one.base} alone, over which it learns: train longer, or with a lower "
             f"--set learning_rate (now {one.learning_rate:g}), under another name: --as NAME",

@@ -121,5 +121,6 @@ def _report(tuned: Tuned, base: Experiment) -> str:
     if tuned.out_of_time:
         lines.append("Time is over. Run the same command again to go on where it was.")
     lines.append(f"Written: {tuned.config}")
-    lines.append(with_workspace_flags(f"Next: kit train --config {tuned.config} --fold all"))
+    tuned_or_not = f"--config {tuned.config}" if best.settings else tuned.experiment
+    lines.append(with_workspace_flags(f"Next: kit train {tuned_or_not} --fold all"))
     return "\n".join(lines)

@@ -74,7 +74,8 @@ def chosen_layout(
         return LayoutChoice(NAME, None, {**{name: path.as_posix() for name, path in given.items()}, **said}), None
     for name, path in given.items():
         if not path.expanduser().exists():
-            raise UsageError(f"--{option_of(name)} {path} is not there. Give a folder that is.")
+            kind = "CSV" if name == "boxes" else "folder"
+            raise UsageError(f"--{option_of(name)} {path} is not there. Give a {kind} that is.")
     real = {name: path.expanduser().resolve() for name, path in given.items()}
     base = Path(os.path.commonpath([path.parent for path in real.values()]))
     options = {name: path.relative_to(base).as_posix() for name, path in real.items()}

@@ -33,6 +33,7 @@ from kit.imaging.metrics import metric_named
 
 NAME = "folder"
 MASK_NAME = re.compile(r"_mask(\d*)$")
+_OTHER_PICTURES = {".gif", ".tif", ".tiff", ".heic", ".avif", ".jp2", ".ppm", ".pgm", ".npy"}
 _BOX = ("name", "row", "col", "height", "width")
 
 
@@ -143,8 +144,8 @@ def _index_test(raw: Path, options: FolderOptions) -> tuple[pd.DataFrame, tuple[
     return pd.DataFrame([{k: v for k, v in row.items() if k != "hole"} for row in rows]), tuple(notes)
 
 
-def _files(raw: Path, folder: str, option: str) -> list[Path]:
-    """Return the pictures in a folder and the folders in it."""
+def _files(raw: Path, folder: str, option: str, notes: list[str] | None = None) -> list[Path]:
+    """Return the pictures in a folder and the folders in it; pictures of other kinds are noted."""
     base = raw / folder
     if not base.is_dir():
         raise ArchiveError(f"{base} is not there. Name the folder of pictures: {option} DIR")
@@ -152,12 +153,22 @@ def _files(raw: Path, folder: str, option: str) -> list[Path]:
     found = [path for path in found if not path.name.startswith(".") and "__MACOSX" not in path.parts]
     if not found:
         raise ArchiveError(f"{base} holds no pictures ({', '.join(IMAGE_SUFFIXES)}). Name another folder: {option} DIR")
+    unread = sorted(path for path in base.rglob("*") if path.suffix.lower() in _OTHER_PICTURES)
+    if unread and notes is not None:
+        kinds = ", ".join(IMAGE_SUFFIXES)
+        notes.append(
+            f"{_counted(len(unread), 'file')} in {folder} left out (first: {unread[0].name}): kit reads {kinds}"
+        )
     return found
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _pictures(raw: Path, folder: str, masks: str, option: str, notes: list[str]) -> list[_Picture]:
     """Pair the pictures of a folder with their masks; a picture with several masks is there several times."""
-    files = _files(raw, folder, option)
+    files = _files(raw, folder, option, notes)
     together = not masks or (raw / masks).resolve() == (raw / folder).resolve()
     beside = [path for path in files if MASK_NAME.search(path.stem)] if together else []
     pictures = [path for path in files if path not in set(beside)]
@@ -245,25 +256,38 @@ class _Holes:
                 )
             return hole
         if boxes := self._boxes_of(picture):
-            hole = np.zeros(size, bool)
-            for box in boxes:
-                if not box.fits(*size):
-                    raise TableError(
-                        f"{self.options.boxes}: the box {box.row},{box.col} of {box.height}x{box.width} leaves "
-                        f"{picture.path.name} of {size[0]}x{size[1]}."
-                    )
-                hole[box.row : box.row + box.height, box.col : box.col + box.width] = True
-            return hole
-        if self.options.hole == "alpha":
-            return transparent(picture.path)
+            return self._of_boxes(picture, boxes, size)
         if self.options.hole:
-            return of_colour(picture.path, colour_of(self.options.hole))
+            return self._of_pixels(picture)
         if self.boxes:
             raise ArchiveError(f"{self.options.boxes} has no row of {picture.path.name}. Add one, or leave it out.")
         raise ArchiveError(
             f"What is hidden in {picture.path}? Give masks, --masks DIR and --test-masks DIR, or boxes, --boxes CSV, "
             "or --hole alpha, or --hole '#000000' where the holes have that colour."
         )
+
+    def _of_boxes(self, picture: _Picture, boxes: list[Box], size: tuple[int, int]) -> np.ndarray:
+        hole = np.zeros(size, bool)
+        for box in boxes:
+            if not box.fits(*size):
+                raise TableError(
+                    f"{self.options.boxes}: the box {box.row},{box.col} of {box.height}x{box.width} leaves "
+                    f"{picture.path.name} of {size[0]}x{size[1]}."
+                )
+            hole[box.row : box.row + box.height, box.col : box.col + box.width] = True
+        if self.options.hole and (self.options.hole != "alpha" or has_alpha(picture.path)):
+            beyond = int((self._of_pixels(picture) & ~hole).sum())
+            if beyond:
+                raise TableError(
+                    f"{picture.path.name}: {beyond} pixels of --hole {self.options.hole} lie outside its boxes in "
+                    f"{self.options.boxes}. Give one of the two."
+                )
+        return hole
+
+    def _of_pixels(self, picture: _Picture) -> np.ndarray:
+        if self.options.hole == "alpha":
+            return transparent(picture.path)
+        return of_colour(picture.path, colour_of(self.options.hole))
 
 
 def _rows(

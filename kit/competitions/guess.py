@@ -6,11 +6,11 @@ import csv
 import io
 import re
 import zipfile
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from kit.competitions.folder import MASK_NAME
+from kit.competitions.guess_hole import guess_hole
 from kit.imaging.images import IMAGE_SUFFIXES
 
 _MASKS = {"mask", "masks", "hole", "holes"}
@@ -33,37 +33,68 @@ _CALLED = {
 }
 
 
+_OWN = {"data", "report", "predictions", "runs", "blends", "submissions", "bundles", "tuning", "inputs", "folds", "sd"}
+"""Folders of a workspace of kit's, whose pictures are no photos."""
+
+
 @dataclass(frozen=True)
 class Guess:
     """Options of the layout `folder`, and what each is taken for."""
 
     options: dict[str, str]
     lines: tuple[str, ...]
+    hides: bool = True
+    """Whether something says what is hidden."""
 
 
 def guess_folders(source: Path) -> Guess | None:
     """Return what the folders of a zip or folder may be; None where they tell nothing.
 
-    Opens no picture: names tell training from test, pictures from masks, and a table's columns where boxes are.
+    Names tell training from test, pictures from masks, and a table's columns where boxes are. Where none of them says
+    what is hidden, some test pictures are looked at.
     """
     paths = _paths(source)
-    counts = _sets(paths)
+    stems = _sets(paths)
     roles: dict[str, str] = {}
-    for folder in sorted(counts, key=lambda one: -counts[one]):  # the largest of several
+    for folder in sorted(stems, key=lambda one: -len(stems[one])):  # the largest of several
         roles.setdefault(_role_of(folder), folder)
+    roles = _by_stems(roles, stems)
     options = {role: roles[role] for role in _CALLED if role in roles}
-    boxes = _table_of_boxes(source, paths)
-    if boxes is not None:
-        options |= boxes
-    beside = any(MASK_NAME.search(path.stem) for path in paths)
-    if not {"images", "test_images"} <= options.keys() or not ({"test_masks", "boxes"} & options.keys() or beside):
+    if not {"images", "test_images"} <= options.keys():
         return None
+    options |= _table_of_boxes(source, paths) or {}
     lines = [
-        f"{options[role]}: {called}" + (f" ({counts[options[role]]})" if options[role] in counts else "")
+        f"{options[role]}: {called}" + (f" ({len(stems[options[role]])})" if options[role] in stems else "")
         for role, called in _CALLED.items()
         if role in options
     ]
-    return Guess(options, tuple(lines))
+    if "test_targets" in roles:
+        lines.append(f"{roles['test_targets']}: the whole test pictures, for kit grade --truth alone")
+    hides = bool({"test_masks", "boxes"} & options.keys()) or any(MASK_NAME.search(path.stem) for path in paths)
+    if not hides and (hole := guess_hole(source, _pictures_of(paths, options["test_images"]))):
+        options["hole"], hides = hole, True
+        lines.append(f"hidden: what {'is transparent' if hole == 'alpha' else f'has the colour {hole}'}")
+    return Guess(options, tuple(lines), hides)
+
+
+def _by_stems(roles: dict[str, str], stems: dict[str, list[str]]) -> dict[str, str]:
+    """Return the roles with masks and whole pictures given to the pictures whose names they have."""
+    found = dict(roles)
+    for train, test in (("masks", "test_masks"), ("targets", "test_targets")):
+        folder = roles.get(train)
+        if folder is None or "images" not in roles:
+            continue
+        own = {MASK_NAME.sub("", stem) for stem in stems[folder]}
+        tests = set(stems.get(roles.get("test_images", ""), []))
+        if tests and tests <= own and not set(stems[roles["images"]]) <= own:
+            del found[train]
+            found.setdefault(test, folder)
+    return found
+
+
+def _pictures_of(paths: list[PurePosixPath], folder: str) -> list[PurePosixPath]:
+    inside = PurePosixPath(folder)
+    return [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and inside in path.parents]
 
 
 def _paths(source: Path) -> list[PurePosixPath]:
@@ -75,19 +106,27 @@ def _paths(source: Path) -> list[PurePosixPath]:
                 found = [PurePosixPath(name) for name in archive.namelist() if not name.endswith("/")]
         except (zipfile.BadZipFile, OSError):
             return []
-    return [path for path in found if "__MACOSX" not in path.parts and not path.name.startswith(".")]
+    noted = [path for path in found if path.name == "index.json" and path.parts[-3:-2] == ("data",)]
+    workspaces = {path.parents[2] for path in noted}
+    return [
+        path
+        for path in found
+        if "__MACOSX" not in path.parts
+        and not path.name.startswith(".")
+        and not any(folder / own in path.parents for folder in workspaces for own in _OWN)
+    ]
 
 
-def _sets(paths: list[PurePosixPath]) -> Counter[str]:
-    """Return how many pictures each set has: those of folders that differ in a class alone are one set."""
+def _sets(paths: list[PurePosixPath]) -> dict[str, list[str]]:
+    """Return the names of each set's pictures: those of folders that differ in a class alone are one set."""
     pictures = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
-    counts: Counter[str] = Counter()
+    stems: dict[str, list[str]] = {}
     for path in pictures:
         parts = list(path.parent.parts)
         while parts and not _tokens(parts[-1]) & (_MASKS | _TESTS | _WHOLES | {"train", "training", "images", "image"}):
             parts.pop()  # a class
-        counts["/".join(parts) or path.parent.as_posix()] += 1
-    return counts
+        stems.setdefault("/".join(parts) or path.parent.as_posix(), []).append(path.stem)
+    return stems
 
 
 def _tokens(name: str) -> set[str]:

@@ -8,6 +8,7 @@ A layout's module has the constants and functions of `kit.competitions.photo_rec
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ import numpy as np
 
 from kit.competitions import Competition, Layout, competition, folder, registered_slugs
 from kit.core.storage import digest_bytes, digest_of, read_json, write_json, writing
-from kit.core.user_code import errors_of_user_code, load_file
+from kit.core.user_code import errors_of_user_code, load_file, said_when_long
 from kit.core.workspace import Workspace
 from kit.errors import DamagedStore, UnknownName, UsageError
 from kit.imaging.holes import boxes_from_text
@@ -114,7 +115,8 @@ def _guarded(function: Callable[..., Any], path: Path, name: str) -> Callable[..
 
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
-        with errors_of_user_code(path, f"{name}()"):
+        long = said_when_long(f"{path}: {name}()") if name in ("index", "index_test") else contextlib.nullcontext()
+        with errors_of_user_code(path, f"{name}()"), long:
             found = function(*arguments)
         if name in ("index", "index_test"):
             _check_rows(found, f"{path}: {name}()")

@@ -28,7 +28,7 @@ from typing import IO, Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from kit.errors import Busy, DamagedStore, KitError, MissingStep
+from kit.errors import Busy, DamagedStore, KitError, MissingStep, NoPermission
 
 _TEMPORARY = ".partial-"
 
@@ -97,7 +97,7 @@ def disk_errors(path: Path) -> Iterator[None]:
                 "damaged: raise the limit and run the same command again."
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise KitError(f"No permission to write {path}. Choose a place that you may write to.") from error
+            raise NoPermission(f"No permission to write {path}. Choose a place that you may write to.") from error
         if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
             raise KitError(f"Cannot write {path}: {error.strerror}. Move what is in the way, run again.") from error
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -33,6 +34,16 @@ def html_table(heading: Sequence[str], rows: Iterable[Sequence[str]], notes: Ite
     body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     below = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{below}"
+
+
+def html_picture(data: bytes, kind: str, title: str) -> str:
+    """Return a picture as a part of the page itself.
+
+    Args:
+        kind: `png`, `jpeg` or `svg+xml`.
+    """
+    text = base64.b64encode(data).decode("ascii")
+    return f'<img alt="{html.escape(title)}" style="max-width:100%" src="data:image/{kind};base64,{text}">'
 
 
 class Shown:

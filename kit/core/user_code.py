@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import linecache
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,6 +92,22 @@ def load_file(path: Path, *, called: str) -> ModuleType:
         raise UsageError(f"{called} {path} is no Python file: its name must end in .py")
     name = f"kit_user_{digest_bytes(str(path.resolve()).encode() + data)}"
     return sys.modules[name] if name in sys.modules else run_code(path, data, name)
+
+
+LONG = 20.0  # seconds after which somebody may wonder
+
+
+@contextmanager
+def said_when_long(what: str) -> Iterator[None]:
+    """Say one line when a piece of a user's code takes long: it may never end, and shows no progress."""
+    line = f"{what} is still running after {LONG:.0f} s; Ctrl-C stops it."
+    timer = threading.Timer(LONG, lambda: print(line, file=sys.stderr, flush=True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @contextmanager

@@ -6,6 +6,7 @@ Everything is built beside what is there and swapped in at the end, so a broken 
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,9 @@ from kit.data.pack import build_pack, read_pack
 from kit.data.project import Project
 from kit.data.sample_competition import make_demo_archive
 from kit.errors import ArchiveError, DataError, KitError, UsageError, closest_name
+
+_FETCH_AGAIN = re.compile(r"(Fetch (it )?again|Run): kit fetch --force")
+_MEND = "Put a whole one there, then: kit fetch --force"  # of files in place: there is nothing to be fetched again
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,7 @@ def _fetch(workspace: Workspace, layout: Competition, choice: LayoutChoice | Non
                 _keep_truth(staging, workspace)
     except DataError as error:
         if origin.in_place:
-            raise
+            raise type(error)(_FETCH_AGAIN.sub(_MEND, str(error))) from None
         # what it names will be gone: say where it is in the archive
         raise type(error)(str(error).replace(f"{staging.raw}/", "").replace(str(staging.raw), "The archive")) from None
     finally:

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from kit.core.numbers import decimals, signed_text
 from kit.errors import UnknownName
 from kit.imaging.similarity import ssim
 
@@ -88,6 +89,11 @@ class Metric:
         """Return the lowest value that it can have."""
         return -np.inf if self.higher_is_better else 0.0
 
+    @property
+    def most(self) -> float:
+        """Return the highest value that it can have."""
+        return {"ssim": 1.0, "psnr": MOST_DECIBELS}.get(self.name, np.inf)
+
 
 def decibels(sse: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Return the peak signal-to-noise ratio of each photo, `(P,)`, at most `MOST_DECIBELS`."""
@@ -125,17 +131,14 @@ class Estimate:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
+        places = decimals(self.value, 4)
+        return f"{self.value:.{places}f} [{self.low:.{places}f}, {self.high:.{places}f}]"
 
     @property
     def signed(self) -> str:
         """Return it as a difference, `+0.00051 [+0.00039, +0.00062]`; what rounds to zero has no sign."""
-        return f"{_signed(self.value)} [{_signed(self.low)}, {_signed(self.high)}]"
-
-
-def _signed(value: float) -> str:
-    text = f"{value:+.5f}"
-    return text if float(text) else text[1:]
+        places = decimals(max(map(abs, (self.value, self.low, self.high))), 5, 2)
+        return f"{signed_text(self.value, places)} [{signed_text(self.low, places)}, {signed_text(self.high, places)}]"
 
 
 def resample_counts(groups: np.ndarray, draws: int, seed: int) -> np.ndarray:
@@ -157,7 +160,9 @@ def draw_counts(rng: np.random.Generator, size: int, draws: int) -> np.ndarray:
     return np.bincount(drawn.reshape(-1), minlength=draws * size).reshape(draws, size).astype(np.float64)
 
 
-def interval(value: float | np.ndarray, drawn: np.ndarray, groups: int, *, least: float = -np.inf) -> Estimate:
+def interval(
+    value: float | np.ndarray, drawn: np.ndarray, groups: int, *, least: float = -np.inf, most: float = np.inf
+) -> Estimate:
     """Return a value with the 95 % percentile interval of its bootstrap draws, widened as Student's t is for few
     groups.
 
@@ -167,7 +172,7 @@ def interval(value: float | np.ndarray, drawn: np.ndarray, groups: int, *, least
     low, high = np.quantile(drawn, [0.025, 0.975])
     widened = student_quantile(groups - 1) / _NORMAL_QUANTILE * np.sqrt(groups / (groups - 1)) if groups > 1 else 1.0
     low, high = (float(value + (end - value) * widened) for end in (low, high))
-    return Estimate(float(value), max(least, low), high)
+    return Estimate(float(value), max(least, low), min(most, high))
 
 
 _NORMAL_QUANTILE = 1.959963984540054
@@ -210,4 +215,4 @@ def score_by_photo(
     value = float(metric.value(above.sum(), below.sum()))
     counts = resample_counts(groups, draws, seed)
     scores = metric.value(counts @ above, counts @ below)
-    return interval(value, scores, len(np.unique(groups)), least=metric.least)
+    return interval(value, scores, len(np.unique(groups)), least=metric.least, most=metric.most)

@@ -14,15 +14,17 @@ from kit.blending import blend_oof_values, read_blend
 from kit.blending.evaluation.intervals import Bootstrap
 from kit.blending.evaluation.pixels import Photos
 from kit.blending.result import ring_names
+from kit.core.numbers import change_text, score_text
 from kit.core.parallel import map_in_order
 from kit.core.progress import track
-from kit.core.tables import Shown
+from kit.core.tables import html_table
 from kit.core.workspace import Workspace
 from kit.data.project import Project
 from kit.errors import MissingStep, UnknownName, UsageError
 from kit.imaging.holes import RINGS, rings_of
 from kit.imaging.metrics import RMSE, Estimate, Metric
 
+SHOWN = 5  # photos of either end in a notebook
 CHANNELS = ("red", "green", "blue")
 
 OofValues = Callable[[int], np.ndarray]
@@ -54,7 +56,7 @@ class PhotoDifference:
 
 
 @dataclass(frozen=True)
-class Comparison(Shown):
+class Comparison:
     """Two sources on the photos that both have predicted out of fold."""
 
     names: tuple[str, str]
@@ -85,6 +87,21 @@ class Comparison(Shown):
             gain = Estimate(-self.gain.value, -self.gain.high, -self.gain.low)
             return f"{first} is better than {second}: {gain.signed} {self.metric}, on {self._share} of the photos."
         return f"{first} and {second} are not credibly different: {self.metric} {self.gain.signed}."
+
+    def _repr_html_(self) -> str:
+        first, second = self.names
+        parts = [
+            (row.by, row.name, score_text(row.first), score_text(row.second), row.gain.signed) for row in self.parts
+        ]
+        ends = [*self.differences[:SHOWN], *self.differences[SHOWN:][-SHOWN:]]
+        photos = [
+            (one.name, one.klass, score_text(one.first), score_text(one.second), change_text(one.gain)) for one in ends
+        ]
+        tables = [
+            html_table((self.metric, "", first, second, f"{second} better by"), parts, [self.verdict]),
+            html_table(("photo", "class", first, second, f"{second} better by"), photos),
+        ]
+        return "".join(tables) + (html_table(("setting", first, second), self.settings) if self.settings else "")
 
     @property
     def _share(self) -> str:
@@ -131,6 +148,24 @@ def compare(project: Project, first: str, second: str, *, seed: int = 0) -> Comp
         ),
         settings=settings_that_differ(project.workspace, first, second),
     )
+
+
+def fold_gain(project: Project, first: str, second: str, fold: int) -> Estimate:
+    """Return by how much the second source's RMSE is better on a fold's photos, paired, with its interval.
+
+    Raises:
+        UnknownName: there is no such source.
+        UsageError: no photo of the fold is predicted by both.
+    """
+    found = [oof_values(project, name) for name in (first, second)]
+    photos = np.intersect1d(project.folds.valid_positions(fold), np.intersect1d(found[0][1], found[1][1]))
+    if not len(photos):
+        raise UsageError(f"No photo of fold {fold} is predicted by both {first} and {second}.")
+    of = Photos(project, RMSE)
+    errors = np.array([of.errors(int(photo), [values(int(photo)) for values, _ in found]) for photo in photos])
+    counts = np.array([3 * project.index.train[photo].scored for photo in photos])
+    both = {"1": errors[:, 0], "2": errors[:, 1]}
+    return Bootstrap(both, counts, _groups(project, photos)).difference("1", "2")
 
 
 def oof_values(project: Project, name: str) -> tuple[OofValues, np.ndarray]:

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from kit.blending.evaluation.pixels import Photos
-from kit.core.tables import Shown
+from kit.core.numbers import score_text
+from kit.core.tables import html_picture, html_table
 from kit.core.workspace import Split
 from kit.data.project import Project
 from kit.errors import KitError, MissingStep, UnknownName
@@ -29,7 +30,7 @@ class ByOne:
 
 
 @dataclass(frozen=True)
-class OnePhoto(Shown):
+class OnePhoto:
     """A photo."""
 
     id: str
@@ -46,6 +47,14 @@ class OnePhoto(Shown):
     """The best first."""
     picture: Path | None
 
+    def _repr_html_(self) -> str:
+        of = f"{self.split}, {self.width}x{self.height}, {self.hidden} pixels hidden"
+        rows = [[one.name, "-" if one.score is None else score_text(one.score)] for one in self.sources]
+        scores = html_table((f"{self.name} ({of})", self.metric), rows)
+        if self.picture is None or not self.picture.is_file():
+            return scores
+        return scores + html_picture(self.picture.read_bytes(), "png", self.name)
+
 
 def find_photo(project: Project, wanted: str) -> tuple[Split, int]:
     """Return split and position of a photo by its id or name, also without its suffix.
@@ -53,6 +62,7 @@ def find_photo(project: Project, wanted: str) -> tuple[Split, int]:
     Raises:
         UnknownName: there is none.
     """
+    wanted = str(wanted)  # of Python's callers, some give a number
     splits: tuple[Split, ...] = ("train", "test")
     for exact in (True, False):
         for split in splits:
@@ -61,7 +71,8 @@ def find_photo(project: Project, wanted: str) -> tuple[Split, int]:
                 if wanted in names:
                     return split, place
     rows = [*project.index.train, *project.index.test]
-    raise UnknownName("photo", wanted, [row.name for row in rows], listed_by="kit report")
+    known = [name for row in rows for name in (row.name, Path(row.name).stem)]
+    raise UnknownName("photo", wanted, known, listed_by="kit report")
 
 
 def show_photo(project: Project, wanted: str, *, out: Path | None = None, draw: bool = True) -> OnePhoto:

@@ -175,6 +175,18 @@ def picture_means(path: Path) -> dict[str, float]:
         raise SubmissionError(f"{path} is no zip that can be read ({error}). {AGAIN}") from None
 
 
+def _entries(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
+    """Return the files in a zip by name. Raises `SubmissionError` where a name is there twice."""
+    found: dict[str, zipfile.ZipInfo] = {}
+    for one in archive.infolist():
+        if one.is_dir():
+            continue
+        if one.filename in found:
+            raise SubmissionError(f"{path} holds {one.filename} twice. {AGAIN}")
+        found[one.filename] = one
+    return found
+
+
 def _pictures(path: Path, index: Index, title: str = "Checking") -> Iterator[tuple[PhotoRow, np.ndarray]]:
     """Yield each test photo with its picture, uint8 RGB of the photo's size, from a zip or an array."""
     if path.suffix.lower() == ".npy":
@@ -182,12 +194,15 @@ def _pictures(path: Path, index: Index, title: str = "Checking") -> Iterator[tup
         return
     try:
         with zipfile.ZipFile(path) as archive:
-            there = {one.filename: one for one in archive.infolist() if not one.is_dir()}
+            there = _entries(archive, path)
             wanted = {entry_of(row.name) for row in index.test}
-            for what, names in (("lacks", wanted - there.keys()), ("has too", there.keys() - wanted)):
+            for what, names in (("lacks", wanted - there.keys()), ("holds", there.keys() - wanted)):
                 if names:
-                    more = f" and {len(names) - 1} others" if len(names) > 1 else ""
-                    raise SubmissionError(f"{path} {what} {min(names)}{more}; {len(wanted)} belong there. {AGAIN}")
+                    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+                    tail = (
+                        f"of the {len(wanted)} test pictures" if what == "lacks" else "which no test picture is called"
+                    )
+                    raise SubmissionError(f"{path} {what} {min(names)}{more}, {tail}. {AGAIN}")
             for row in track(index.test, title, len(index.test), "pictures"):
                 picture = _decoded(archive, there[entry_of(row.name)], path)
                 if picture.shape[:2] != (row.height, row.width):

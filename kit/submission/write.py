@@ -115,8 +115,16 @@ def checked_values(values: Iterable[np.ndarray], index: Index, name: str) -> Ite
         raise PredictionsError(f"{name}: values for {count} photos, but there are {len(index.test)} test photos.")
 
 
-def check_copy(target: Path) -> None:
-    """Raise `UsageError` for a file to which no submission can be copied: said before anything is computed."""
+def check_copy(target: Path, layout: Competition | None = None) -> None:
+    """Raise `UsageError` for a file to which no submission can be copied: said before anything is computed.
+
+    Args:
+        layout: what it asks for is written; by default anything is.
+    """
+    alone = {"pictures": ".zip", "npy": ".npy"}.get(layout.submission if layout else "")
+    if alone and target.suffix.lower() != alone and target.name:
+        what = "a zip of pictures" if alone == ".zip" else "an array"
+        raise UsageError(f"--out {target}: a submission is {what} here. Write: --out {target.with_suffix(alone)}")
     if target.suffix.lower() not in (".csv", ".zip", ".npy"):
         better = target.with_suffix(".csv") if target.name else "submission.csv"
         raise UsageError(f"--out {target}: a submission is a .csv or a .zip. Write: --out {better}")

@@ -62,8 +62,13 @@ def check_layout(choice: LayoutChoice, slug: str, source: Path, folder: Path) ->
     """
     try:
         yield from _checked(choice, slug, source, folder)
-    except UsageError as error:  # of what is checked, not of the command line
-        raise TableError(str(error)) from None
+    except KitError as error:
+        text = str(error).replace(str(Workspace(folder, slug).data / "layout.py"), str(choice.path))  # a copy of it
+        if isinstance(error, UsageError):  # of what is checked, not of the command line
+            raise TableError(text) from None
+        if text != str(error):
+            raise type(error)(text) from None
+        raise
 
 
 def _checked(choice: LayoutChoice, slug: str, source: Path, folder: Path) -> Iterator[Passed]:

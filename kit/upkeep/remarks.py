@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kit.blending import read_blend
+from kit.core.numbers import score_text
 from kit.data.project import Project
 from kit.submission.upload import Prepared
 from kit.upkeep.status import list_blends
@@ -23,5 +24,5 @@ def remarks_on(project: Project, ready: Prepared) -> Iterator[str]:
     sign = -1.0 if metric.higher_is_better else 1.0
     best = min(others, key=lambda one: sign * (one.cv or 0.0), default=None)
     if mine is not None and best is not None and best.cv is not None and metric.is_better(best.cv, mine):
-        scores = f"{best.cv:.4f} instead of {mine:.4f}"
+        scores = f"{score_text(best.cv)} instead of {score_text(mine)}"
         yield f"blend {best.name} has a better CV {metric.label}, {scores}: kit upload {best.name}"

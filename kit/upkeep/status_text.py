@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from kit.core.numbers import score_text
 from kit.core.tables import table
 from kit.upkeep.status import BlendState, SourceState, Status, TrainingState
 
@@ -82,7 +83,7 @@ def blend_cells(found: Sequence[BlendState]) -> Cells:
     rows = [
         [
             one.name,
-            f"{one.cv:.4f}" if one.cv is not None else "-",
+            score_text(one.cv) if one.cv is not None else "-",
             f"{one.public:.5f}" if one.public is not None else "-",
             one.rung,
             one.when,

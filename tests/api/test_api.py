@@ -148,6 +148,14 @@ def test_a_failure_is_an_exception_with_the_words_of_the_command(toy: Toy, tmp_p
         project.import_("new", oof="x.npz", space="pixels")  # type: ignore[arg-type]
     with pytest.raises(kit.UsageError, match="scale"):
         project.import_("new", oof="x.npz", scale=float("nan"))
+    wrong: dict[str, Callable[[], object]] = {
+        "None is no folder": lambda: kit.open(None),  # type: ignore[arg-type]
+        "3 is no name": lambda: project.fill(3),  # type: ignore[arg-type]
+        "no photo '3'": lambda: project.show(3),  # type: ignore[arg-type]
+    }
+    for said, call in wrong.items():
+        with pytest.raises(kit.KitError, match=said):
+            call()
 
 
 def test_nothing_is_sent_unless_that_is_said(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:

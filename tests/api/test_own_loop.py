@@ -221,6 +221,16 @@ BROKEN: dict[str, tuple[type[Exception], str, Break]] = {
         "A residual of 4 photos",
         lambda project: project.validation(fold=0, **SHOWN).to_values(torch.zeros(3, 3, 8, 8)),
     ),
+    "no residual": (
+        kit.PredictionsError,
+        "not NoneType",
+        lambda project: project.validation(fold=0, **SHOWN).rmse(lambda *_: None),
+    ),
+    "a residual that is not finite": (
+        kit.PredictionsError,
+        "not finite",
+        lambda project: project.validation(fold=0, **SHOWN).rmse(lambda filled, _: filled * float("nan")),
+    ),
     "photos of a full model": (
         kit.UsageError,
         "has seen each",

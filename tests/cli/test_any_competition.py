@@ -102,7 +102,7 @@ def test_a_zip_that_would_be_refused_says_why(cats: Path, tmp_path: Path, harm: 
     said = {
         "known": f"{first} has changed",
         "missing": f"lacks {first}",
-        "more": "has too more.png",
+        "more": "holds more.png, which no test picture is called",
         "size": f"{first} is ",
         "no zip": "is no zip that can be read",
     }[harm]

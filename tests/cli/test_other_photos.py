@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 import sys
@@ -237,6 +238,20 @@ def test_a_workspace_that_may_not_be_written_gives_its_submission_elsewhere(trai
         assert [path.name for path in out.parent.iterdir()] == ["s.csv"]
         done = unprivileged(root, "upload", str(out), "--dry-run")
         assert done.returncode == 0 and "csv" in done.stdout, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(obeying_permissions() is None, reason="root may write anywhere here")
+def test_a_page_of_a_workspace_that_may_not_be_written_goes_where_the_line_says(trained: Path, tmp_path: Path) -> None:
+    root = tmp_path / "w"
+    shutil.copytree(trained, root)
+    with read_only(root):
+        done = unprivileged(root, "figure", "mean")
+        assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
+        typed = shlex.split(done.stderr.partition("Such as: kit ")[2])
+        assert typed[:3] == ["-w", str(root), "figure"] and typed[-2:] == ["--out", "figure.png"]
+        done = unprivileged(root, "figure", "mean", "--out", str(tmp_path / "figure.png"))
+        assert done.returncode == 0 and (tmp_path / "figure.png").is_file(), done.stderr
 
 
 # --- pictures of one's own

@@ -214,6 +214,50 @@ def test_a_table_of_boxes_is_guessed_by_its_columns(root: Path) -> None:
     assert found.options["columns"] == "name=filename,row=ymin,col=xmin,height=h,width=w"
 
 
+@pytest.mark.parametrize("colour", ["#ff00ff", "alpha"])
+def test_holes_without_masks_are_guessed_from_the_test_pictures(root: Path, tmp_path: Path, colour: str) -> None:
+    for path in sorted((root / "test").iterdir()):
+        photo, hidden = load_image(path), mask(root / "test_masks" / path.name)
+        if colour == "alpha":
+            clear = np.where(hidden, 0, 255).astype(np.uint8)
+            assert cv2.imwrite(str(path), np.dstack([photo[..., ::-1], clear]))
+        else:
+            photo[hidden] = (255, 0, 255)
+            save_image(path, photo)
+    for name in ("train_masks", "test_masks"):
+        shutil.rmtree(root / name)
+    for source in (root, Path(shutil.make_archive(str(tmp_path / "holes"), "zip", root))):
+        found = guess_folders(source)
+        assert found is not None and found.options == {"images": "train", "test_images": "test", "hole": colour}, found
+        done = kit(f"-w {tmp_path / 'w'} fetch cats --from {source}")
+        (typed,) = [line.partition("type: kit ")[2] for line in done.err.splitlines()]
+        assert "the holes of the 2 test pictures" in ok(f"-w {tmp_path / ('of-' + source.name)} {typed}")
+
+
+def test_where_nothing_says_what_is_hidden_the_line_says_how_to(root: Path, tmp_path: Path) -> None:
+    for path in sorted((root / "test").iterdir()):
+        shutil.copy(root / "train" / path.name, path)
+    for name in ("train_masks", "test_masks"):
+        shutil.rmtree(root / name)
+    done = kit(f"-w {tmp_path / 'w'} fetch cats --from {root}")
+    assert done.code == 2 and "Nothing says what is hidden" in done.err and "--hole alpha" in done.err, done
+    assert not (tmp_path / "w").exists()
+
+
+def test_whole_test_pictures_and_what_kit_wrote_are_no_training_pictures(root: Path) -> None:
+    shutil.copytree(root / "test", root / "originals")
+    shutil.rmtree(root / "train_masks")
+    shutil.move(root / "test_masks", root / "masks")
+    (root / "data" / "cats").mkdir(parents=True)
+    (root / "data" / "cats" / "index.json").write_text("{}")
+    for number in range(20):
+        save_image(root / "report" / f"picture-{number}.png", np.zeros((8, 8, 3), np.uint8))
+    found = guess_folders(root)
+    assert found is not None
+    assert found.options == {"images": "train", "test_images": "test", "test_masks": "masks"}
+    assert any("originals" in line and "kit grade --truth" in line for line in found.lines)
+
+
 def test_a_layout_says_what_it_lacks(root: Path) -> None:
     with pytest.raises(KitError, match="--images is missing"):
         raise_from(f"fetch cats --masks {root / 'train_masks'}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -89,3 +91,92 @@ def test_no_output_takes_the_place_of_a_photo_that_is_read_where_it_is(tmp_path:
     for line in ("report --out .", "report --out ''", f"report --out {tmp_path / 'w' / 'blends' / 'x.html'}"):
         assert kit(f"{w} {line}").is_one_error_line, line
     assert "harmonic is better than mean: +" in ok(f"{w} compare harmonic mean")
+
+
+def test_a_damaged_picture_is_mended_where_it_is_and_the_line_works_when_typed(tmp_path: Path) -> None:
+    photos(tmp_path / "train", 6)
+    photos(tmp_path / "test", 2, "colour")
+    photo = tmp_path / "train" / "t03.png"
+    whole = photo.read_bytes()
+    photo.write_bytes(whole[: len(whole) // 2])
+    w = f"-w {tmp_path / 'w'}"
+    line = f"fetch c --images {tmp_path / 'train'} --test-images {tmp_path / 'test'} --hole '#ff00ff'"
+    done = kit(f"{w} {line}")
+    assert done.is_one_error_line and "t03.png is truncated" in done.err and "Put a whole one there, then: " in done.err
+    photo.write_bytes(whole)
+    typed = done.err.partition("then: kit ")[2].strip()
+    assert "6 training and 2 test photos" in ok(f"{w} {typed}")
+    said = ok(f"{w} {line}")
+    assert "There already" in said and "add --force" in said
+    photo.write_bytes(whole[: len(whole) // 2])
+    done = kit(f"{w} fetch --force")
+    assert done.is_one_error_line and "Put a whole one there" in done.err, done
+    assert "6 training" in ok(f"{w} fetch")
+
+
+def test_boxes_and_holes_by_colour_may_not_contradict_each_other(tmp_path: Path) -> None:
+    photos(tmp_path / "train", 3)
+    photos(tmp_path / "test", 2, "colour")
+    rows = ["t00,1,1,20,20", "t01,1,1,20,20", "t02,1,1,20,20"]
+    done = kit(boxes(tmp_path, *rows) + " --hole '#ff00ff'")
+    assert "--hole" not in done.err, done
+    done = kit(f"{boxes(tmp_path, 't01,0,0,2,2', *rows[::2])} --hole '#ff00ff' --force")
+    assert done.is_one_error_line and "lie outside its boxes" in done.err, done
+    done = kit(boxes(tmp_path, *rows).replace("boxes.csv", "none.csv"))
+    assert done.is_one_error_line and "Give a CSV that is" in done.err, done
+
+
+def test_pictures_that_kit_cannot_read_are_counted_and_what_is_hidden_is_said(tmp_path: Path) -> None:
+    photos(tmp_path / "train", 3)
+    photos(tmp_path / "test", 2)
+    for number in range(3):
+        (tmp_path / "train" / f"more{number}.gif").write_bytes(b"GIF89a")
+    for split in ("train", "test"):
+        for path in sorted((tmp_path / split).glob("*.png")):
+            black = np.zeros((24, 24, 3), np.uint8)
+            black[4:20, 4:20] = 255
+            save_image(tmp_path / f"{split}_masks" / path.name, black if split == "test" else 255 - black)
+    folders = f"--images {tmp_path / 'train'} --test-images {tmp_path / 'test'}"
+    masks = f"--masks {tmp_path / 'train_masks'} --test-masks {tmp_path / 'test_masks'}"
+    said = ok(f"-w {tmp_path / 'w'} fetch c {folders} {masks}")
+    assert "3 files in train left out (first: more0.gif)" in said
+    assert "55.6% of a training photo and 44.4% of a test photo" in said and "--hidden black" not in said
+    same = f"--images {tmp_path / 'train'} --masks {tmp_path / 'train_masks'}"
+    said = ok(f"-w {tmp_path / 'v'} fetch c {same} {same.replace('--', '--test-')}")
+    assert "more than half is hidden" in said and "--hidden black" in said
+
+
+def test_a_folder_of_masks_or_of_holed_photos_is_no_truth(tmp_path: Path) -> None:
+    photos(tmp_path / "train", 6)
+    photos(tmp_path / "whole" / "test", 2)
+    photos(tmp_path / "test", 2, "colour")
+    w = f"-w {tmp_path / 'w'}"
+    ok(f"{w} fetch c --images {tmp_path / 'train'} --test-images {tmp_path / 'test'} --hole '#ff00ff' --metric mse")
+    ok(f"{w} folds --k 2")
+    ok(f"{w} fill harmonic mean")
+    ok(f"{w} upload harmonic --dry-run")
+    sent = f"{w} grade {tmp_path / 'w' / 'submissions' / 'harmonic.zip'}"
+    done = kit(f"{sent} --truth {tmp_path / 'test'}")
+    assert done.is_one_error_line and "one colour where the photo is hidden" in done.err, done
+    for path in sorted((tmp_path / "test").glob("*.png")):
+        save_image(tmp_path / "masks" / path.name, np.full((24, 24, 3), 255, np.uint8))
+    done = kit(f"{sent} --truth {tmp_path / 'masks'}")
+    assert done.is_one_error_line and "is another picture than the test photo" in done.err, done
+    done = kit(f"{w} upload harmonic --dry-run --out x.csv")
+    assert done.is_one_error_line and "x.zip" in done.err, done
+
+
+def test_no_picture_is_in_a_zip_twice(tmp_path: Path) -> None:
+    photos(tmp_path / "train", 4)
+    photos(tmp_path / "test", 2, "colour")
+    w = f"-w {tmp_path / 'w'}"
+    ok(f"{w} fetch c --images {tmp_path / 'train'} --test-images {tmp_path / 'test'} --hole '#ff00ff'")
+    ok(f"{w} folds --k 2")
+    ok(f"{w} fill mean")
+    ok(f"{w} upload mean --dry-run")
+    path = tmp_path / "w" / "submissions" / "mean.zip"
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "a") as archive:
+        warnings.simplefilter("ignore")  # of Python's: duplicate name
+        archive.writestr("t00.png", archive.read("t00.png"))
+    done = kit(f"{w} check {path}")
+    assert done.is_one_error_line and "holds t00.png twice" in done.err, done

@@ -172,6 +172,8 @@ UNFIT = {
     "tied": (net(init="self.d = self.c.weight; self.e = nn.ParameterList([self.d])"), "are one tensor"),
     "lazy": (net(init="self.d = nn.LazyConv2d(3, 1)"), "lazy layers"),
     "seed": (net(init="import numpy; self.c.bias.data += numpy.random.rand()"), "the same seed gives other weights"),
+    "exit": (net("raise SystemExit(3)"), "mine.py:9: Net on (2, 6, 64, 64) fails: SystemExit: 3"),
+    "calls": (net("self.n += 1; return self.c(x) + self.n", init="self.n = 0"), "or on the call before"),
     "chance": (net("return self.c(x) * torch.rand(1)"), "in eval() it must not depend on chance"),
     "batch": (net("y = self.c(x); return y - y.mean(0, keepdim=True)"), "depends on the other photos in the batch"),
     "state": (

@@ -53,7 +53,7 @@ class Bootstrap:
     def estimate(self, name: str) -> Estimate:
         """Return the score with its 95 % percentile interval."""
         value, drawn = self._score(self._totals, name), self._score(self._drawn, name)
-        return interval(value, drawn, self._groups, least=self._metric.least)
+        return interval(value, drawn, self._groups, least=self._metric.least, most=self._metric.most)
 
     def difference(self, minuend: str, subtrahend: str) -> Estimate:
         """Return by how much the second is better than the first, RMSE of one less RMSE of the other, with the interval
@@ -151,7 +151,7 @@ def leaderboard(
     value, value_known = _two_scores(total, metric)
     return Leaderboard(
         photos,
-        interval(value, both[:, 0], len(size), least=metric.least),
+        interval(value, both[:, 0], len(size), least=metric.least, most=metric.most),
         _half(alone),
         _half(own[:, 0]),
         interval(metric.gain(value, value_known), metric.gain(both[:, 0], both[:, 1]), len(size)),

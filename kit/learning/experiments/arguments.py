@@ -115,7 +115,7 @@ def call_model(one: Experiment) -> Any:
             raise _without_value(one.model, name)
     try:
         return load(one.model)(**values)
-    except Exception as error:  # whatever their code raises
+    except (Exception, SystemExit) as error:  # whatever their code raises
         given = ", ".join(f"{name}={value!r}" for name, value in values.items())
         raise failed(error, one.model, f"making {called(one.model).rpartition(' ')[2]}({given})") from None
 

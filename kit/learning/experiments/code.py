@@ -196,7 +196,7 @@ def _load_from_package(found: re.Match[str]) -> Any:
         )
     try:
         return getattr(importlib.import_module(found["module"]), found["name"])
-    except Exception as error:  # whatever their module raises while it is imported
+    except (Exception, SystemExit) as error:  # whatever their module raises while it is imported
         raise UsageError(f"{found['module']}:{found['name']} of {package} {version}: {shortened(error)}") from None
 
 

@@ -161,7 +161,7 @@ def _said(reference: str) -> dict[str, Any]:
     function: Callable[[], object] = load(reference)
     try:
         said = function()
-    except Exception as error:  # whatever their code raises
+    except (Exception, SystemExit) as error:  # whatever their code raises
         raise failed(error, reference, f"{name_in(reference)}()") from None
     if not isinstance(said, Mapping) or not all(isinstance(key, str) for key in said):
         raise UsageError(

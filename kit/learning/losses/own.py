@@ -26,7 +26,7 @@ def own_loss(reference: str, predicted: torch.Tensor, target: torch.Tensor, weig
         loss = function(predicted, target, weight)
     except torch.OutOfMemoryError:
         raise
-    except Exception as error:  # whatever their code raises
+    except (Exception, SystemExit) as error:  # whatever their code raises
         raise failed(error, reference, f"{name_in(reference)}(prediction, target, weight)") from None
     if not isinstance(loss, torch.Tensor) or loss.ndim:
         what = tuple(loss.shape) if isinstance(loss, torch.Tensor) else type(loss).__name__

@@ -26,7 +26,7 @@ class OwnModel(nn.Module):
             residual: torch.Tensor = self.network(x)
         except torch.OutOfMemoryError:
             raise
-        except Exception as error:  # whatever their code raises
+        except (Exception, SystemExit) as error:  # whatever their code raises
             hint = f"If it needs another size: --set size={'|'.join(map(str, SIZES))}"
             raise failed(error, self.reference, f"{name_in(self.reference)} on {given}", hint) from None
         wanted = (given[0], 3, *given[2:])
@@ -45,7 +45,7 @@ class OwnModel(nn.Module):
                 residual.float().square().mean().backward()
             except torch.OutOfMemoryError:
                 raise
-            except Exception as error:  # whatever torch or their own backward raises
+            except (Exception, SystemExit) as error:  # whatever torch or their own backward raises
                 raise failed(error, self.reference, f"the backward pass of {name_in(self.reference)}") from None
         self.zero_grad(set_to_none=True)
 

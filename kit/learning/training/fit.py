@@ -38,6 +38,7 @@ from kit.learning.training import (
     train_fold,
 )
 from kit.learning.training.checkpoints import drop_checkpoints, list_checkpoints
+from kit.learning.training.model_check import check_answers
 
 
 def fit_fold(
@@ -100,6 +101,8 @@ def _fit(
     is_trained = (folder / "run.json").is_file() and not force
     if not (is_trained or (list_checkpoints(folder) and not force)):
         check_buildable(experiment, len(project.folds.train_positions(fold)), processes.device)
+        if experiment.architecture == "own":
+            check_answers(experiment)
     if processes.is_main_process:
         base_fills(project, experiment)
         conditions_of(project, experiment, fold, processes.device)

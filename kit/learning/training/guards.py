@@ -34,9 +34,15 @@ def check_finite(experiment: Experiment, epoch: int, values: dict[str, float]) -
     wrong = [name for name, value in values.items() if not math.isfinite(value)]
     if wrong:
         raise TrainingError(
-            f"{experiment.name}: {wrong[0]} is no longer finite in epoch {epoch}. The last good checkpoint is kept. "
+            f"{experiment.name}: {_called(wrong[0])} is no longer finite in epoch {epoch}. The last good checkpoint is "
+            "kept. "
             f"{_gentler(experiment)}"
         )
+
+
+def _called(value: str) -> str:
+    """Return what a value of the log is to people."""
+    return {"own": "your loss", "fold_rmse": "the fold's RMSE"}.get(value, f"the loss {value}")
 
 
 def check_diversity(experiment: Experiment, epoch: int, step: int, values: dict[str, float]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kit.blending import Blend, SourceScore
+from kit.core.numbers import score_text
 from kit.report.page.numbers import Numbers
 
 
@@ -31,12 +32,11 @@ def _sentences(numbers: Numbers) -> Iterator[str]:
 def _of_blend(blend: Blend, label: str) -> Iterator[str]:
     name = blend.name if blend.name.startswith("blend") else f"Blend {blend.name}"  # as it is typed
     credible = blend.gain.low > 0
-    than = f"{blend.best_single} alone ({blend.best_single_cv.value:.4f})"
-    gain = f"{blend.gain.value:.4f} [{blend.gain.low:.4f}, {blend.gain.high:.4f}]"
+    than = f"{blend.best_single} alone ({score_text(blend.best_single_cv.value)})"
     if len(blend.members) == 1 or blend.rung == "single":
         yield f"{name} is one source, {blend.best_single}: CV {label} {blend.cv}."
     elif credible:
-        yield f"{name}: CV {label} {blend.cv}, better than {than} by {gain}."
+        yield f"{name}: CV {label} {blend.cv}, better than {than} by {blend.gain}."
     else:
         yield f"{name}: CV {label} {blend.cv}, not credibly better than {than}."
     yield f"On the leaderboard's {blend.leaderboard.photos} photos expect {label} {blend.leaderboard.score}."
@@ -55,9 +55,9 @@ def _of_training(numbers: Numbers, complete: list[SourceScore]) -> Iterator[str]
         return
     gain = (trained.score.value - free.score.value) * (1 if numbers.metric.higher_is_better else -1)
     share = gain / abs(free.score.value)
-    side = "better" if gain > 0 else "worse"
-    best = f"The best trained source, {trained.name} ({trained.score.value:.4f})"
-    yield f"{best}, is {abs(share):.1%} {side} than the best fill, {free.name} ({free.score.value:.4f})."
+    side = f"{abs(share):.1%} {'better than' if gain > 0 else 'worse than'}" if abs(share) >= 0.0005 else "as good as"
+    best = f"The best trained source, {trained.name} ({score_text(trained.score.value)})"
+    yield f"{best}, is {side} the best fill, {free.name} ({score_text(free.score.value)})."
 
 
 def _listed(names: list[str]) -> str:
