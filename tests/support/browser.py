@@ -69,8 +69,8 @@ def opened(
         context.close()
 
 
-def _only_from_disk(route: Any) -> None:
-    if route.request.url.startswith(("file:", "data:")):
-        route.continue_()
-    else:
-        route.abort()
+def serious_violations(page: Any) -> list[tuple[str, str]]:
+    """Return the rule and the place of what axe-core finds serious or critical; skips without axe."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    found = axe.Axe().run(page).response["violations"]
+    return [(one["id"], one["nodes"][0]["html"][:120]) for one in found if one["impact"] in ("serious", "critical")]

@@ -13,3 +13,4 @@ if (only) {
     document.getElementById("measures").classList.toggle("hide-alike", event.target.checked);
   });
 }
+document.documentElement.dataset.ready = "";
