@@ -14,6 +14,7 @@ from kit.errors import UsageError
 if TYPE_CHECKING:
     from kit.api.states import Machine, Removed, State
     from kit.core.workspace import Split
+    from kit.report.picking import Order
     from kit.upkeep.check_layout import Passed
     from kit.upkeep.verify import Verified
 
@@ -90,6 +91,9 @@ class Keeping(Folder):
         columns: Names = (),
         photos: int | Names = 4,
         *,
+        order: Order = "spread",
+        klass: str | None = None,
+        errors: bool = False,
         test: bool = False,
         truth: FilePath | None = None,
         out: FilePath | None = None,
@@ -99,6 +103,9 @@ class Keeping(Folder):
         Args:
             columns: sources and blends; by default a few, and the newest blend.
             photos: how many, or their ids or names.
+            order: of so many photos: `spread` over the classes, `worst` or `best` by the last column, or `random`.
+            klass: photos of this class alone.
+            errors: show behind each prediction where it is wrong.
             test: show test photos.
             truth: a folder of the original test photos, to show these with them.
             out: a `.png`; by default `report/figure.png` in the workspace.
@@ -110,13 +117,18 @@ class Keeping(Folder):
         >>> [path.name for path in kit.open(".").figure("harmonic", 2)]
         ['figure.png']
         """
-        from kit.report.figure import default_columns, pick_photos, save_figure, side_by_side
+        from kit.report.figure import default_columns, save_figure, side_by_side
+        from kit.report.picking import choose_photos
 
         opened = self.opened
         split: Split = "test" if test or truth is not None else "train"
         shown = listed(columns) or default_columns(opened)
-        chosen = pick_photos(opened.index, split, photos) if isinstance(photos, int) else listed(photos)
-        image = side_by_side(opened, photos=chosen, columns=shown, split=split, truth=path_of(truth))
+        chosen: list[int | str] = (
+            [*choose_photos(opened, shown, split, photos, order=order, klass=klass)]
+            if isinstance(photos, int)
+            else [*listed(photos)]
+        )
+        image = side_by_side(opened, photos=chosen, columns=shown, split=split, truth=path_of(truth), errors=errors)
         path = path_of(out) or opened.workspace.report / "figure.png"
         save_figure(path, image)
         return Pictures((path,))

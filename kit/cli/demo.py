@@ -147,7 +147,8 @@ def _grade(project: Project, name: str, truth: Path) -> Grade:
 
 
 def _figure(project: Project, blend: str, experiment: str, truth: Path) -> Path:
-    from kit.report.figure import pick_photos, save_figure, side_by_side
+    from kit.report.figure import save_figure, side_by_side
+    from kit.report.picking import pick_photos
 
     image = side_by_side(
         project,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kit.cli import app
 from kit.cli.options import ForceOption, SeedOption, project_of, split_commas
 from kit.core.workspace import Split
+
+if TYPE_CHECKING:
+    from kit.report.picking import Order
 
 
 @app.command(short_help="Draw holes, sources, blend and truth side by side.")
@@ -20,6 +23,12 @@ def figure(
     ] = None,
     photo: Annotated[list[str] | None, typer.Option("--photo", help="Id or name; may be repeated.")] = None,
     count: Annotated[int, typer.Option("--count", min=1, max=50, help="Photos to show when none is named.")] = 4,
+    worst: Annotated[bool, typer.Option("--worst", help="Those on which the last column is worst.")] = False,
+    best: Annotated[bool, typer.Option("--best", help="Those on which it is best.")] = False,
+    at_random: Annotated[bool, typer.Option("--random", help="Any; other ones with another --seed.")] = False,
+    klass: Annotated[str | None, typer.Option("--class", help="Photos of this class alone.")] = None,
+    seed: SeedOption = 0,
+    errors: Annotated[bool, typer.Option("--errors", help="Show where each prediction is wrong, too.")] = False,
     truth: Annotated[Path | None, typer.Option("--truth", help="Show test photos, with these originals.")] = None,
     test: Annotated[bool, typer.Option("--test", help="Show test photos.")] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Default: report/figure.png in the workspace.")] = None,
@@ -30,18 +39,28 @@ def figure(
     Examples:
       kit figure
       kit figure harmonic fractional regress --count 6
+      kit figure fractional regress --worst --errors
       kit figure --truth truth/ --out compare.png
     """
     from kit.core.workspace import check_output
-    from kit.report.figure import check_name, default_columns, pick_photos, save_figure, side_by_side
+    from kit.errors import UsageError
+    from kit.report.figure import check_name, default_columns, save_figure, side_by_side
+    from kit.report.picking import choose_photos
 
+    asked: dict[Order, bool] = {"worst": worst, "best": best, "random": at_random}
+    orders = [name for name, wanted in asked.items() if wanted]
+    if len(orders) > 1 or (orders and photo):
+        raise UsageError("--worst, --best, --random and --photo each say which photos: give one.")
     project = project_of(context)
     if out is not None:
         check_output(project.workspace, out)
         check_name(out)
     split: Split = "test" if test or truth is not None else "train"
     shown = split_commas(columns or []) or default_columns(project)
-    photos: list[int | str] = [*photo] if photo else [*pick_photos(project.index, split, count)]
+    order = orders[0] if orders else "spread"
+    photos: list[int | str] = (
+        [*photo] if photo else [*choose_photos(project, shown, split, count, order=order, klass=klass, seed=seed)]
+    )
     path = out or project.workspace.report / "figure.png"
     image = side_by_side(
         project,
@@ -49,6 +68,7 @@ def figure(
         columns=shown,
         split=split,
         truth=truth,
+        errors=errors,
     )
     save_figure(path, image)
     print(f"Written: {path}")

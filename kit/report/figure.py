@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import itertools
 import textwrap
-import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from kit.blending import blend_values, read_blend, residual_gram
 from kit.competitions import Competition, to_score_space
+from kit.core.numbers import score_text
 from kit.core.workspace import PredictionSplit, Split
 from kit.data.index import Index, PhotoRow
 from kit.data.pack import Pack
@@ -26,6 +27,7 @@ from kit.errors import MissingStep, UnknownName, UsageError
 from kit.imaging.holes import scored_pixels
 from kit.imaging.images import composite, resize, save_image, to_uint8
 from kit.imaging.metrics import rmse
+from kit.report.sheet import GREY, Sheet
 from kit.submission.pictures import load_whole
 
 WIDTH = 900  # pixels: what a README shows without shrinking it
@@ -33,11 +35,14 @@ WIDTH = 900  # pixels: what a README shows without shrinking it
 _MARGIN, _GUTTER, _HEADING, _CAPTION = 12, 8, 42, 24
 _LINE = 15  # pixels from line to line of small type
 _NARROWEST = 40  # pixels of a column in which something can be seen
-_DPI = 100
-_DARK, _GREY = "#1f2328", "#6e7781"
 _NOTE_SCORES = (
     "Beneath each picture: RMSE on its hidden pixels in the competition's score space, the lowest of a row in bold."
 )
+_NOTE_ERRORS = (
+    "Error: mean difference of the three channels, from black (none) to yellow (half of the range, or more); known "
+    "pixels are grey."
+)
+_FULL_ERROR, _KNOWN = 0.5, 225  # of 1 the error that is shown brightest, and the grey of known pixels
 _NOTE_CV = "CV: RMSE on the hidden pixels of the training photos, predicted out of fold."
 
 
@@ -50,6 +55,8 @@ class Column:
     """A photo's position in its split to `(n, 3)` RGB in [0, 1], or None where nothing has predicted it."""
     cv: float | None = None
     """CV RMSE over all OOF predictions, for the heading."""
+    covers: str = ""
+    """What that is of, where it is not of all training photos."""
 
 
 def source_column(project: Project, source: str, split: Split) -> Column:
@@ -61,7 +68,9 @@ def source_column(project: Project, source: str, split: Split) -> Column:
     predictions = _read(project, source, split)
     oof = predictions if split == "train" else _read(project, source, "train")
     gram = residual_gram(project.index.train, project.pack, [oof])
-    return Column(source, _values_of(predictions), float(np.sqrt(gram.products.sum() / gram.counts.sum())))
+    cv = float(np.sqrt(gram.products.sum() / gram.counts.sum()))
+    there, count = len(oof.photos), len(project.index.train)
+    return Column(source, _values_of(predictions), cv, "" if there == count else f" of {there} photos")
 
 
 def blend_column(project: Project, name: str, split: Split) -> Column:
@@ -98,25 +107,6 @@ def _column(project: Project, name: str, split: Split) -> Column:
     raise UnknownName("source or blend", name, [*sources, *blends])
 
 
-def pick_photos(index: Index, split: Split, count: int) -> list[int]:
-    """Return positions of `count` photos, from the classes in turn."""
-    photo_rows = index.split(split)
-    return pick_among(photo_rows, range(len(photo_rows)), count)
-
-
-def pick_among(photo_rows: Sequence[PhotoRow], among: Sequence[int], count: int) -> list[int]:
-    """Return `count` of these positions, or all where they are fewer, from the classes in turn."""
-    waiting: dict[str, list[int]] = {}
-    for position in among:
-        waiting.setdefault(photo_rows[position].klass, []).append(position)
-    picked: list[int] = []
-    while len(picked) < min(count, len(among)):
-        for positions in waiting.values():
-            if positions and len(picked) < count:
-                picked.append(positions.pop(0))
-    return picked
-
-
 def default_columns(project: Project) -> list[str]:
     """Return the newest blend after its three heaviest members; without a blend, the first few sources."""
     try:
@@ -138,6 +128,7 @@ def side_by_side(
     split: Split,
     truth: Path | None = None,
     width: int = WIDTH,
+    errors: bool = False,
 ) -> np.ndarray:
     """Draw the grid: rows are photos; columns are hidden input, `columns`, and the truth where there is one.
 
@@ -147,6 +138,7 @@ def side_by_side(
         split: training photos are shown with OOF predictions, test photos with test predictions.
         truth: folder of the original test photos. Without it test photos have neither a truth column nor numbers.
         width: of the picture in pixels, at most; no photo is enlarged.
+        errors: show behind each prediction where it is wrong.
 
     Returns:
         uint8 RGB `(H, W, 3)`.
@@ -162,10 +154,35 @@ def side_by_side(
     shown = [_column(project, one, split) if isinstance(one, str) else one for one in columns]
     rows = [_row(project, split, position, shown, truth) for position in positions]
     has_truth = any(row.truth is not None for row in rows)
-    titles = [("hidden", None), *((column.title, column.cv) for column in shown)]
+    titles = [("hidden", ""), *((column.title, _heading(column)) for column in shown)]
+    notes = [_NOTE_SCORES] if any(score is not None for row in rows for score in row.scores) else []
+    notes += [_NOTE_CV] if any(column.cv is not None for column in shown) else []
+    if errors and has_truth:
+        rows = [_with_errors(row) for row in rows]
+        titles = [titles[0], *(one for title in titles[1:] for one in (title, ("error", "")))]
+        notes.append(_NOTE_ERRORS)
     if has_truth:
-        titles.append(("truth", None))
-    return _draw(titles, rows, has_truth, width)
+        titles.append(("truth", ""))
+    return _draw(titles, rows, has_truth, width, " ".join(notes))
+
+
+def _heading(column: Column) -> str:
+    return "" if column.cv is None else f"CV {score_text(column.cv)}{column.covers}"
+
+
+def _with_errors(row: _Row) -> _Row:
+    """Return a row with a map of its errors behind each picture."""
+    pictures = [one for picture in row.pictures for one in (picture, _error_map(picture, row.truth, row.hole))]
+    return replace(row, pictures=pictures, scores=[one for score in row.scores for one in (score, None)])
+
+
+def _error_map(picture: np.ndarray | None, truth: np.ndarray | None, hole: np.ndarray) -> np.ndarray | None:
+    """Return where a picture is wrong, uint8 RGB `(H, W, 3)`; known pixels are grey."""
+    if picture is None or truth is None:
+        return None
+    difference = np.abs(picture.astype(np.float64) - truth).mean(axis=2) / (255 * _FULL_ERROR)
+    shades = cv2.applyColorMap((255 * np.clip(difference, 0, 1)).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    return np.where(hole[..., None], shades, np.uint8(_KNOWN))
 
 
 def save_figure(path: Path, image: np.ndarray) -> None:
@@ -190,6 +207,7 @@ class _Row:
     pictures: list[np.ndarray | None]
     scores: list[float | None]
     truth: np.ndarray | None
+    hole: np.ndarray
 
 
 def _position(index: Index, split: Split, photo: int | str) -> int:
@@ -226,7 +244,7 @@ def _row(
             if values is None or target is None or not photo_row.scored
             else photo_rmse(photo_row, values, target, pack.estimated_range(split)[position], project.layout)
         )
-    return _Row(photo_row.name, image, pictures, scores, target)
+    return _Row(photo_row.name, image, pictures, scores, target, photo_row.hole)
 
 
 def _target(pack: Pack, split: Split, position: int, photo_row: PhotoRow, truth: Path | None) -> np.ndarray | None:
@@ -256,30 +274,30 @@ def photo_rmse(
     return rmse(np.clip(to_score_space(values, estimated_range), 0.0, 1.0), truth)
 
 
-def _draw(titles: Sequence[tuple[str, float | None]], rows: Sequence[_Row], has_truth: bool, width: int) -> np.ndarray:
+def _draw(
+    titles: Sequence[tuple[str, str]], rows: Sequence[_Row], has_truth: bool, width: int, notes: str
+) -> np.ndarray:
     """Type by matplotlib on white, then the photos' own pixels over it: no resampling but one."""
     count = len(titles)
     cell_width = _cell_width(rows, count, width)
     sizes = [_drawn_size(row, cell_width) for row in rows]
     width = min(width, count * cell_width + (count - 1) * _GUTTER + 2 * _MARGIN)
-    notes = [_NOTE_SCORES] if any(score is not None for row in rows for score in row.scores) else []
-    notes += [_NOTE_CV] if any(cv is not None for _, cv in titles) else []
-    note = textwrap.wrap(" ".join(notes), max(20, int(width / 5.4)))
+    note = textwrap.wrap(notes, max(20, int(width / 5.4)))
     tops = list(itertools.accumulate((size[0] + _CAPTION for size in sizes), initial=_MARGIN + _HEADING))
     height = tops[-1] + len(note) * _LINE + _MARGIN
-    type_ = _Type(width, height)
+    type_ = Sheet(width, height)
     lefts = [_MARGIN + place * (cell_width + _GUTTER) for place in range(count)]
     for left, (title, cv) in zip(lefts, titles, strict=True):
         middle = left + cell_width / 2
         type_.put(title, middle, _MARGIN + 8, cell_width, bold=True, size=8.5)
-        if cv is not None:
-            type_.put(f"CV {cv:.4f}", middle, _MARGIN + 25, cell_width, colour=_GREY)
+        if cv:
+            type_.put(cv, middle, _MARGIN + 25, cell_width, colour=GREY)
     pictures: list[tuple[int, int, np.ndarray]] = []
     for row, top, size in zip(rows, tops[:-1], sizes, strict=True):
         pictures += _typed_row(type_, row, has_truth, top, lefts, cell_width, size)
     for number, line in enumerate(note):
         beneath = height - _MARGIN - (len(note) - number - 0.5) * _LINE
-        type_.put(line, _MARGIN, beneath, width, colour=_GREY, left=True)
+        type_.put(line, _MARGIN, beneath, width, colour=GREY, left=True)
     canvas = type_.pixels()
     for top, left, picture in pictures:
         canvas[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
@@ -303,7 +321,7 @@ def _drawn_size(row: _Row, cell_width: int) -> tuple[int, int]:
 
 
 def _typed_row(
-    type_: _Type,
+    type_: Sheet,
     row: _Row,
     has_truth: bool,
     top: int,
@@ -314,77 +332,16 @@ def _typed_row(
     """Write what stands beneath one photo's pictures, and return these with their tops and lefts: each in the middle of
     its column."""
     beneath, pictures = top + size[0] + 10, []
-    type_.put(row.name, lefts[0] + cell_width / 2, beneath, cell_width, colour=_GREY)
+    type_.put(row.name, lefts[0] + cell_width / 2, beneath, cell_width, colour=GREY)
     best = min((score for score in row.scores if score is not None), default=None)
     cells = [row.hidden, *row.pictures, *([row.truth] if has_truth else [])]
     for place, (left, picture) in enumerate(zip(lefts, cells, strict=True)):
         middle = left + cell_width / 2
         if picture is None:
-            type_.put("not predicted", middle, top + size[0] / 2, cell_width, colour=_GREY)
+            type_.put("not predicted", middle, top + size[0] / 2, cell_width, colour=GREY)
             continue
         pictures.append((top, left + (cell_width - size[1]) // 2, resize(picture, *size)))
         score = row.scores[place - 1] if 0 < place <= len(row.scores) else None
         if score is not None:
-            type_.put(f"{score:.4f}", middle, beneath, cell_width, bold=score == best)
+            type_.put(score_text(score), middle, beneath, cell_width, bold=score == best)
     return pictures
-
-
-class _Type:
-    """Small type on a white sheet, placed in pixels from the top left."""
-
-    def __init__(self, width: int, height: int) -> None:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
-        self.width, self.height = width, height
-        self._figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor="white")
-        self._canvas = FigureCanvasAgg(self._figure)
-
-    def put(
-        self,
-        text: str,
-        x: float,
-        y: float,
-        room: int,
-        *,
-        bold: bool = False,
-        colour: str = _DARK,
-        left: bool = False,
-        size: float = 7.5,
-    ) -> None:
-        """Write `text` about `(x, y)`, shortened in the middle where it is wider than `room`."""
-        self._figure.text(
-            x / self.width,
-            1 - y / self.height,
-            text if left else self._shortened(text, room, size, bold),
-            size=size,
-            weight="bold" if bold else "normal",
-            color=colour,
-            ha="left" if left else "center",
-            va="center",
-            parse_math=False,
-        )
-
-    def _shortened(self, text: str, room: int, size: float, bold: bool) -> str:
-        kept = text
-        while len(kept) > 5 and self._width_of(kept, size, bold) > room:
-            letters = len(kept.replace("…", "")) - 1
-            kept = f"{text[: (letters + 1) // 2]}…{text[len(text) - letters // 2 :]}"
-        return kept
-
-    def _width_of(self, text: str, size: float, bold: bool) -> float:
-        from matplotlib.font_manager import FontProperties
-
-        font = FontProperties(size=size, weight="bold" if bold else "normal")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            renderer = self._canvas.get_renderer()  # type: ignore[no-untyped-call]
-            return float(renderer.get_text_width_height_descent(text, font, ismath=False)[0])
-
-    def pixels(self) -> np.ndarray:
-        """Return the sheet, uint8 RGB `(height, width, 3)`."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a name with letters that the font lacks is shown with boxes
-            self._canvas.draw()  # type: ignore[no-untyped-call]
-        sheet = np.asarray(self._canvas.buffer_rgba())[..., :3]  # type: ignore[no-untyped-call]
-        return sheet[: self.height, : self.width].copy()

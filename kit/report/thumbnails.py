@@ -13,7 +13,8 @@ from kit.data.prediction_store import photo_split
 from kit.data.predictions import Predictions
 from kit.data.project import Project
 from kit.imaging.images import encode_image, resize
-from kit.report.figure import filled_photo, pick_photos
+from kit.report.figure import filled_photo
+from kit.report.picking import pick_photos
 
 SIDE = 112  # pixels of the longer side, at most
 COUNT = 3

@@ -20,7 +20,7 @@ from kit.core.workspace import FULL, Fold
 from kit.data.project import Project
 from kit.imaging.holes import scored_pixels
 from kit.imaging.images import save_image
-from kit.report.figure import pick_among
+from kit.report.picking import pick_among
 from kit.report.strip import strip_of
 
 if TYPE_CHECKING:

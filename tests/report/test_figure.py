@@ -18,11 +18,11 @@ from kit.report.figure import (
     Column,
     blend_column,
     photo_rmse,
-    pick_photos,
     save_figure,
     side_by_side,
     source_column,
 )
+from kit.report.picking import choose_photos, pick_photos
 from kit.submission.grade import grade_submission
 from kit.submission.write import write_submission
 
@@ -203,3 +203,33 @@ def test_photos_are_picked_from_the_classes_in_turn(toy: Toy) -> None:
     assert len({toy.index.train[place].klass for place in picked[:2]}) == 2
     assert len(set(picked)) == 4
     assert len(pick_photos(toy.index, "test", 99)) == 4
+
+
+def test_photos_are_the_worst_the_best_or_of_a_class_and_predicted_by_every_column(toy: Toy) -> None:
+    project, rows = toy.project, toy.index.train
+    every = choose_photos(project, ["fair", "good"], "train", 99, order="worst")
+    assert sorted(every) == list(range(len(rows)))
+    assert choose_photos(project, ["good"], "train", 99, order="best") == every[::-1]
+    column = [source_column(project, "good", "train")]
+    scores = [figure._row(project, "train", place, column, None).scores[0] for place in every]
+    assert scores == sorted(scores, key=lambda one: -float(one or 0))
+    of_class = choose_photos(project, ["good"], "train", 3, order="random", klass=rows[0].klass, seed=1)
+    assert {rows[place].klass for place in of_class} == {rows[0].klass}
+    assert of_class != choose_photos(project, ["good"], "train", 3, order="random", klass=rows[0].klass, seed=2)
+    there = set(project.predictions.read("partial", "oof", partial=True).photos.tolist())
+    assert set(choose_photos(project, ["good", "partial"], "train", 99)) == there < set(every)
+    with pytest.raises(UnknownName, match="class 'Do'"):
+        choose_photos(project, ["good"], "train", 3, klass="Do")
+    with pytest.raises(UsageError, match="nobody knows"):
+        choose_photos(project, ["good"], "test", 3, order="worst")
+
+
+def test_a_map_of_errors_stands_behind_each_prediction(toy: Toy) -> None:
+    plain, image = draw(toy), draw(toy, errors=True)
+    step = SIZE + figure._GUTTER
+    assert image.shape[1] == plain.shape[1] + step
+    top, left = figure._MARGIN + figure._HEADING, figure._MARGIN + 2 * step
+    shown = image[top : top + SIZE, left : left + SIZE]
+    hole = toy.index.train[0].hole
+    assert (shown[~hole] == figure._KNOWN).all() and not (shown[hole] == figure._KNOWN).all()
+    assert source_column(toy.project, "partial", "train").covers == f" of {2 * len(toy.index.train) // 3} photos"
