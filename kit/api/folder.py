@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kit.core import speech
 from kit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -70,5 +70,5 @@ def path_of(path: FilePath | None) -> Path | None:
 
 
 def say(line: str) -> None:
-    """Print a line where progress is shown: in a notebook below the cell."""
-    print(line, file=sys.stderr, flush=True)
+    """Print a line where progress is shown: in a notebook below the cell. Not where KIT_VERBOSITY is quiet."""
+    speech.say(line)

@@ -115,7 +115,7 @@ def try_training(project: Project, request: Request, fold: Fold, device: str, op
 
 
 def _begun(project: Project, request: Request) -> Experiment:
-    from kit.core.progress import begin_command
+    from kit.core.speech import begin_command
 
     begin_command()  # what was said in an earlier training is said again
     return chosen(project, request)
@@ -204,7 +204,7 @@ def tune(
     device: str,
 ) -> Study:
     """Try settings on one fold, as `kit tune` does; `request.name` is the study's."""
-    from kit.core.progress import begin_command
+    from kit.core.speech import begin_command
     from kit.learning.chosen import study_name
 
     begin_command()

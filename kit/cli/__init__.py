@@ -8,6 +8,8 @@ import os
 import select
 import signal
 import sys
+import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -27,12 +29,13 @@ from kit.cli.options import (
     typed_again,
 )
 from kit.cli.verbs import CONTEXT
-from kit.core import deadline
+from kit.core import deadline, speech
 from kit.core.jobs import follow_parent
 from kit.core.parallel import is_alone, is_main_process
-from kit.core.progress import begin_command
+from kit.core.secrets import without_secrets
+from kit.core.speech import warn
 from kit.core.surroundings import adapt
-from kit.errors import INTERRUPTED, TERMINATED, NotFinished, UsageError
+from kit.errors import INTERRUPTED, TERMINATED, UNEXPECTED, NotFinished, UsageError
 
 # from 0.26 on Typer carries its own copy of click: either one's exceptions are reached through one that Typer names
 _ClickException: type[Exception] = typer.BadParameter.__mro__[2]
@@ -104,6 +107,12 @@ def main(
             help=f"Stop by then, to go on later: 11h30m, 90m, 45s, 1d, 90 (minutes), 17:30. Or {deadline.VARIABLE}.",
         ),
     ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Say results, warnings and errors alone: no bars, no hints.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help=f"Say more: times, files, tracebacks. Or {speech.VARIABLE}=verbose.")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -136,6 +145,7 @@ def main(
       130  stopped by Ctrl-C (143: by SIGTERM)
     """
     context.obj = (workspace, competition)
+    _set_verbosity(quiet, verbose)
     _set_stop(stop_after)
     remember_workspace(workspace, competition, by_environment="KIT_WORKSPACE" in os.environ)
     if context.invoked_subcommand is None:
@@ -145,7 +155,9 @@ def main(
 def run() -> None:
     """Run the command line; any failure is one line on standard error and an exit code of `kit.errors`."""
     os.environ["MPLBACKEND"] = "agg"  # a notebook's own, which it leaves here, need not be installed beside kit
-    begin_command()
+    began = time.monotonic()
+    speech.begin_command()
+    speech.set_verbosity(None)
     deadline.set_stop(None)
     follow_parent()
     with _termination() as was_terminated:
@@ -156,6 +168,7 @@ def run() -> None:
             ) in MODULES:  # importing it registers its commands; none imports torch, pandas or kaggle at its top
                 importlib.import_module(f"kit.cli.{module}")
             code = app(hoist_global_options(sys.argv[1:]), standalone_mode=False)
+            speech.detail(f"kit took {time.monotonic() - began:.1f} s")
             sys.stdout.flush()  # so that a reader who has gone is met here, and not while Python ends
         except NotFinished as error:
             _leave(error)
@@ -170,7 +183,10 @@ def run() -> None:
         except BrokenPipeError as error:
             _end_pipe(error)
         except Exception as error:
-            _fail(*described(error))
+            message, code = described(error)
+            if code == UNEXPECTED:
+                speech.detail(without_secrets("".join(traceback.format_exception(error)).rstrip()))
+            _fail(message, code)
         else:
             if code == INTERRUPTED:  # newer versions of Typer return it instead of raising Abort
                 _stop(TERMINATED if was_terminated else INTERRUPTED)
@@ -216,6 +232,13 @@ def _termination() -> Iterator[list[int]]:
             signal.signal(signal.SIGTERM, before)
 
 
+def _set_verbosity(quiet: bool, verbose: bool) -> None:
+    if quiet and verbose:
+        raise UsageError("--quiet and --verbose contradict each other. Give one.")
+    if quiet or verbose:
+        speech.set_verbosity(speech.Verbosity.QUIET if quiet else speech.Verbosity.VERBOSE)
+
+
 def _set_stop(stop_after: str | None) -> None:
     remember_typed(split_global_options(sys.argv[1:])[1], stop_after)
     if stop_after is not None:
@@ -231,15 +254,15 @@ def _set_stop(stop_after: str | None) -> None:
 def _leave(error: NotFinished) -> NoReturn:
     if is_main_process():
         again = error.again or typed_again()
-        print(shown(f"Not finished in time: {error}. Go on: {again}"), file=sys.stderr)
+        warn(shown(f"Not finished in time: {error}. Go on: {again}"))
     sys.exit(error.exit_code)
 
 
 def _stop(code: int) -> NoReturn:
-    print("Stopped. Run the same command again to go on where it was.", file=sys.stderr)
+    warn("Stopped. Run the same command again to go on where it was.")
     sys.exit(code)
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"Error: {shown(message)}", file=sys.stderr)
+    warn(f"Error: {shown(message)}")
     sys.exit(code)

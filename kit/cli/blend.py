@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,9 +13,11 @@ from kit.cli.options import (
     SeedOption,
     going_on_without_force,
     project_of,
+    say_next,
     split_commas,
     with_workspace_flags,
 )
+from kit.core.speech import say
 
 if TYPE_CHECKING:
     from kit.blending import Blend
@@ -107,7 +108,7 @@ def blend(
     made = make_blend(project, named, name=name, rung=rung, seed=seed)
     if before is not None and {**before.weights} != {**made.weights}:
         replaced = ", ".join(row.name for row in before.members)
-        print(f"Note: replaces the blend {before.name} of {replaced} (CV {metric.label} {before.cv})", file=sys.stderr)
+        say(f"Note: replaces the blend {before.name} of {replaced} (CV {metric.label} {before.cv})")
     picture = _plot(project.workspace, made, plots, metric.label)
     if as_json:
         print_json(made)
@@ -118,6 +119,7 @@ def blend(
             print(with_workspace_flags(f"Left out, not complete (kit sources says why): {', '.join(left_out)}"))
         if unsound := _left_out_unsound(project, made, complete):
             print(with_workspace_flags(f"Left out, values not finite (kit sources says where): {', '.join(unsound)}"))
+        say_next("kit upload --dry-run")
 
 
 def _say_metric(project: Project) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kit.cli import app
-from kit.cli.options import ForceOption, YesOption, project_of, split_commas, workspace_of
+from kit.cli.options import ForceOption, YesOption, project_of, say_next, split_commas, workspace_of
 
 if TYPE_CHECKING:
     from kit.bundling import Bundle
@@ -89,7 +89,7 @@ def _push_dataset(slug: str, folder: Path, reference: str, *, dry_run: bool, yes
     if yes or agreed(f"Send it to {reference}?"):
         pushed = send_dataset(whole, folder, reference, session)
         print(f"{'Made' if pushed.is_new else 'Renewed'}: {pushed.address}")
-        print(f"Next: kit push OWNER/NOTEBOOK --bundle {folder} --dataset {reference} --gpu t4x2")
+        say_next(f"kit push OWNER/NOTEBOOK --bundle {folder} --dataset {reference} --gpu t4x2")
     else:
         print("Nothing was sent.")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ import typer
 from kit.cli import app
 from kit.cli.options import DeviceOption, ForceOption, JsonOption, project_of
 from kit.cli.verbs import CONTEXT, VerbGroup
+from kit.core.speech import say
 
 if TYPE_CHECKING:
     from kit.core.workspace import Split
@@ -182,7 +182,7 @@ def neighbours(
 def _model(text: str, download: bool) -> ClipModel:
     from kit.pretrained.clip.model import bring_model
 
-    return bring_model(text, download=download, say=lambda line: print(line, file=sys.stderr))
+    return bring_model(text, download=download, say=say)
 
 
 def _classes_table(predicted: Mapping[Split, ZeroShot]) -> str:

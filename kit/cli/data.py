@@ -13,11 +13,13 @@ from kit.cli.options import (
     SeedOption,
     project_of,
     remember_fetch,
+    say_next,
     split_commas,
     typed_flags,
     with_workspace_flags,
     workspace_of,
 )
+from kit.core.speech import say
 from kit.core.workspace import DEFAULT_SLUG
 from kit.errors import NotFinished
 
@@ -121,9 +123,9 @@ def fetch(
     if sample:
         print(f"Original test photos, for kit grade --truth: {truth_of(workspace)}")
     if not fetched.already:
-        print(with_workspace_flags("Next: kit folds"))
+        say_next("kit folds")
     elif origin is None and not sample:
-        print("Nothing was read again. Where files were added or come from elsewhere: add --force")
+        say("Nothing was read again. Where files were added or come from elsewhere: add --force")
 
 
 @app.command(short_help="Split the training photos into folds.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kit.cli.results import change, interval
+from kit.core.speech import say
 from kit.core.tables import table
 from kit.core.workspace import Workspace
 from kit.data.project import Project
@@ -95,7 +95,7 @@ def _check_own(folder: Path) -> None:
 
 
 def _say(title: str, command: str) -> None:
-    print(f"== {title}   [{command}]", file=sys.stderr, flush=True)
+    say(f"== {title}   [{command}]")
 
 
 def _is_other(workspace: Workspace, seed: int) -> bool:

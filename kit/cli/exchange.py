@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kit.cli import app
-from kit.cli.options import ForceOption, finite, project_of, with_workspace_flags
+from kit.cli.options import ForceOption, finite, project_of, say_next, with_workspace_flags
+from kit.core.speech import warn
 
 if TYPE_CHECKING:
     from kit.core.workspace import PredictionSplit
@@ -110,7 +110,7 @@ def _say(name: str, part: Imported) -> None:
 
 def _warn(warnings: list[str]) -> None:
     for warning in warnings:
-        print(f"Warning: {warning}", file=sys.stderr)
+        warn(f"Warning: {warning}")
 
 
 def _judge(project: Project, name: str, *, looked: bool) -> None:
@@ -132,7 +132,7 @@ def _judge(project: Project, name: str, *, looked: bool) -> None:
         best = f"; best other source: {score.best} {score.best_cv}" if score.best else ""
         print(f"CV RMSE {score.cv} ({score.photos} photos, if no model has seen the photo it predicts){best}")
     absent = [split for split, is_there in there.items() if not is_there]
-    print(with_workspace_flags(f"Next: kit import {name} --{absent[0]} FILE" if absent else "Next: kit blend"))
+    say_next(f"kit import {name} --{absent[0]} FILE" if absent else "kit blend")
 
 
 @app.command("export", short_help="Write a source's or blend's predictions to one .npz.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kit.cli import app
-from kit.cli.options import JsonOption, project_of, with_workspace_flags
+from kit.cli.options import JsonOption, project_of, say_next
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +59,7 @@ def explore(
         if not as_json:
             print(f"Written: {path}")
     if not as_json and not project.workspace.folds.exists():
-        print(with_workspace_flags("Next: kit folds"))
+        say_next("kit folds")
 
 
 def lines_of(found: Exploration) -> Iterator[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kit.core.speech import is_quiet
 from kit.errors import NotFinished
 
 COMMANDS = (
@@ -29,6 +30,7 @@ _TYPED = re.compile(rf"\bkit ({'|'.join(name for name in COMMANDS if name != 'de
 _FETCH = re.compile(r"\bkit fetch(?: --force)?(?! --|` is)")
 """A suggested `kit fetch` that does not say where from."""
 _GLOBAL = ("-w", "--workspace", "--competition", "--stop-after")  # global options, each with a value
+_GLOBAL_FLAGS = ("-q", "--quiet", "-v", "--verbose")
 
 if TYPE_CHECKING:
     from kit.core.workspace import Workspace
@@ -66,7 +68,7 @@ def split_global_options(words: list[str]) -> tuple[list[str], list[str]]:
         if word in _GLOBAL and position + 1 < end:
             first += [word, words[position + 1]]
             position += 1
-        elif word.startswith(tuple(f"{name}=" for name in _GLOBAL[1:])):
+        elif word in _GLOBAL_FLAGS or word.startswith(tuple(f"{name}=" for name in _GLOBAL[1:])):
             first.append(word)
         else:
             rest.append(word)
@@ -148,6 +150,12 @@ def with_workspace_flags(message: str) -> str:
     if _FETCH.search(message) and (flags := _flags_of_fetch()):
         message = _FETCH.sub(lambda _: f"kit fetch {flags} --force", message)
     return _TYPED.sub(lambda found: f"kit {_prefix}{found.group(1)}", message) if _prefix else message
+
+
+def say_next(command: str) -> None:
+    """Print what to type next, with the results; who wants results alone (-q) has no use for it."""
+    if not is_quiet():
+        print(with_workspace_flags(f"Next: {command}"))
 
 
 def _flags_of_fetch() -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kit.cli import app
-from kit.cli.options import workspace_of
+from kit.cli.options import say_next, workspace_of
 from kit.cli.verbs import CONTEXT
 
 verbs = typer.Typer(no_args_is_help=True, rich_markup_mode=None, context_settings=CONTEXT)
@@ -41,7 +41,7 @@ def new_model(
     from kit.learning.skeleton import SKELETON
 
     path = _begin(context, "model", name, SKELETON)
-    print(f"Next: kit check-model {path}:Net, then: kit train {path}:Net --fold 0")
+    say_next(f"kit check-model {path}:Net, then: kit train {path}:Net --fold 0")
 
 
 @verbs.command("competition", short_help="A competition: NAME.py, how its files are read.")
@@ -58,7 +58,7 @@ def new_competition(
     from kit.competitions.skeleton import SKELETON
 
     path = _begin(context, "competition", name, SKELETON)
-    print(f"Next: kit check-layout {path} --from DATA, then: kit fetch SLUG --layout {path}")
+    say_next(f"kit check-layout {path} --from DATA, then: kit fetch SLUG --layout {path}")
 
 
 def _begin(context: typer.Context, kind: str, name: str, skeleton: str) -> Path:
@@ -97,7 +97,7 @@ def check_layout(
 
     for passed in check_given_layout(layout, source.expanduser()):
         print(f"ok  {passed.what}: {passed.said}", flush=True)
-    print(f"Next: kit fetch SLUG --layout {layout} --from {source}")
+    say_next(f"kit fetch SLUG --layout {layout} --from {source}")
 
 
 @app.command("check-model", short_help="Is a model of your own fit to be trained?")

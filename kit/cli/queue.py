@@ -3,13 +3,13 @@ stand idle."""
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
 from kit.core.jobs import is_child
 from kit.core.parallel import is_alone
+from kit.core.speech import say
 
 GpusOption = Annotated[
     str | None, typer.Option("--gpus", metavar="all|0,1", help="One at a time on each of these GPUs.")
@@ -24,4 +24,4 @@ def say_idle_gpus(device: str) -> None:
     from kit.pretrained.devices import idle_gpus
 
     if is_alone() and not is_child() and (line := idle_gpus(device, "--gpus all")):
-        print(line, file=sys.stderr, flush=True)
+        say(line)

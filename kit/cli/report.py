@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ import typer
 from kit.cli import app
 from kit.cli.options import JsonOption, SeedOption, project_of, split_commas, with_workspace_flags
 from kit.core.numbers import change_text, score_text
+from kit.core.speech import warn
 from kit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _open(address: str) -> None:
     import webbrowser
 
     if not webbrowser.open(address):
-        print(f"No browser was found here. Open it yourself: {address}", file=sys.stderr)
+        warn(f"No browser was found here. Open it yourself: {address}")
 
 
 @app.command(short_help="Two sources side by side: where they differ.")

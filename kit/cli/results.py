@@ -124,7 +124,7 @@ def blend_report(blend: Blend, workspace: Workspace, metric: Metric, picture: Pa
     ]
     if picture is not None:
         lines.append(f"Picture: {picture}; more to see: kit report")
-    lines += [f"Written: {workspace.blend(blend.name)}", "Next: kit upload --dry-run"]
+    lines.append(f"Written: {workspace.blend(blend.name)}")
     return "\n".join(with_workspace_flags(line) for line in lines)
 
 

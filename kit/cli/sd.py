@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +14,7 @@ from kit.cli.options import DeviceOption, JsonOption, SeedOption, project_of
 from kit.cli.queue import GpusOption, JobsOption, say_idle_gpus
 from kit.cli.verbs import CONTEXT, VerbGroup
 from kit.core.parallel import is_main_process
+from kit.core.speech import say
 from kit.pretrained.slots import slots_for
 
 if TYPE_CHECKING:
@@ -277,7 +277,7 @@ def _given(
 
 
 def _note(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    say(text)
 
 
 def _print_result(found: SamplingResult, request: SamplingRequest, as_json: bool) -> None:

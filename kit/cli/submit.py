@@ -12,6 +12,7 @@ import typer
 
 from kit.cli import app
 from kit.cli.options import JsonOption, finite, project_of, with_workspace_flags
+from kit.core.speech import say, warn
 from kit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def _ended(row: LedgerRow, ledger: Path) -> str:
 
 def _say_status(status: str) -> None:
     if status == "pending":  # any other status is the result, which is said where it is used
-        print("Waiting for the score ...", file=sys.stderr)
+        say("Waiting for the score ...")
 
 
 def _minute(time: datetime | None) -> str:
@@ -161,7 +162,7 @@ def _warn_of_doubts(project: Project, check: Check) -> None:
     from kit.exchange import doubts_about_submission
 
     for doubt in doubts_about_submission(project, check.path, check.lowest, check.highest):
-        print(with_workspace_flags(f"Warning: {doubt}"), file=sys.stderr)
+        warn(with_workspace_flags(f"Warning: {doubt}"))
 
 
 _SEND = "Send it with --yes, or only check it with --dry-run."
@@ -211,7 +212,7 @@ def submissions(
     else:
         print(ledger_table(found.rows, is_sample=is_sample(project)))
     for note in found.notes:
-        print(f"Note: {note}", file=sys.stderr)
+        say(f"Note: {note}")
     if found.trouble is not None:
         raise found.trouble
 
@@ -278,7 +279,7 @@ def grade(
 
     project = project_of(context)
     chosen = metric_named(metric) if metric else project.layout.graded_by
-    chosen = with_network(chosen, say=lambda line: print(line, file=sys.stderr))
+    chosen = with_network(chosen, say=say)
     check_originals(truth, project)
     found = grade_submission(file, truth, project.index, project.layout, metric=chosen)
     if as_json:

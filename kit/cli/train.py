@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -31,7 +30,7 @@ from kit.cli.queue import GpusOption, JobsOption, say_idle_gpus
 from kit.cli.trial import try_all
 from kit.cli.watched import LogOption, PicturesOption, watching
 from kit.core.parallel import is_main_process
-from kit.core.progress import say_once
+from kit.core.speech import say, say_once, warn_once
 from kit.learning.chosen import choose, names_of, read_document, with_weights_at_hand
 from kit.learning.trainings import Training, Trainings, average, claim_mean, mean_of
 from kit.pretrained.slots import slots_for
@@ -290,7 +289,7 @@ def _say_its_own(one: Experiment) -> None:
         return
     usual = settings_of(EXPERIMENTS[one.name]())
     if own := [setting for setting in settings_of(one) if setting not in usual]:
-        print(f"{one.name} goes on with the settings it has: {' '.join(own)}", file=sys.stderr)
+        say(f"{one.name} goes on with the settings it has: {' '.join(own)}")
 
 
 def _say_extra(work: Trainings) -> None:
@@ -302,7 +301,7 @@ def _say_extra(work: Trainings) -> None:
     for folder in dict.fromkeys(one.experiment.extra for one in left):
         from kit.data.extra_photos import extra_photos  # of no use to other trainings
 
-        print(extra_photos(work.project, folder).describe(folder), file=sys.stderr)
+        say(extra_photos(work.project, folder).describe(folder))
 
 
 def _train(work: Trainings, training: Training, device: str, replacing: list[Fold], options: dict[str, Any]) -> None:
@@ -353,7 +352,7 @@ def _warn_if_worse(project: Project, one: Experiment, fold: Fold) -> None:
     except KitError:  # other folds are about to be trained anew, and are not those of this one
         return
     if gain.high < 0:
-        say_once(
+        warn_once(
             f"Warning: {one.name} is worse than {one.base} alone, over which it learns: train longer, or with a lower "
             f"--set learning_rate (now {one.learning_rate:g}), under another name: --as NAME",
             about=f"worse: {replace(one, name='any', seed=0).digest}",  # of all folds and seeds

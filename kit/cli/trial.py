@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from kit.core.progress import time_text
+from kit.core.bar_line import time_text
 
 if TYPE_CHECKING:
     from kit.core.workspace import Fold

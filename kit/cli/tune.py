@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,9 +15,10 @@ from kit.cli.options import (
     finite,
     going_on_without_force,
     project_of,
-    with_workspace_flags,
+    say_next,
     workspace_of,
 )
+from kit.core.speech import say
 from kit.core.tables import table
 from kit.learning.chosen import choose, names_of, read_document, study_name
 
@@ -78,7 +78,7 @@ def tune(
     number = project.folds.checked(fold)
     from kit.learning.tuning import study
 
-    print(f"Tuning {base.name} on fold {number}: {'; '.join(map(str, dimensions))}", file=sys.stderr)
+    say(f"Tuning {base.name} on fold {number}: {'; '.join(map(str, dimensions))}")
     with going_on_without_force():  # what there was is gone by then
         tuned = study.tune(
             project,
@@ -87,7 +87,7 @@ def tune(
             max_minutes=max_minutes,
             device=device,
             force=force,
-            say=lambda line: print(line, file=sys.stderr, flush=True),
+            say=say,
         )
     if json:
         from kit.cli.results import print_json
@@ -95,6 +95,8 @@ def tune(
         print_json(tuned)
     else:
         print(_report(tuned, base))
+        # without a gain its file holds the experiment's own settings, which need none
+        say_next(f"kit train {f'--config {tuned.config}' if tuned.best.settings else tuned.experiment} --fold all")
 
 
 def _report(tuned: Tuned, base: Experiment) -> str:
@@ -121,6 +123,4 @@ def _report(tuned: Tuned, base: Experiment) -> str:
     if tuned.out_of_time:
         lines.append("Time is over. Run the same command again to go on where it was.")
     lines.append(f"Written: {tuned.config}")
-    tuned_or_not = f"--config {tuned.config}" if best.settings else tuned.experiment
-    lines.append(with_workspace_flags(f"Next: kit train {tuned_or_not} --fold all"))
     return "\n".join(lines)

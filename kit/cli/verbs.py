@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Container, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 from typer.core import TyperGroup
 
 from kit.core.parallel import is_main_process
+from kit.core.speech import say
 from kit.errors import UsageError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -48,7 +48,7 @@ class VerbGroup(TyperGroup):
         if is_main_process():
             name = path.split()[-1]
             was = f"kit {name}" + (f" {flag}" if flag else "")
-            print(f"Note: `{was}` is now `kit {name} {verb}`.", file=sys.stderr, flush=True)
+            say(f"Note: `{was}` is now `kit {name} {verb}`.")
         known = self._options(verb)
         elsewhere = {
             name: one for other in self.commands if other != verb for name, one in self._options(other).items()

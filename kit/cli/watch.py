@@ -13,7 +13,9 @@ import typer
 from kit.cli import app
 from kit.cli.options import JsonOption, with_workspace_flags, workspace_of
 from kit.core import deadline
-from kit.core.progress import time_text
+from kit.core.bar_line import time_text
+from kit.core.speech import say
+from kit.core.terminal import can_move
 
 if TYPE_CHECKING:
     from kit.core.workspace import Workspace
@@ -91,7 +93,7 @@ def _follow(look: Callable[[], Sequence[Watched]]) -> None:
                 found = look()
                 last = time.monotonic() if _is_running(found) else last
     except KeyboardInterrupt:
-        print(file=sys.stderr)
+        say("")
         return
     print(_text(found))
 
@@ -99,7 +101,7 @@ def _follow(look: Callable[[], Sequence[Watched]]) -> None:
 @contextmanager
 def _shown() -> Iterator[Callable[[str], None]]:
     """Give a function that shows a text: in its place on a terminal, else as lines now and then."""
-    if not sys.stdout.isatty():
+    if not can_move(sys.stdout):
         began, due = time.monotonic(), 0.0
 
         def say(text: str) -> None:

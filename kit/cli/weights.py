@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +11,7 @@ import typer
 from kit.cli import app
 from kit.cli.options import JsonOption, with_workspace_flags
 from kit.cli.verbs import CONTEXT
+from kit.core.speech import say
 
 if TYPE_CHECKING:
     from kit.pretrained.weights.managing import Checked, Source
@@ -84,7 +84,7 @@ def get(
 
     if out is not None:
         check_output(Workspace(context.obj[0]), out)
-    got = get_weights(name, out, say=lambda line: print(line, file=sys.stderr, flush=True))
+    got = get_weights(name, out, say=say)
     fit, place = got.found.fit, got.found.place
     state = "Written" if got.fresh else "There already"
     print(

@@ -25,6 +25,7 @@ from typing import IO, Protocol
 
 from kit.core import deadline
 from kit.core.parallel import CORES, cores
+from kit.core.speech import speech_environment
 
 PARENT = "KIT_PARENT"
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -162,6 +163,7 @@ class _Queue:
 
 
 def _start(job: Job, slot: Slot) -> subprocess.Popen[str]:
+    told = {**deadline.stop_environment(), **speech_environment(), PARENT: str(os.getpid())}
     return subprocess.Popen(
         [sys.executable, "-m", "kit", *job.words, *slot.words],
         stdin=subprocess.DEVNULL,
@@ -169,7 +171,7 @@ def _start(job: Job, slot: Slot) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        env={**os.environ, **slot.environment, **deadline.stop_environment(), PARENT: str(os.getpid())},
+        env={**os.environ, **slot.environment, **told},
         start_new_session=True,  # Ctrl-C in the terminal comes to this process alone, which hands it on once
     )
 

@@ -1,5 +1,5 @@
 """Progress of long work: a bar with an ETA on a terminal, one line that moves in a notebook, a plain line now and then
-elsewhere. Knows no work.
+elsewhere, and nothing where that is wanted (-q). Knows no work.
 
 Everything goes to standard error, so that standard output holds results only. Whoever counts also looks at the clock: a
 process that is to stop by itself (`kit.core.deadline`) stops between two units of work.
@@ -16,7 +16,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 from kit.core import deadline
+from kit.core.bar_line import Reading, plain_line, rate_text, time_text
 from kit.core.notebook import in_kernel, in_notebook
+from kit.core.speech import detail, is_quiet, is_verbose, say
+from kit.core.terminal import can_move
 
 T = TypeVar("T")
 
@@ -36,7 +39,9 @@ class Report(NamedTuple):
     description: str
     done: int
     total: int
+    unit: str
     left: float | None
+    speed: str
     note: str
 
 
@@ -50,32 +55,29 @@ def read_report(line: str) -> Report | None:
         return None
 
 
-def time_text(seconds: float) -> str:
-    """Return `1:30`, or `2:01:30` from an hour on."""
-    minutes, rest = divmod(round(max(0.0, seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
 class Progress:
     """Counts from 0 to `total`; `update` may carry a note such as a loss."""
 
-    def __init__(self, description: str, total: int, unit: str = "", *, stops: bool = True) -> None:
+    def __init__(self, description: str, total: int, unit: str, *, stops: bool = True) -> None:
         """
         Args:
+            unit: what is counted, in the plural: photos, steps, files.
             stops: raise `NotFinished` in `update` when the time is over and something is left.
         """
         self.description, self.total, self.unit, self.stops = description, total, unit, stops
         self.done = 0
+        self.speed = ""
+        """What to show as the speed in place of units a second: a training counts steps, and its speed is photos."""
+        self._note = ""
         self._started = self._spoke = time.monotonic()
         self._first = 0
         self._ends: float | None = None
         self._reports = os.environ.get(REPORTS) == "reports"
-        self._moves = not self._reports and (in_kernel() or (sys.stderr.isatty() and in_notebook()))
+        self._moves = not self._reports and (in_kernel() or (can_move(sys.stderr) and in_notebook()))
         self._width = 0  # of the line that moves, as it stands there now
         self._bar: Any
         self._task: Any
-        self._bar, self._task = (None, None) if self._reports else _rich_bar(description, total, self._left)
+        self._bar, self._task = (None, None) if self._reports else _rich_bar(self.reading, description, total)
 
     def start_at(self, done: int) -> None:
         """Say that `done` were there before (a resumed job), so that the ETA counts only what is left."""
@@ -92,22 +94,29 @@ class Progress:
         if self._bar is not None:
             self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
-            print(text, file=sys.stderr, flush=True)
+            say(text)
 
     def update(self, advance: int = 1, note: str = "") -> None:
         """Count `advance` more. Raises `NotFinished` when the time is over and something is left."""
         self.done += advance
+        self._note = note
         if self._bar is not None:
-            self._bar.update(self._task, completed=self.done, total=self.total, note=note)
+            self._bar.update(self._task, completed=self.done, total=self.total)
         elif time.monotonic() - self._spoke >= self._pause():
-            self._say(note)
+            self._say()
         if self.stops and self.done < self.total:
             deadline.check(f"{self.description}: {self.counted}")
 
     @property
     def counted(self) -> str:
         """Return how far it is: `37 of 102 photos`."""
-        return f"{self.done} of {self.total}{f' {self.unit}' if self.unit else ''}"
+        return f"{self.done} of {self.total} {self.unit}"
+
+    def reading(self) -> Reading:
+        """Return how far it is now, in words and numbers."""
+        elapsed, counted = time.monotonic() - self._started, self.done - self._first
+        speed = self.speed or (rate_text(counted / elapsed, self.unit) if counted > 0 and elapsed > 0 else "")
+        return Reading(self.description, self.done, self.total, self.unit, elapsed, self._left(), speed, self._note)
 
     def _left(self) -> float | None:
         """Return how many seconds the rest may take; None where nothing is known, or nothing is left."""
@@ -127,21 +136,16 @@ class Progress:
             return min(max(LINE_INTERVAL, elapsed / 60), LINE_LONGEST)
         return min(max(PLAIN_INTERVAL, elapsed / 5), PLAIN_LONGEST)
 
-    def _say(self, note: str) -> None:
+    def _say(self) -> None:
         self._spoke = time.monotonic()
-        seconds = self._left()
+        now = self.reading()
         if self._reports:
-            report = Report(self.description, self.done, self.total, seconds, note)
+            report = Report(now.description, self.done, self.total, now.unit, now.left, now.speed, now.note)
             print(_MARK + json.dumps(report), file=sys.stderr, flush=True)
-            return
-        left = "" if seconds is None else f", {time_text(seconds)} left"
-        unit = f" {self.unit}" if self.unit else ""
-        tail = f"  {note}" if note else ""
-        text = f"{self.description}: {self.done}/{self.total}{unit}{left}{tail}"
-        if self._moves:
-            self._move(text)
+        elif self._moves and not is_quiet():
+            self._move(plain_line(now))
         else:
-            print(text, file=sys.stderr, flush=True)
+            say(plain_line(now))
 
     def _move(self, text: str) -> None:
         print(f"\r{text:<{self._width}}", end="", file=sys.stderr, flush=True)
@@ -149,69 +153,40 @@ class Progress:
 
     def close(self) -> None:
         """Stop the bar; a long plain job gets a last line."""
+        elapsed = time.monotonic() - self._started
         if self._bar is not None:
             self._bar.stop()
-        elif time.monotonic() - self._started >= (REPORT_INTERVAL if self._reports else PLAIN_INTERVAL):
-            self._say(f"done in {time_text(time.monotonic() - self._started)}")
-            if self._moves:
+        elif elapsed >= (REPORT_INTERVAL if self._reports else PLAIN_INTERVAL):
+            self._note = ", ".join([*([self._note] if self._note else []), f"done in {time_text(elapsed)}"])
+            self._say()
+            if self._moves and not is_quiet():
                 print(file=sys.stderr, flush=True)
+            return
         elif self._width:
             self._move("")
             print(end="\r", file=sys.stderr, flush=True)
+        if is_verbose() and not self._reports:
+            self._tell(elapsed)
+
+    def _tell(self, elapsed: float) -> None:
+        """Say how long it took, where that is wanted and nothing else has said it."""
+        speed = self.reading().speed
+        detail(f"{self.description}: {self.counted} in {elapsed:.1f} s{f', {speed}' if speed else ''}")
 
 
-def _rich_bar(  # type: ignore[no-untyped-def]  # rich is imported only for a terminal
-    description: str, total: int, left: Callable[[], float | None]
-):
-    if not sys.stderr.isatty() or in_notebook():
+def _rich_bar(read: Callable[[], Reading], description: str, total: int) -> tuple[Any, Any]:
+    """Return bars and this one's task; nothing where no bar can move, or none is wanted."""
+    if not can_move(sys.stderr) or in_notebook() or is_quiet():
         return None, None
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as RichProgress
-    from rich.text import Text
+    from kit.core.bars import new_bars  # brings rich
 
-    class Left(ProgressColumn):
-        """The time left, as the plain lines say it."""
-
-        def render(self, task: Task) -> Text:
-            seconds = left()
-            return Text("-:--" if seconds is None else time_text(seconds), style="progress.remaining")
-
-    bar = RichProgress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        Left(),
-        TextColumn("{task.fields[note]}"),
-        console=Console(stderr=True),
-        transient=True,
-    )
+    bar = new_bars(lambda task: read())
     bar.start()
-    return bar, bar.add_task(description, total=total, note="")
-
-
-_said: set[str] = set()
-
-
-def say_once(line: str, *, about: str = "") -> None:
-    """Say a line, unless it was said before: a command trains many folds and seeds, and builds each network twice.
-
-    Args:
-        about: what it says; a line that says the same of something like it is not said either.
-    """
-    if (about or line) not in _said:
-        _said.add(about or line)
-        print(line, file=sys.stderr, flush=True)
-
-
-def begin_command() -> None:
-    """Forget what was said: another command begins."""
-    _said.clear()
+    return bar, bar.add_task(description, total=total)
 
 
 @contextlib.contextmanager
-def progress(description: str, total: int, unit: str = "", *, stops: bool = True) -> Iterator[Progress]:
+def progress(description: str, total: int, unit: str, *, stops: bool = True) -> Iterator[Progress]:
     """Give a `Progress` that is closed when the block ends."""
     bar = Progress(description, total, unit, stops=stops)
     try:
@@ -220,7 +195,7 @@ def progress(description: str, total: int, unit: str = "", *, stops: bool = True
         bar.close()
 
 
-def track(items: Iterable[T], description: str, total: int, unit: str = "") -> Iterator[T]:
+def track(items: Iterable[T], description: str, total: int, unit: str) -> Iterator[T]:
     """Iterate over `items` and count them."""
     with progress(description, total, unit) as bar:
         for item in items:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from kit.core.bar_line import Reading
 from kit.core.jobs import Ended, Job, Slot, run_jobs
-from kit.core.progress import REPORTS, read_report, time_text
+from kit.core.progress import REPORTS, read_report
+from kit.core.speech import is_quiet, warn
+from kit.core.terminal import can_move
 from kit.errors import TRY_AGAIN
 
 if TYPE_CHECKING:
@@ -32,7 +37,7 @@ def run_queue(jobs: Sequence[Job], slots: Sequence[Slot], *, spoken: Spoken | No
         spoken: print their results so; None: keep them back.
     """
     slots = slots[: len(jobs)]
-    if not sys.stderr.isatty():
+    if not can_move(sys.stderr) or is_quiet():
         return run_jobs(jobs, slots, _Lines(spoken))
     slots = [Slot(slot.name, slot.words, {**slot.environment, REPORTS: "reports"}) for slot in slots]
     with _Bars(slots, len(jobs), spoken) as bars:
@@ -47,7 +52,8 @@ class _Lines:
 
     def began(self, job: Job, slot: Slot) -> None:
         """Say what runs where."""
-        self.note(job, slot, f"begins on {slot.name}")
+        if not is_quiet():
+            self.note(job, slot, f"begins on {slot.name}")
 
     def result(self, job: Job, slot: Slot, line: str) -> None:
         """Print a result as it is."""
@@ -57,7 +63,7 @@ class _Lines:
     def note(self, job: Job, slot: Slot, line: str) -> None:
         """Print a line of standard error, but for those about the child itself."""
         if line.strip() and not line.startswith(_OWN_WORDS):
-            self.show(f"[{job.name}] {line}")
+            self.show(f"[{job.name}] {line}")  # a child says no more than this process is to say
 
     def ended(self, ended: Ended, slot: Slot) -> None:
         """Say it of a child that could not say it itself."""
@@ -66,7 +72,7 @@ class _Lines:
 
     def show(self, line: str) -> None:
         """Print a line."""
-        print(line, file=sys.stderr, flush=True)
+        warn(line)
 
 
 class _Bars(_Lines):
@@ -74,17 +80,18 @@ class _Bars(_Lines):
 
     def __init__(self, slots: Sequence[Slot], count: int, spoken: Spoken | None) -> None:
         super().__init__(spoken)
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from kit.core.bars import new_bars
 
-        text = TextColumn("{task.fields[left]:>8}  {task.fields[note]}", markup=False)
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-        self._rich = Progress(*columns, TimeElapsedColumn(), text, console=Console(stderr=True), transient=True)
+        self._rich = new_bars(lambda task: _with_time(task.fields["reading"], task.fields["began"]))
         self._tasks: dict[int, Any] = {
-            id(slot): self._rich.add_task(slot.name, total=None, left="", note="") for slot in slots
+            id(slot): self._rich.add_task("", total=None, reading=_idle(slot.name), began=0.0) for slot in slots
         }
-        self._all = self._rich.add_task("all", total=count, left="", note="")
+        self._done, self._count = 0, count
+        self._all = self._rich.add_task("", reading=self._of_all(), began=time.monotonic())
         self._lock = threading.Lock()
+
+    def _of_all(self) -> Reading:
+        return Reading("all", self._done, self._count, "jobs")
 
     def __enter__(self) -> _Bars:
         self._rich.start()
@@ -95,7 +102,8 @@ class _Bars(_Lines):
 
     def began(self, job: Job, slot: Slot) -> None:
         """Give the slot's bar to the job."""
-        self._rich.reset(self._tasks[id(slot)], description=f"{slot.name}  {job.name}", total=None, left="", note="")
+        reading = _idle(f"{slot.name}  {job.name}")
+        self._rich.update(self._tasks[id(slot)], reading=reading, began=time.monotonic())
 
     def result(self, job: Job, slot: Slot, line: str) -> None:
         """Print a result above the bars, or where standard output goes."""
@@ -111,19 +119,29 @@ class _Bars(_Lines):
         if report is None:
             super().note(job, slot, line)
             return
-        left = "" if report.left is None else time_text(report.left)
-        shown: dict[str, Any] = {"completed": report.done, "total": report.total, "left": left, "note": report.note}
-        self._rich.update(self._tasks[id(slot)], description=f"{slot.name}  {report.description}", **shown)
+        title = f"{slot.name}  {report.description}"
+        reading = Reading(title, report.done, report.total, report.unit, 0.0, report.left, report.speed, report.note)
+        self._rich.update(self._tasks[id(slot)], reading=reading)
 
     def ended(self, ended: Ended, slot: Slot) -> None:
         """Count it."""
         super().ended(ended, slot)
-        self._rich.update(self._all, advance=1)
-        self._rich.update(self._tasks[id(slot)], description=slot.name, total=None, completed=0, left="", note="")
+        with self._lock:
+            self._done += 1
+            self._rich.update(self._all, reading=self._of_all())
+        self._rich.update(self._tasks[id(slot)], reading=_idle(slot.name))
 
     def show(self, line: str) -> None:
         """Print a line above the bars."""
         self._rich.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _idle(title: str) -> Reading:
+    return Reading(title, 0, None, "")
+
+
+def _with_time(reading: Reading, began: float) -> Reading:
+    return replace(reading, elapsed=time.monotonic() - began)
 
 
 def failed_jobs(ended: Sequence[Ended]) -> list[str]:

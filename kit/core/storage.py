@@ -28,6 +28,7 @@ from typing import IO, Any
 import numpy as np
 from filelock import FileLock, Timeout
 
+from kit.core.speech import detail
 from kit.errors import Busy, DamagedStore, KitError, MissingStep, NoPermission
 
 _TEMPORARY = ".partial-"
@@ -230,6 +231,7 @@ def writing(
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
+            detail(f"Written: {path}")
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -247,6 +249,7 @@ def writing_folder(path: Path) -> Iterator[Path]:
             temporary.mkdir()
             yield temporary
             _swap(temporary, path)
+            detail(f"Written: {path}")
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
@@ -306,6 +309,7 @@ def read_json(path: Path, *, made_by: str) -> dict[str, Any]:
         raise DamagedStore(f"{path} is not JSON ({error}). Delete it, then run: {made_by}") from None
     if not isinstance(value, dict):
         raise DamagedStore(f"{path} holds no JSON object. Delete it, then run: {made_by}")
+    detail(f"Read: {path}")
     return value
 
 
@@ -380,8 +384,10 @@ def map_array(path: Path, *, made_by: str) -> np.ndarray:
         DamagedStore: it is not a whole `.npy`.
     """
     try:
-        return np.lib.format.open_memmap(path, mode="r")  # np.load would also take a zip or a pickle
+        found = np.lib.format.open_memmap(path, mode="r")  # np.load would also take a zip or a pickle
     except FileNotFoundError:
         raise MissingStep(f"{path} is missing. Run: {made_by}") from None
     except (ValueError, EOFError, OverflowError, SyntaxError, tokenize.TokenError) as error:  # a header can be anything
         raise DamagedStore(f"{path} is not a whole .npy file ({error}). Delete it, then run: {made_by}") from None
+    detail(f"Read: {path}")
+    return found

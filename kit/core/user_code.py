@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from kit.core.extras import explain_missing_module
+from kit.core.speech import say
 from kit.core.storage import digest_bytes
 from kit.errors import KitError, NotFinished, UsageError
 
@@ -101,7 +102,7 @@ LONG = 20.0  # seconds after which somebody may wonder
 def said_when_long(what: str) -> Iterator[None]:
     """Say one line when a piece of a user's code takes long: it may never end, and shows no progress."""
     line = f"{what} is still running after {LONG:.0f} s; Ctrl-C stops it."
-    timer = threading.Timer(LONG, lambda: print(line, file=sys.stderr, flush=True))
+    timer = threading.Timer(LONG, lambda: say(line))
     timer.daemon = True
     timer.start()
     try:

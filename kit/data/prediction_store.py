@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from kit.core.parallel import is_main_process
-from kit.core.progress import say_once
+from kit.core.speech import say_once
 from kit.core.storage import digest_of, read_json, sweep, write_json, writing
 from kit.core.workspace import (
     FULL,

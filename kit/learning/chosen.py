@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kit.core.parallel import is_main_process
+from kit.core.speech import say, warn
 
 if TYPE_CHECKING:
     from kit.core.workspace import Workspace
@@ -140,7 +140,7 @@ def with_weights_at_hand(
     }
     for encoder, reason in reasons.items() if is_main_process() else []:
         if reason:
-            print(f"{encoder} starts from random weights (--set encoder_weights=none): {reason}", file=sys.stderr)
+            warn(f"{encoder} starts from random weights (--set encoder_weights=none): {reason}")
     made = []
     for one in chosen:
         before = stored[one.name]
@@ -188,4 +188,4 @@ def _say_renamed(settings: Sequence[str]) -> None:
     from kit.learning.experiments import renamed_settings
 
     for line in renamed_settings(settings) if is_main_process() else []:
-        print(line, file=sys.stderr)
+        say(line)

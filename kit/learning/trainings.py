@@ -3,7 +3,6 @@ Trains nothing itself."""
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -15,6 +14,7 @@ from kit.core import deadline
 from kit.core.jobs import Job, Slot
 from kit.core.parallel import is_main_process
 from kit.core.queue import Spoken, failed_jobs, global_words, run_queue
+from kit.core.speech import say
 from kit.errors import Busy, NotFinished, TrainingError, UsageError
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Trainings:
     def say(self, line: str) -> None:
         """Print a line on standard error."""
         if is_main_process():
-            print(line, file=sys.stderr, flush=True)
+            say(line)
 
     def check_others(self, elsewhere: Sequence[Training], errors: dict[str, Busy]) -> None:
         """Raise `Busy` for trainings that others had and have not come to their end."""

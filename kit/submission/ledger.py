@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kit.core.progress import say_once
+from kit.core.speech import say_once
 from kit.core.storage import locked, sweep, write_text
 from kit.core.workspace import Workspace
 from kit.errors import KitError, StoreError, TableError

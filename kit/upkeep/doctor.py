@@ -237,7 +237,7 @@ def _networks() -> Iterator[Finding]:
     from kit.learning.training.engine import check_buildable
 
     failed, experiments = [], _catalog(EXPERIMENTS)
-    for one in track(experiments, "Building networks", len(experiments)):
+    for one in track(experiments, "Building networks", len(experiments), "networks"):
         try:
             check_buildable(dataclasses.replace(one, encoder_weights="none", size=64, first_size=0), photos=2)
         except KitError as error:  # an encoder or a package that does not fit

@@ -55,7 +55,7 @@ def archive_cases(archive: Path, count: int, seed: int) -> list[Case]:
             for row in csv.DictReader(io.TextIOWrapper(file.open(table), "utf-8"))
         ]
         chosen = np.random.default_rng(seed).permutation(len(rows))[:count]
-        return [_archive_case(file, *rows[number]) for number in track(chosen, "read", len(chosen))]
+        return [_archive_case(file, *rows[number]) for number in track(chosen, "read", len(chosen), "photos")]
 
 
 def _archive_case(file: zipfile.ZipFile, folder: PurePosixPath, row: dict[str, str]) -> Case:
@@ -112,7 +112,7 @@ def print_scores(cases: list[Case]) -> None:
     draws = resample_counts(groups, 1000, 0)
     errors = {
         name: np.array(
-            [squared_error(function(case.image, case.hole), case) for case in track(cases, name, len(cases))]
+            [squared_error(function(case.image, case.hole), case) for case in track(cases, name, len(cases), "photos")]
         )
         for name, function in variants().items()
     }

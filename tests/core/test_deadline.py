@@ -75,7 +75,7 @@ def test_a_loop_stops_after_a_unit_of_its_work_and_never_when_nothing_is_left(mo
     with pytest.raises(NotFinished, match="Filling: 1 of 3 photos"):
         for item in track(range(3), "Filling", 3, "photos"):
             done.append(item)
-    assert done == [0] and list(track(range(1), "Filling", 1)) == [0]
+    assert done == [0] and list(track(range(1), "Filling", 1, "photos")) == [0]
 
 
 def test_processes_that_are_started_stop_at_the_same_moment(monkeypatch: pytest.MonkeyPatch) -> None:

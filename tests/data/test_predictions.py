@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from support.command import kit, ok
 from support.toy import Toy, make_toy_workspace, noisy, write_toy_source
 
-from kit.core.progress import begin_command
+from kit.core.speech import begin_command
 from kit.core.storage import read_json, write_json
 from kit.data.folds import Folds
 from kit.data.prediction_store import ALL, PredictionStore, fold_part

@@ -11,7 +11,7 @@ import pytest
 import torch
 from support.own_models import HEAD, UNET, forget, net, written
 
-from kit.core.progress import begin_command
+from kit.core.speech import begin_command
 from kit.core.storage import write_json
 from kit.core.workspace import Workspace
 from kit.errors import DamagedStore, KitError, TrainingError, UnknownName, UsageError

@@ -18,7 +18,7 @@ from typing import Any
 
 from kit.core import user_code
 from kit.core.parallel import is_main_process
-from kit.core.progress import say_once
+from kit.core.speech import say_once
 from kit.core.storage import digest_bytes
 from kit.core.user_code import parse_code, read_code, run_code, shortened
 from kit.errors import DamagedStore, UsageError, closest_name

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.core.parallel import is_main_process
-from kit.core.progress import say_once
+from kit.core.speech import say_once
 from kit.core.workspace import Workspace, checked_source_name
 from kit.errors import StoreError, UnknownName, UsageError
 from kit.learning.experiments.arguments import not_taken, shared_defaults

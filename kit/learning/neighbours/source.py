@@ -137,7 +137,7 @@ class _Finder:
             some = np.sort(np.random.default_rng(fold).choice(allowed, FITTED_ON, replace=False))
         group, ridge = self.project.folds.group, Ridge()
         chunks = [some[start : start + _CHUNK] for start in range(0, len(some), _CHUNK)]
-        for chunk in track(chunks, f"Fitting neighbours, fold {fold}", len(chunks)):
+        for chunk in track(chunks, f"Fitting neighbours, fold {fold}", len(chunks), "batches"):
             donors = [allowed[group[allowed] != group[photo]] for photo in chunk]
             usable = np.array([len(one) > 0 for one in donors])  # all other folds can be one group
             if usable.any():

@@ -91,8 +91,10 @@ def train_network(
     generators = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(generators), progress(title, settings.epochs * steps, "steps") as bar:
         bar.start_at(state.epoch * steps)
+        note = ""
         while state.epoch < settings.epochs:
-            loss = _epoch(state, inputs, positions, weights, settings, seed, bar.update)
+            loss = _epoch(state, inputs, positions, weights, settings, seed, bar.update, note)
+            note = f"loss {loss:.5f}"
             _check(loss, state, title)
             state.epoch += 1
             save_checkpoint(folder, state.epoch, state.state_dict())
@@ -120,7 +122,8 @@ def _epoch(
     base: torch.Tensor,
     settings: StackSettings,
     seed: int,
-    on_step: Callable[[], None],
+    on_step: Callable[[int, str], None],
+    note: str,
 ) -> float:
     """Pass once over the photos and return their mean loss.
 
@@ -136,7 +139,7 @@ def _epoch(
         torch.manual_seed(seed * 1_000_003 + global_step)  # of dropout
         _set_rate(state.optimizer, settings, global_step / (settings.epochs * steps))
         total += _step(state, inputs, photos, base, draws[photos], settings, global_step) * len(photos)
-        on_step()
+        on_step(1, note)
     return float(total) / len(positions)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import re
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from kit.core.speech import warn
 from kit.core.storage import sweep, writing
 from kit.learning.experiments.progress import NOTE
 
@@ -48,7 +48,7 @@ def load_checkpoint(folder: Path, device: torch.device) -> dict[str, Any] | None
         except Exception as error:  # whatever a damaged zip or pickle makes torch raise
             reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
             back = "going back to the one before" if before else "and there is none before it: training from the start"
-            print(f"Warning: {path} is damaged ({reason}); {back}.", file=sys.stderr)
+            warn(f"Warning: {path} is damaged ({reason}); {back}.")
     return None
 
 

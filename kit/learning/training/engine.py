@@ -20,6 +20,7 @@ from typing import NoReturn, Protocol
 import torch
 
 from kit.core import deadline
+from kit.core.bar_line import rate_text
 from kit.core.moments import Pictures
 from kit.core.progress import progress
 from kit.core.workspace import FULL, Fold
@@ -198,6 +199,7 @@ class _Bar(Protocol):
     """Count steps, show a note, and print lines."""
 
     total: int
+    speed: str
 
     def limit(self, seconds: float | None) -> None:
         """Say within which time the work ends."""
@@ -310,7 +312,8 @@ class _Fold:
             for name, loss in trainer.step(photos, draws, steps).items():
                 sums[name] = sums.get(name, 0.0) + loss
             speed = (state.step - first) * photos.photos_a_step / max(1e-9, time.monotonic() - started)
-            bar.update(1, f"{speed:.0f} photos/s{self._last_rmse()}")
+            bar.speed = rate_text(speed, "photos")
+            bar.update(1, self._scores())
             self.watch.step(speed)
             self._tell_long_epoch(bar, time.monotonic() - began, left)
             if left and self._time_is_over():
@@ -366,9 +369,15 @@ class _Fold:
         name, steps = self.trainer.experiment.name, state.planned * self.steps
         raise NotFinished(f"training {name}, fold {self.fold}: {state.step} of {steps} steps")
 
-    def _last_rmse(self) -> str:
-        measured = [row["fold_rmse"] for row in self.state.log if "fold_rmse" in row]
-        return f", fold RMSE {measured[-1]:.4f}" if measured else ""
+    def _scores(self, *newest: dict[str, float]) -> str:
+        """Return the last epoch's loss and the last RMSE, for the bar: `mse 0.0123, fold RMSE 0.1502`.
+
+        Of the epoch before, not of this step: a GPU would have to be waited for.
+        """
+        rows = [*self.state.log, *newest]
+        names = [name for name in (rows[-1] if rows else ()) if name not in ("epoch", "learning_rate", "fold_rmse")]
+        losses = [f"{names[0]} {rows[-1][names[0]]:.4f}"] if names else []
+        return ", ".join([*losses, *[f"fold RMSE {row['fold_rmse']:.4f}" for row in rows if "fold_rmse" in row][-1:]])
 
     def _should_validate(self) -> bool:
         state, every = self.state, max(1, self.state.planned // self.trainer.experiment.validations)
@@ -379,7 +388,7 @@ class _Fold:
         experiment, state, processes = self.trainer.experiment, self.state, self.trainer.processes
         rmse = row["fold_rmse"] = processes.from_main(measure() if processes.is_main_process else 0.0)
         check_finite(experiment, state.epoch, row)
-        bar.update(0, f"fold RMSE {rmse:.4f}")
+        bar.update(0, self._scores(row))
         if not experiment.patience:
             return
         if state.best is None or rmse < state.best["rmse"]:
@@ -428,6 +437,7 @@ class _Silent:
     """Stand in for the bar in processes that say nothing."""
 
     total: int = 0
+    speed: str = ""
 
     def limit(self, seconds: float | None) -> None:
         """Do nothing."""

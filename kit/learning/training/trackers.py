@@ -19,8 +19,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from kit.core.progress import say_once
 from kit.core.secrets import without_secrets
+from kit.core.speech import say_once
 from kit.core.storage import write_json
 from kit.core.trackers import TRACKERS
 from kit.errors import KitError, TrainingError

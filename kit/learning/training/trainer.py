@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from kit.core.progress import say_once
+from kit.core.speech import warn_once
 from kit.learning.datasets import Batch, TrainingPhotos, network_input
 from kit.learning.experiments import Experiment
 from kit.learning.training.distributed import DistributedContext
@@ -120,7 +120,7 @@ def _compiled(trainer: Trainer) -> Callable[..., Any]:
     """Put the generator through `torch.compile`, tried on one batch; as it is where that fails."""
     network, plain = trainer.state.networks["generator"], trainer.run["generator"]
     if trainer.experiment.method == "dcgan":
-        say_once("Warning: a DCGAN is trained without --compile.")
+        warn_once("Warning: a DCGAN is trained without --compile.")
         return plain
     before = copy.deepcopy(network.state_dict())
     size, batch = trainer.experiment.size, trainer.experiment.batch_size
@@ -131,7 +131,7 @@ def _compiled(trainer: Trainer) -> Callable[..., Any]:
             quick(network_input(picture, picture[:, :1])).float().sum().backward()
     except Exception as error:  # a missing compiler, a construct it does not know: each backend raises its own
         reason = " ".join(str(error).split())[:160]
-        say_once(f"Warning: torch.compile does not work here ({reason}); going on without it.")
+        warn_once(f"Warning: torch.compile does not work here ({reason}); going on without it.")
         quick = plain
     network.load_state_dict(before)
     network.zero_grad(set_to_none=True)

@@ -14,8 +14,8 @@ from types import TracebackType
 import numpy as np
 
 from kit.core.moments import Moment, Pictures
-from kit.core.progress import say_once
 from kit.core.secrets import without_secrets
+from kit.core.speech import warn_once
 from kit.core.storage import write_json
 from kit.errors import NotFinished
 from kit.learning.experiments import Experiment
@@ -157,5 +157,5 @@ class Watch:
             yield
         except Exception as error:
             reason = without_secrets(" ".join((str(error) or type(error).__name__).split()))[:160]
-            say_once(f"Warning: {what} failed ({reason}); the training goes on without it.")
+            warn_once(f"Warning: {what} failed ({reason}); the training goes on without it.")
             give_up()

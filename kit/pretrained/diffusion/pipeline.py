@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -17,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from kit.core.speech import warn
 from kit.errors import TrainingError, UsageError
 from kit.pretrained.diffusion.completeness import lacking, listed
 from kit.pretrained.diffusion.model import DiffusionModel
@@ -155,7 +155,7 @@ class InpaintingPipeline:
         tokenizer = getattr(self.wrapped, "tokenizer", None)
         most = getattr(tokenizer, "model_max_length", None)
         if tokenizer is not None and isinstance(most, int) and len(tokenizer(prompt).input_ids) > most:
-            print(f"Warning: the model reads the first {most} tokens of {prompt!r} alone.", file=sys.stderr, flush=True)
+            warn(f"Warning: the model reads the first {most} tokens of {prompt!r} alone.")
 
 
 def dtype_on(name: str, device: torch.device) -> str:

@@ -7,7 +7,6 @@ is made again in float32 at the end.
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +17,7 @@ import torch
 
 from kit.core.parallel import cores
 from kit.core.progress import Progress, progress
+from kit.core.speech import say
 from kit.data.prediction_store import photo_split
 from kit.data.project import Project
 from kit.errors import TrainingError
@@ -233,7 +233,7 @@ class _Sampler:
                 "made so far are kept. Try: kit sd run --low-memory, or a smaller --size, or --dtype float16"
             )
         self.batch //= 2
-        print(f"Memory ran out: going on with batches of {self.batch}.", file=sys.stderr, flush=True)
+        say(f"Memory ran out: going on with batches of {self.batch}.")
 
     def _store(self, chunk: Sequence[Job], painted: np.ndarray, seconds: float, flags: int) -> list[Job]:
         good, failed = [], []

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from kit.core.parallel import is_main_process
-from kit.core.progress import say_once
+from kit.core.speech import say_once
 from kit.errors import TrainingError
 from kit.pretrained.weights.encoders import flat, layout_of
 from kit.pretrained.weights.finding import Found, find_weights, misfit, of_file, take
