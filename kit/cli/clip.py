@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from kit.core.workspace import Split
     from kit.pretrained.clip.model import ClipModel
     from kit.pretrained.clip.zero_shot import PromptScore, ZeroShot
+
+
+_TITLE = 20  # columns of a class's name where it is a title
 
 
 class _ClipVerbs(VerbGroup):
@@ -194,7 +197,7 @@ def _classes_table(predicted: Mapping[Split, ZeroShot]) -> str:
             photos = [chosen for chosen, known in zip(one.chosen, one.known, strict=True) if known == klass]
             counts = [str(photos.count(name)) for name in one.names]
             rows.append([split, klass or "(not told)", str(len(photos)), *counts])
-    lines = [table(["split", "class", "photos", *(f"as {name}" for name in predicted["train"].names)], rows)]
+    lines = [table(["split", "class", "photos", *(f"as {name}" for name in _short(predicted["train"].names))], rows)]
     for split, one in predicted.items():
         if one.told:
             lines.append(f"Right on {one.agreement:.1%} of the {one.told} {split} photos whose class is known.")
@@ -214,4 +217,11 @@ def _prompts_table(ranked: list[PromptScore]) -> str:
         ]
         for one in ranked
     ]
-    return table(["prompt", "OOF RMSE", "similarity", *(klass or "(no class)" for klass in classes)], rows)
+    return table(["prompt", "OOF RMSE", "similarity", *_short([klass or "(no class)" for klass in classes])], rows)
+
+
+def _short(names: Sequence[str]) -> list[str]:
+    """Return names as titles of columns."""
+    from kit.core.shortening import shortened_apart
+
+    return shortened_apart(names, _TITLE)

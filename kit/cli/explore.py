@@ -84,7 +84,7 @@ def _classes(found: Exploration) -> Iterator[str]:
     from kit.core.tables import table
 
     if len(found.classes) > 1:
-        rows = [[_cut(one.name or "(none)", 30), f"{one.train}", f"{one.test}"] for one in found.classes[:20]]
+        rows = [[one.name or "(none)", f"{one.train}", f"{one.test}"] for one in found.classes[:20]]
         yield ""
         yield table(["class", "training", "test"], rows)
         if len(found.classes) > 20:
@@ -95,7 +95,7 @@ def _copies(found: Exploration) -> Iterator[str]:
     from kit.core.tables import table
 
     if found.copies.leaks:
-        rows = [[_cut(one.train, 38), _cut(one.test, 38)] for one in found.copies.leaks[:_LISTED]]
+        rows = [[one.train, one.test] for one in found.copies.leaks[:_LISTED]]
         yield ""
         yield table(["leaking training photo", "test photo"], rows)
         if len(found.copies.leaks) > _LISTED:
@@ -192,7 +192,7 @@ def _files(found: Exploration) -> Iterator[str]:
             )
             size = f"{one.bytes_a_pixel.middle:.2f}" if one.bytes_a_pixel else "-"
             kinds = ", ".join(f"{count} {name}" for name, count in one.formats.items())
-            rows.append([one.role, _cut(kinds or "gone", 26), quality, size])
+            rows.append([one.role, kinds or "gone", quality, size])
     yield ""
     yield table(["files", "formats", "JPEG quality", "bytes a pixel"], rows)
 
@@ -202,16 +202,7 @@ def _odd(found: Exploration) -> Iterator[str]:
 
     if found.odd:
         rows = [
-            [one.kind, f"{one.train}", f"{one.test}", _cut(f"{one.photos[0].id}: {one.photos[0].value}", 52)]
-            for one in found.odd
+            [one.kind, f"{one.train}", f"{one.test}", f"{one.photos[0].id}: {one.photos[0].value}"] for one in found.odd
         ]
         yield ""
         yield table(["odd", "training", "test", "the oddest"], rows)
-
-
-def _cut(text: str, most: int) -> str:
-    """Return a text of at most so many signs, shortened in the middle."""
-    if len(text) <= most:
-        return text
-    half = (most - 3) // 2
-    return f"{text[: most - 3 - half]}...{text[len(text) - half :]}"

@@ -10,6 +10,7 @@ import typer
 from kit.cli import app
 from kit.cli.options import JsonOption, SeedOption, project_of, split_commas, with_workspace_flags
 from kit.core.numbers import change_text, score_text
+from kit.core.shortening import shortened_apart
 from kit.core.speech import warn
 from kit.errors import UsageError
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from kit.report.page import Report
 
 _SHOWN = 5  # photos for each side of a comparison
+_VALUE = 26  # columns of a setting's value
 
 
 @app.command(short_help="Write a page of everything there is to see.")
@@ -128,9 +130,9 @@ def comparison_text(found: Comparison) -> str:
     """Return a comparison as text, its verdict first."""
     from kit.core.tables import table
 
-    first, second = found.names
+    first, second = shortened_apart(found.names, 14)
     label = found.metric
-    gain = f"gain of {second}"
+    gain = f"gain of {found.names[1]}"
     lines = [
         found.verdict,
         "",
@@ -141,13 +143,13 @@ def comparison_text(found: Comparison) -> str:
         f"On {found.photos} photos; residuals correlate by {found.correlation:.3f}.",
         "",
         table(
-            ["by", found.of_parts, first[:14], second[:14], "gain of the second [95 %]"],
+            ["by", found.of_parts, first, second, "gain of the second [95 %]"],
             [[row.by, row.name, score_text(row.first), score_text(row.second), row.gain.signed] for row in found.parts],
         ),
         "",
         f"Photos with the most and the least {gain}:",
         table(
-            ["photo", first[:14], second[:14], "gain"],
+            ["photo", first, second, "gain"],
             [
                 [row.name, score_text(row.first), score_text(row.second), change_text(row.gain)]
                 for row in (*found.differences[:_SHOWN], *found.differences[-_SHOWN:])
@@ -155,9 +157,18 @@ def comparison_text(found: Comparison) -> str:
         ),
     ]
     if found.settings:
-        lines += ["", "Settings that differ:", table(["setting", first[:24], second[:24]], found.settings)]
+        lines += ["", "Settings that differ:", _settings_table(found)]
     worst = found.differences[-1].name
     return "\n".join([*lines, "", with_workspace_flags(f"See one: kit show '{worst}'")])
+
+
+def _settings_table(found: Comparison) -> str:
+    from kit.core.tables import table
+
+    # both columns at once, so that values that differ are not shortened to the same
+    values = shortened_apart([value for _, *both in found.settings for value in both], _VALUE)
+    rows = [[row[0], *values[2 * place : 2 * place + 2]] for place, row in enumerate(found.settings)]
+    return table(["setting", *shortened_apart(found.names, _VALUE)], rows)
 
 
 @app.command(short_help="One photo by every source.")

@@ -54,7 +54,13 @@ def sources_table(scores: Sequence[SourceScore], metric: Metric) -> str:
     for score in scores:
         seconds, digest = f"{score.seconds:.0f}", score.digest[:8]
         rows.append([score.name, interval(score.score), str(score.photos), _folds_of(score), seconds, digest])
-    lines = [table(["source", f"CV {metric.label} [95 %]", "photos", "folds", "seconds", "digest"], rows)]
+    lines = [
+        table(
+            ["source", f"CV {metric.label} [95 %]", "photos", "folds", "seconds", "digest"],
+            rows,
+            drop=("digest", "seconds", "photos"),
+        )
+    ]
     for score in scores:
         if score.problem:
             lines.append(with_workspace_flags(f"{score.name}: {score.problem}"))
@@ -109,10 +115,10 @@ def blend_report(blend: Blend, workspace: Workspace, metric: Metric, picture: Pa
     ]
     parts = [[row.by, row.name, f"{row.share:.3f}", interval(row.cv)] for row in blend.slices]
     lines = [
-        table(heading, rows),
+        table(heading, rows, bare=[heading[1]], drop=["correlation"]),
         "weight: on average over hidden values; correlation: of residuals, with the most alike other source.",
         "",
-        table(["rung", f"CV {label} [95 %]", "gain [95 %]", ""], rungs),
+        table(["rung", f"CV {label} [95 %]", "gain [95 %]", ""], rungs, bare=[f"CV {label} [95 %]", "gain [95 %]"]),
         "",
         table(["error by", "", "share", f"CV {of_parts} [95 %]"], parts),
         "",
@@ -192,7 +198,10 @@ def ledger_table(rows: Sequence[LedgerRow], *, is_sample: bool = False) -> str:
     ]
     heading = ["when (UTC)", "ref", "what", "file", "CV", "public", "private", "gap", "place", "status", "message"]
     return "\n".join(
-        [table(heading, cells), "gap: public score less CV; place: on the leaderboard when the score came."]
+        [
+            table(heading, cells, drop=("file", "message", "place", "gap", "ref")),
+            "gap: public score less CV; place: on the leaderboard when the score came.",
+        ]
     )
 
 

@@ -19,6 +19,7 @@ from kit.pretrained.slots import slots_for
 
 if TYPE_CHECKING:
     from kit.data.project import Project
+    from kit.pretrained.diffusion.listing import ListedRecipe
     from kit.pretrained.diffusion.measure import CurveReport
     from kit.pretrained.diffusion.plan import SampleSpec
     from kit.pretrained.diffusion.recipes import StoredRecipe
@@ -346,12 +347,7 @@ def _print_status(
         print_json({"layers": counts.pop("specs"), **counts, "recipes": listed})
         return
     if listed:
-        rows = [
-            ["*" if one.chosen else "", str(one.size), str(one.steps), one.other, str(one.samples),
-             str(one.there), str(one.missing), one.model]
-            for one in listed
-        ]  # fmt: skip
-        print(table(["", "size", "steps", "other settings", "samples", "there", "missing", "model"], rows))
+        print(recipes_table(listed))
         print()
     rows = [[one.prompt, str(one.sample + 1), str(one.there), str(one.missing)] for one in chosen.specs]
     print(table(["Prompt", "sample", "there", "missing"], rows))
@@ -364,6 +360,18 @@ def _print_status(
     damaged = f"; {chosen.damaged} damaged, to be made again" if chosen.damaged else ""
     retried = f"; {chosen.retried} made in float32" if chosen.retried else ""
     print(f"{chosen.hits} there{each}, {chosen.missing} missing{left}; {chosen.size / 1e6:.1f} MB{retried}{damaged}")
+
+
+def recipes_table(listed: Sequence[ListedRecipe]) -> str:
+    """Return a table of what has been sampled, by what."""
+    from kit.core.tables import table
+
+    rows = [
+        ["*" if one.chosen else "", str(one.size), str(one.steps), one.other, str(one.samples),
+         str(one.there), str(one.missing), one.model]
+        for one in listed
+    ]  # fmt: skip
+    return table(["", "size", "steps", "other settings", "samples", "there", "missing", "model"], rows)
 
 
 def _hours(seconds: float) -> str:

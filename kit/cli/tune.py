@@ -18,6 +18,7 @@ from kit.cli.options import (
     say_next,
     workspace_of,
 )
+from kit.core.shortening import shortened
 from kit.core.speech import say
 from kit.core.tables import table
 from kit.learning.chosen import choose, names_of, read_document, study_name
@@ -113,7 +114,7 @@ def _report(tuned: Tuned, base: Experiment) -> str:
     minutes = sum(trial.seconds for trial in tuned.trials) / 60
     change = best.rmse - default.rmse
     lines = [
-        table(["", f"{tuned.experiment} (default)", f"trial {best.number} (best)"], rows),
+        table(["", f"{shortened(tuned.experiment, 24)} (default)", f"trial {best.number} (best)"], rows),
         f"{change:+.5f} ({change / default.rmse:+.1%}) against the default; {tuned.base} alone {tuned.base_rmse:.4f}.",
         f"{len(states)} trials: {counts}; {minutes:.1f} minutes of training.",
         f"Fold {tuned.fold} chose the best of them, so its RMSE is a little too good there; the other folds tell.",

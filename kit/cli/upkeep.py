@@ -44,7 +44,7 @@ def blends(context: typer.Context, as_json: JsonOption = False) -> None:
     from kit.cli.results import print_json
     from kit.core.tables import table
     from kit.upkeep.status import list_blends
-    from kit.upkeep.status_text import blend_cells, problem_lines
+    from kit.upkeep.status_text import DROPPED, blend_cells, problem_lines
 
     found = list_blends(project_of(context))
     if as_json:
@@ -52,7 +52,7 @@ def blends(context: typer.Context, as_json: JsonOption = False) -> None:
     elif not found:
         print(with_workspace_flags("There are no blends yet. Run: kit blend"))
     else:
-        print(table(*blend_cells(found)))
+        print(table(*blend_cells(found), drop=DROPPED))
         print("".join(f"{with_workspace_flags(line)}\n" for line in problem_lines(found)), end="")
         best = min((one for one in found if one.cv is not None), key=lambda one: one.cv or 0.0, default=found[0])
         if best is not found[0]:

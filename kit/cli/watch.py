@@ -126,7 +126,7 @@ def _text(found: Sequence[Watched]) -> str:
 
     if not found:
         return with_workspace_flags("Nothing has been trained here yet. Run: kit train --fold all")
-    lines = [summary(found), "", table(_HEADER, [_row(one) for one in found])]
+    lines = [summary(found), "", table(_HEADER, [_row(one) for one in found], drop=("fill", "best", "photos/s"))]
     pictures = [one.pictures[0] for one in found if one.pictures and one.state != "done"]
     pictures = pictures or [one.pictures[0] for one in found if one.pictures]
     lines += ["", *(f"Picture: {path}" for path in pictures)] if pictures else []

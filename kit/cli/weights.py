@@ -127,7 +127,9 @@ def _sources_table(found: list[Source]) -> str:
         ]
         for one in found
     ]
-    lines = [table(["model", "from", "", "licence", "MB", "digest", "where"], rows)]
+    lines = [
+        table(["model", "from", "", "licence", "MB", "digest", "where"], rows, drop=("digest", "licence", "where"))
+    ]
     here = {one.model for one in found if one.here}
     lines += [f"{one.model} is not here: {one.command}" for one in found if one.command and one.model not in here]
     lines.append("imagenet takes a model's first row; digest: of its tensors, once they have been used.")

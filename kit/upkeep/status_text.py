@@ -11,6 +11,9 @@ from kit.upkeep.status import BlendState, SourceState, Status, TrainingState
 Cells = tuple[list[str], list[list[str]]]
 """Heading and rows."""
 
+DROPPED = ("rung", "when")
+"""Columns that go where a table is too wide."""
+
 
 def status_lines(found: Status, spoken: Callable[[str], str] = str) -> list[str]:
     """Return all of it, line by line.
@@ -21,7 +24,7 @@ def status_lines(found: Status, spoken: Callable[[str], str] = str) -> list[str]
     lines = [f"{found.competition} in {found.folder.absolute()}", f"Data: {data_text(found)}"]
     lines += map(spoken, found.problems)
     for cells in status_tables(found):
-        lines += ["", table(*cells)]
+        lines += ["", table(*cells, drop=DROPPED)]
         lines += map(spoken, problem_lines(found.sources) if cells[0][0] == "source" else [])
         lines += map(spoken, problem_lines(found.blends) if cells[0][0] == "blend" else [])
     if found.running:
