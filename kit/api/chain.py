@@ -9,6 +9,8 @@ from kit.api.needs import extras_of
 from kit.api.results import Blend, Blends, Fetched, Filled, Fills, Sources
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from kit.data.folds import Folds as Split
     from kit.data.project import Project as Opened
 
@@ -132,6 +134,19 @@ class Chain(Folder):
 
         opened = self.opened
         return Sources(tuple(score_sources(opened)), _metric(opened))
+
+    def by_photo(self) -> pd.DataFrame:
+        """Return each training photo with its score by every source and the newest blend, as `kit sources --photos`.
+
+        Raises:
+            MissingStep: there are no sources.
+
+        >>> "harmonic" in kit.open(".").by_photo().columns
+        True
+        """
+        from kit.report.by_photo import by_photo
+
+        return by_photo(self.opened)
 
     def blend(
         self,

@@ -26,18 +26,30 @@ if TYPE_CHECKING:
 
 
 @app.command(short_help="List every source with its CV RMSE.")
-def sources(context: typer.Context, as_json: JsonOption = False) -> None:
+def sources(
+    context: typer.Context,
+    photos: Annotated[Path | None, typer.Option("--photos", help="Write each photo's score by each to a CSV.")] = None,
+    as_json: JsonOption = False,
+) -> None:
     """List every source with its CV RMSE (95 % interval by photo), its cost and its digest.
 
     \b
     Examples:
       kit sources
+      kit sources --photos photos.csv
       kit sources --json
     """
     from kit.blending import score_sources
     from kit.cli.results import print_json, sources_table
 
     project = project_of(context)
+    if photos is not None:
+        from kit.core.workspace import check_output
+        from kit.report.by_photo import write_by_photo
+
+        check_output(project.workspace, photos, "--photos")
+        write_by_photo(photos, project)
+        say(f"Written: {photos}")
     scores = score_sources(project)
     if as_json:
         print_json(scores)
@@ -77,10 +89,16 @@ def blend(
       ridge       weights of any sign, shrunk toward equal ones
       intercept   ridge, and a constant
       features    weights linear in depth, channel, class, size and contrast
-      direct      plain weights by the competition's own metric, if that is MAE, PSNR or SSIM
+      direct      plain weights by the metric itself: MAE, PSNR or SSIM
       regions     weights for each ring and channel, shrunk to common ones
-      stack       regions, with a small network over the members as one member more (with --stack)
+      stack       regions, with a small network as one member more (--stack)
       hill-climb  greedy selection, and bagged: for comparison with simplex
+    Words:
+      CV           each training photo scored by what was not fitted on its fold
+      score space  channels stretched by the photo's value range, as the score is
+      worth        what the blend loses without a member
+      ring         hidden pixels of one distance to the nearest known one
+      credible     of a gain: its 95 % interval, over photos, lies above zero
     Examples:
       kit blend
       kit blend regress fractional harmonic --name first

@@ -19,7 +19,6 @@ from kit.cli.options import (
     with_workspace_flags,
     workspace_of,
 )
-from kit.core.speech import say
 from kit.core.workspace import DEFAULT_SLUG
 from kit.errors import NotFinished
 
@@ -125,7 +124,7 @@ def fetch(
     if not fetched.already:
         say_next("kit folds")
     elif origin is None and not sample:
-        say("Nothing was read again. Where files were added or come from elsewhere: add --force")
+        print("Nothing was read again. Where files were added or come from elsewhere: add --force")
 
 
 @app.command(short_help="Split the training photos into folds.")
@@ -149,6 +148,8 @@ def folds(
     made, found = ensure_folds(project, k=k, seed=seed, force=force)
     print(f"{'Made' if made else 'There already'}: {project.workspace.folds} (by {found.method})")
     print(describe_folds(found, project.index))
+    if made:
+        say_next("kit fill all")
 
 
 @app.command(short_help="Fill the holes by classical methods.")
@@ -174,6 +175,7 @@ def fill(
       kit fill harmonic fractional
       kit fill all --jobs 8
     """
+    from kit.cli.results import fills_text
     from kit.data.fill_sources import fill_processes, fills_named, make_fill_source
 
     project, left = project_of(context), fills_named(split_commas(names))
@@ -187,3 +189,8 @@ def fill(
                 f"{error}{after}", again=f"kit fill {' '.join(left)} --force" if force else None
             ) from None
         print(f"{'Filled' if made else 'There already'}: {left.pop(0)}")
+    if project.folds_if_any is None:
+        say_next("kit folds")
+        return
+    print(fills_text(project))
+    say_next("kit train --fold all")

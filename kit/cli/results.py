@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kit.blending import Blend, CandidateRow, SourceScore
     from kit.core.workspace import Workspace
     from kit.data.index import Index
+    from kit.data.project import Project
     from kit.imaging.metrics import Estimate, Metric
     from kit.submission.ledger import LedgerRow
     from kit.submission.standing import Standing
@@ -66,13 +67,24 @@ def sources_table(scores: Sequence[SourceScore], metric: Metric) -> str:
             lines.append(with_workspace_flags(f"{score.name}: {score.problem}"))
         elif score.difference is not None:
             lines.append(
-                f"{score.name}: on its {score.photos} photos {change(score.difference)} against {score.reference} "
+                f"{score.name}: on its {score.photos} photos {_beside(score.difference)} {score.reference} "
                 f"({interval(score.reference_score)})"
             )
     lines += _same([(score.name, score.digest) for score in scores if score.digest])
     of = "whole pictures" if metric.of == "pictures" else "hidden pixels in score space"
     lines.append(f"CV: {metric.label} on {of}, each training photo predicted out of fold.")
     return "\n".join(lines)
+
+
+def _beside(loss: Estimate) -> str:
+    """Say how a source does beside another one: better or worse where the interval says so."""
+    from kit.imaging.metrics import Estimate
+
+    if loss.low > 0:
+        return f"worse by {loss.signed.replace('+', '')} than"
+    if loss.high < 0:
+        return f"better by {Estimate(-loss.value, -loss.high, -loss.low).signed.replace('+', '')} than"
+    return f"not credibly different ({loss.signed}) from"
 
 
 def _same(digests: Sequence[tuple[str, str]]) -> list[str]:
@@ -91,11 +103,13 @@ def _folds_of(score: SourceScore) -> str:
 
 
 def blend_report(blend: Blend, workspace: Workspace, metric: Metric, picture: Path | None = None) -> str:
-    """Return the report: members, rungs, where the error lies, what to expect, and what was decided.
+    """Return the report: what the blend is worth and what to expect, then members, rungs, where the error lies.
 
     Args:
         metric: what the scores are.
     """
+    from kit.report.page.verdict import verdict_of_blend
+
     rows = [
         [row.name, interval(row.cv), f"{row.weight:.3f}", change(row.without), f"{_nearest(blend, place):.3f}"]
         for place, row in enumerate(blend.members)
@@ -103,30 +117,28 @@ def blend_report(blend: Blend, workspace: Workspace, metric: Metric, picture: Pa
     rows.sort(key=lambda row: -float(row[2]))
     label = metric.label
     of_parts = "RMSE" if metric.of == "pictures" else label
-    heading = ["source", f"CV {label} [95 %]", "weight", f"left out (change of {blend.fitted})", "correlation"]
+    heading = ["source", f"CV {label} [95 %]", "weight", "worth [95 %]", "correlation"]
     rungs = [
-        [
-            row.rung,
-            interval(row.cv),
-            "" if row.rung == "single" else f"{change(row.gain)} over {row.below}",
-            _verdict(row),
-        ]
+        [row.rung, interval(row.cv), "" if row.rung == "single" else change(row.gain), _verdict(row)]
         for row in blend.ladder
     ]
     parts = [[row.by, row.name, f"{row.share:.3f}", interval(row.cv)] for row in blend.slices]
     lines = [
+        *verdict_of_blend(blend, label),
+        blend.reason,
+        *_same([(row.name, row.oof) for row in blend.members]),
+        "",
         table(heading, rows, bare=[heading[1]], drop=["correlation"]),
-        "weight: on average over hidden values; correlation: of residuals, with the most alike other source.",
+        f"weight: on average over hidden values. worth: what is lost without it, by rung {blend.fitted}.",
+        "correlation: of its errors with those of the most alike other source.",
         "",
         table(["rung", f"CV {label} [95 %]", "gain [95 %]", ""], rungs, bare=[f"CV {label} [95 %]", "gain [95 %]"]),
+        "gain: over the last rung above it that was taken. What the rungs are: kit blend --help",
         "",
         table(["error by", "", "share", f"CV {of_parts} [95 %]"], parts),
         "",
-        f"Blend {blend.name}: CV {label} {blend.cv} (nested by fold, {blend.photos} photos), rung {blend.rung}.",
-        f"Best single source by fold, {blend.best_single}: {blend.best_single_cv}; gain {change(blend.gain)}.",
-        blend.reason,
         *_expectation(blend),
-        *_same([(row.name, row.oof) for row in blend.members]),
+        f"CV: each of {blend.photos} photos scored by weights that were not fitted on its fold.",
     ]
     if picture is not None:
         lines.append(f"Picture: {picture}; more to see: kit report")
@@ -141,7 +153,7 @@ def _nearest(blend: Blend, place: int) -> float:
 
 def _verdict(row: CandidateRow) -> str:
     if not row.on_ladder:
-        return "for comparison"
+        return "compared"
     return "taken" if row.taken else "not credible"
 
 
@@ -149,10 +161,22 @@ def _expectation(blend: Blend) -> list[str]:
     board = blend.leaderboard
     photos = "1 test photo" if board.photos == 1 else f"{board.photos} test photos"
     return [
-        f"Leaderboard, {photos}: {board.score} expected, clipped (which test photos: +-"
-        f"{score_text(board.sampling)}, which training photos: +-{score_text(board.estimation)}; unknown value ranges "
-        f"cost {change(board.extremes)}).",
+        f"Leaderboard, {photos}: {board.score} expected, clipped. Uncertain are which",
+        f"test photos these are (+-{score_text(board.sampling)}) and which training photos they are judged by (+-"
+        f"{score_text(board.estimation)});",
+        f"unknown value ranges cost {change(board.extremes)} of it.",
     ]
+
+
+def fills_text(project: Project) -> str:
+    """Say what each source that needs no training scores, the best first."""
+    from kit.blending import score_sources
+
+    label = project.layout.measured_by.label
+    scores = [
+        f"{one.name} {score_text(one.score.value)}" for one in score_sources(project) if one.score and not one.trained
+    ]
+    return f"CV {label}: {', '.join(scores)}"
 
 
 def hidden_text(index: Index) -> str:

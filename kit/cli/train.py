@@ -21,6 +21,7 @@ from kit.cli.options import (
     ForceOption,
     finite,
     project_of,
+    say_next,
     split_commas,
     typed_again,
     with_workspace_flags,
@@ -30,6 +31,7 @@ from kit.cli.queue import GpusOption, JobsOption, say_idle_gpus
 from kit.cli.trial import try_all
 from kit.cli.watched import LogOption, PicturesOption, watching
 from kit.core.parallel import is_main_process
+from kit.core.progress import is_reporting
 from kit.core.speech import say, say_once, warn_once
 from kit.learning.chosen import choose, names_of, read_document, with_weights_at_hand
 from kit.learning.trainings import Training, Trainings, average, claim_mean, mean_of
@@ -184,6 +186,23 @@ def train(
     work = Trainings(project, trained, force, split_commas([begun or ""]), _going_on)
     slots = slots_for(gpus, jobs, device)
     _train_all(work, families, device, options, replaced, slots, mean=mean)
+    _say_what_is_left(project, [one.name for family in families for one in family], mean=mean)
+
+
+def _say_what_is_left(project: Project, names: Sequence[str], *, mean: bool) -> None:
+    """Say what to type next: the first folds that are not trained, or a blend.
+
+    Args:
+        mean: a mean of seeds is asked for, which says itself what it waits for.
+    """
+    if not is_main_process() or is_reporting():
+        return
+    for name in names:
+        if left := project.predictions.missing_folds(name, "oof"):
+            if not mean:
+                say_next(f"kit train {name} --fold {','.join(map(str, left))}")
+            return
+    say_next("kit blend")
 
 
 def _check_trial(given: dict[str, object]) -> None:

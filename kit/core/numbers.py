@@ -12,7 +12,12 @@ def score_text(value: float) -> str:
 
 def change_text(value: float) -> str:
     """Return a difference of scores with its sign, as `score_text` does."""
-    return signed_text(value, decimals(value, 5, 2))
+    return signed_text(value, change_decimals(value))
+
+
+def change_decimals(largest: float) -> int:
+    """Return how many decimals differences are written with, of which this is the largest."""
+    return 5 if abs(largest) >= 1e-5 else decimals(largest, 5, 2)
 
 
 _MOST_PLACES = 8

@@ -14,7 +14,7 @@ from kit.core.terminal import output_width
 
 _GAP = 2
 _COMFORTABLE, _LEAST = 22, 8  # columns of a long text before other columns go for its sake, and at last
-_LONG = 30  # what begins with a digit and is longer is no number
+_LONG = 36  # what begins with a digit and is longer is no number
 _INTERVAL = re.compile(r" \[[^\]]*\]")
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from kit.core.numbers import decimals, signed_text
+from kit.core.numbers import change_decimals, decimals, signed_text
 from kit.errors import UnknownName
 from kit.imaging.similarity import ssim
 
@@ -137,7 +137,7 @@ class Estimate:
     @property
     def signed(self) -> str:
         """Return it as a difference, `+0.00051 [+0.00039, +0.00062]`; what rounds to zero has no sign."""
-        places = decimals(max(map(abs, (self.value, self.low, self.high))), 5, 2)
+        places = change_decimals(max(map(abs, (self.value, self.low, self.high))))
         return f"{signed_text(self.value, places)} [{signed_text(self.low, places)}, {signed_text(self.high, places)}]"
 
 

@@ -248,8 +248,8 @@ def test_the_machine_is_looked_at(toy: Toy) -> None:
 
 
 PUBLIC = {
-    *("batches", "blend", "blends", "bundle", "check", "check_layout", "check_model", "clip", "compare", "competition"),
-    *("doctor", "explore"),
+    *("batches", "blend", "blends", "bundle", "by_photo", "check", "check_layout", "check_model", "clip", "compare"),
+    *("competition", "doctor", "explore"),
     *("export", "fetch", "figure", "fill", "fill_pictures", "folder", "folds", "grade", "import_", "leaderboard"),
     *("opened", "predict", "predict_tests", "predictions", "push", "push_bundle", "report", "rm", "sd", "show"),
     *("sources", "status"),

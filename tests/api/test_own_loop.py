@@ -57,7 +57,7 @@ def test_the_example_trains_every_fold_and_enters_the_blend(
 ) -> None:
     project.fill(["mean", "fractional"])
     run_example("own_loop", project)
-    assert "Blend blend-" in capsys.readouterr().out
+    assert "blend-" in capsys.readouterr().out
     assert len((EXAMPLES / "own_loop.py").read_text().splitlines()) <= 60
     found = project.sources()["own-loop"]
     assert found.complete and found.trained and found.seconds > 0
@@ -78,7 +78,7 @@ def test_the_example_of_lightning_does_so_too(project: kit.Project, capsys: pyte
     project.fill(["mean", "fractional"])
     run_example("lightning_loop", project)
     out = capsys.readouterr().out
-    assert "Blend blend-" in out and out.count("Written(name='lightning'") == 3
+    assert "blend-" in out and out.count("Written(name='lightning'") == 3
     assert project.sources()["lightning"].complete and "lightning" in project.blend(rung="mean").weights
 
 

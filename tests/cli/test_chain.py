@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -53,15 +54,17 @@ def chain(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Chain:
 def test_every_step_says_what_it_did_and_what_comes_next(chain: Chain) -> None:
     assert "20 training and 4 test photos" in chain.said["fetch"] and "Next: kit folds" in chain.said["fetch"]
     assert "fold 1: 10 photos" in chain.said["folds"]
-    assert chain.said["fill"].splitlines() == [
-        f"Filled: {name}" for name in ["mean", "telea", "navier-stokes", "harmonic", "fractional"]
-    ]
-    assert [line.split(": fold RMSE")[0] for line in chain.said["train"].splitlines()] == [
+    *filled, scores, following = chain.said["fill"].splitlines()
+    assert filled == [f"Filled: {name}" for name in ["mean", "telea", "navier-stokes", "harmonic", "fractional"]]
+    assert re.fullmatch(r"CV RMSE: (\S+ 0\.\d{4}(, )?){5}", scores) and following == "Next: kit train --fold all"
+    *trained, following = chain.said["train"].splitlines()
+    assert [line.split(": fold RMSE")[0] for line in trained] == [
         f"Trained: {name}, fold {fold}" for fold in (0, 1) for name in ("regress", "bilstm")
     ]
+    assert following == "Next: kit blend"
     for name in [*FILLS, "regress", "bilstm"]:
         assert name in chain.said["sources"] and name in chain.said["blend"]
-    assert "Blend every: CV RMSE" in chain.said["blend"] and "Next: kit upload --dry-run" in chain.said["blend"]
+    assert chain.said["blend"].startswith("Blend every") and "Next: kit upload --dry-run" in chain.said["blend"]
 
 
 def test_the_files_are_where_the_design_says(chain: Chain) -> None:

@@ -26,7 +26,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Two experiments, each trained on two folds by one command; not to be written to."""
     project = project_at(tmp_path_factory.mktemp("trained") / "w")
     said = ok(f"-w {project.workspace.root} train {' '.join(NAMES)} --fold 0 --fold 2 {FLAGS} --epochs 1")
-    lines = said.splitlines()
+    *lines, following = said.splitlines()
+    assert following == f"Next: kit train {NAMES[0]} --fold 1"
     assert [line[: line.index(": fold RMSE 0.")] for line in lines] == [
         f"Trained: {name}, fold {fold}" for fold in (0, 2) for name in NAMES
     ]

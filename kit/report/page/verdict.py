@@ -19,7 +19,7 @@ def _sentences(numbers: Numbers) -> Iterator[str]:
     scored = [one for one in numbers.sources if one.score is not None]
     complete = [one for one in scored if one.complete]
     if numbers.blend is not None:
-        yield from _of_blend(numbers.blend, label)
+        yield from verdict_of_blend(numbers.blend, label)
     elif complete and complete[0].score is not None:
         yield f"Best source: {complete[0].name}, CV {label} {complete[0].score}. Blend what there is: kit blend"
     yield from _of_training(numbers, complete)
@@ -29,7 +29,8 @@ def _sentences(numbers: Numbers) -> Iterator[str]:
         yield f"Blend {numbers.blend.name} no longer fits what is stored. Make it again: kit blend"
 
 
-def _of_blend(blend: Blend, label: str) -> Iterator[str]:
+def verdict_of_blend(blend: Blend, label: str) -> Iterator[str]:
+    """Yield what a blend is worth: its score, its gain, what to expect of it, and which members bring nothing."""
     name = blend.name if blend.name.startswith("blend") else f"Blend {blend.name}"  # as it is typed
     credible = blend.gain.low > 0
     than = f"{blend.best_single} alone ({score_text(blend.best_single_cv.value)})"
