@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,7 @@ from kit.cli.options import (
     workspace_of,
 )
 from kit.core.workspace import DEFAULT_SLUG
-from kit.errors import NotFinished
+from kit.errors import KitError, NotFinished
 
 
 @app.command(short_help="Download the data, check it, make the index.")
@@ -192,5 +193,6 @@ def fill(
     if project.folds_if_any is None:
         say_next("kit folds")
         return
-    print(fills_text(project))
+    with contextlib.suppress(KitError):  # all is filled; kit sources says what is wrong with the rest
+        print(fills_text(project))
     say_next("kit train --fold all")

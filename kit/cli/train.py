@@ -30,8 +30,8 @@ from kit.cli.options import (
 from kit.cli.queue import GpusOption, JobsOption, say_idle_gpus
 from kit.cli.trial import try_all
 from kit.cli.watched import LogOption, PicturesOption, watching
+from kit.core.jobs import is_child
 from kit.core.parallel import is_main_process
-from kit.core.progress import is_reporting
 from kit.core.speech import say, say_once, warn_once
 from kit.learning.chosen import choose, names_of, read_document, with_weights_at_hand
 from kit.learning.trainings import Training, Trainings, average, claim_mean, mean_of
@@ -195,7 +195,7 @@ def _say_what_is_left(project: Project, names: Sequence[str], *, mean: bool) -> 
     Args:
         mean: a mean of seeds is asked for, which says itself what it waits for.
     """
-    if not is_main_process() or is_reporting():
+    if not is_main_process() or is_child():
         return
     for name in names:
         if left := project.predictions.missing_folds(name, "oof"):

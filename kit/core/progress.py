@@ -33,11 +33,6 @@ REPORTS = "KIT_PROGRESS"
 _MARK = "\x02"  # begins a report, and no line for people
 
 
-def is_reporting() -> bool:
-    """Return whether another process shows the bars of this one, and speaks for it."""
-    return os.environ.get(REPORTS) == "reports"
-
-
 class Report(NamedTuple):
     """What a bar shows, from one process to another."""
 
@@ -77,7 +72,7 @@ class Progress:
         self._started = self._spoke = time.monotonic()
         self._first = 0
         self._ends: float | None = None
-        self._reports = is_reporting()
+        self._reports = os.environ.get(REPORTS) == "reports"
         self._moves = not self._reports and (in_kernel() or (can_move(sys.stderr) and in_notebook()))
         self._width = 0  # of the line that moves, as it stands there now
         self._bar: Any

@@ -94,7 +94,8 @@ assert not loaded, loaded
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    *lines, following = done.stdout.splitlines()
+    assert following == "Next: kit train regress --fold 1"
     assert len(lines) == 4 and all(line.startswith("There already: ") for line in lines)
     found = json.loads((trained.workspace.run("regress", 2) / "run.json").read_text())
     folder = trained.workspace.run("regress", 2)
@@ -106,7 +107,10 @@ assert not loaded, loaded
 
 
 def test_what_is_left_is_trained_and_what_is_there_is_not(copied: Project) -> None:
-    lines = ok(f"-w {copied.workspace.root} train partialconv --fold all {PARTIALCONV} --epochs 1").splitlines()
+    *lines, following = ok(
+        f"-w {copied.workspace.root} train partialconv --fold all {PARTIALCONV} --epochs 1"
+    ).splitlines()
+    assert following == "Next: kit blend"
     assert [line.split(": ")[0] for line in lines] == ["There already", "Trained", "There already"]
     assert ok(f"-w {copied.workspace.root} predict partialconv").count("There already: partialconv, fold") == 3
     said = ok(f"-w {copied.workspace.root} predict partialconv --fold 1 --force")
@@ -118,7 +122,8 @@ def test_epochs_and_seed_are_settings_like_others(copied: Project) -> None:
     mine = stored_experiment(copied.workspace, "mine")
     assert mine is not None and (mine.epochs, mine.seed) == (2, 7)
     assert len(log_of(copied.workspace.run("mine", 0))) == 2
-    again = ok(f"-w {copied.workspace.root} train mine --fold 0 --fold 1").splitlines()  # with the settings it has
+    *again, following = ok(f"-w {copied.workspace.root} train mine --fold 0 --fold 1").splitlines()  # with its settings
+    assert following == "Next: kit train mine --fold 2"
     assert [line.split(", fold RMSE")[0][:13] for line in again] == ["There already", "Trained: mine"]
     assert " after 2 epochs, " in again[1]
 
@@ -213,7 +218,7 @@ def test_a_source_goes_on_with_the_settings_it_has_and_says_so(copied: Project) 
         assert done.is_one_error_line and "other epochs. Go on with its own" in done.err
     done = kit(f"{line} --fold 0 {PARTIALCONV} --epochs 2 --force")
     assert done.is_one_error_line and "the same command with --fold all --force" in done.err
-    lines = ok(f"{line} --fold all {PARTIALCONV} --epochs 2 --force").splitlines()
+    *lines, _ = ok(f"{line} --fold all {PARTIALCONV} --epochs 2 --force").splitlines()
     assert [text.split(" after ")[1][:8] for text in lines] == ["2 epochs"] * 3
 
 

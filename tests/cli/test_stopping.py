@@ -149,7 +149,9 @@ def test_a_queue_trains_each_once_and_to_the_same_bytes(root: Path, tmp_path: Pa
     threads = {"OMP_NUM_THREADS": "1"}
     code, out, err = ended(root, f"{line} --jobs 2", **threads)
     assert code == 0, err
-    assert sorted(text.split(": fold RMSE")[0] for text in out.splitlines()) == [
+    *trained, following = out.splitlines()
+    assert following.startswith("Next: kit ") and following.endswith(" blend")
+    assert sorted(text.split(": fold RMSE")[0] for text in trained) == [
         f"Trained: mine, fold {fold}" for fold in range(3)
     ]
     assert err.count("begins on job") == 3 and all(text.startswith("[mine, fold ") for text in err.splitlines())
