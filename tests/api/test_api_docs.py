@@ -23,7 +23,7 @@ def test_the_pages_are_whole(tmp_path: Path) -> None:
     assert done.returncode == 0 and not done.stderr, done.stderr
     pages = {path.relative_to(tmp_path).as_posix(): path.read_text("utf-8") for path in tmp_path.rglob("*.html")}
     ids = {path: set(re.findall(r'\bid="([^"]+)"', page)) for path, page in pages.items()}
-    found = {name.partition(".")[2] for path, names in ids.items() if path.startswith("kit/api/") for name in names}
+    found = {name.partition(".")[2] for path, names in ids.items() if path.startswith("api/kit/api/") for name in names}
     assert {name for name in dir(kit.Project) if not name.startswith("_")} <= found
     for path, page in pages.items():
         for target, anchor in re.findall(r'href="([^":#]*)#([^"]+)"', page):
