@@ -157,7 +157,7 @@ EXPERIMENTS: dict[str, Callable[[], Experiment]] = {function.__name__.replace("_
 
 
 DEFAULT = "regress-imagenet"
-"""What `kit train` trains when no experiment is named: the one with the lowest RMSE (README.md)."""
+"""What `kit train` trains when no experiment is named: the one with the lowest RMSE (docs/results.md)."""
 
 
 def demo_settings() -> list[str]:

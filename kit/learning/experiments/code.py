@@ -229,7 +229,7 @@ def _check_neighbours(code: Code, tree: ast.Module) -> None:
             if name == "." or beside.with_suffix(".py").is_file() or (beside / "__init__.py").is_file():
                 raise UsageError(
                     f"{code.path}:{node.lineno}: imports a file beside it, which a run would not carry. Put both into "  # type: ignore[attr-defined]
-                    "one file, or make a package of them with an entry point (README.md, Your own model)."
+                    "one file, or make a package of them with an entry point (docs/own-model.md)."
                 )
 
 

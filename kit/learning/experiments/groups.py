@@ -55,7 +55,7 @@ class NetworkSettings:
     the size), plain, bilstm, partialconv (a residual over the base fill), paper-unet, resnet, dcgan (whole photos). Or
     own: the class or function that `model` names."""
     model: _Later[str] = "none"
-    """own: a class or function of yours, which kit train FILE.py:NAME sets (README.md, Your own model)."""
+    """own: a class or function of yours, which kit train FILE.py:NAME sets (docs/own-model.md)."""
     model_arguments: _Later[str] = "none"
     """own: arguments of `model` that no setting is named like, which --set NAME=VALUE sets: depth=3,slope=0.1."""
     encoder: str = "tu-resnet18"
