@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +24,7 @@ from kit.imaging.images import load_image
 from kit.report.page import Report, write_report
 
 pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +150,13 @@ def test_it_fits_a_phone(chromium: Any, written: Report) -> None:
         page.locator(".card").first.click()
         page.wait_for_timeout(200)
         assert page.locator("dialog").evaluate("node => node.scrollWidth <= node.clientWidth")
+
+
+def test_the_documents_picture_is_taken_of_it(chromium: Any, written: Report, tmp_path: Path) -> None:
+    program = [sys.executable, str(ROOT / "scripts" / "screenshot.py"), str(written.path), str(tmp_path / "page.png")]
+    subprocess.run(program, check=True)
+    picture = load_image(tmp_path / "page.png")
+    assert picture.shape[1] == 1200 and 500 < picture.shape[0] < 1500 and len(np.unique(picture)) > 100
 
 
 @pytest.mark.long
