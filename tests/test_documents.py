@@ -165,6 +165,29 @@ def test_scripts_that_pages_name_are_there() -> None:
             assert list(ROOT.glob(f"{name}*")), f"{page.name}: {name}"
 
 
+def messages() -> str:
+    """Return every text in the code, with a zero byte where a value stands; those of scripts as they are."""
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "scripts").iterdir() if path.is_file()]
+    for path in (ROOT / "kit").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                texts.append("".join(str(one.value) if isinstance(one, ast.Constant) else "\0" for one in node.values))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return "\n".join(texts)
+
+
+def test_messages_that_have_a_remedy_are_those_of_the_code() -> None:
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8").partition("## Setting up")[2]
+    shown = [
+        one for row in page.splitlines() if row.startswith("|") for one in re.findall(r"`([^`]+)`", row.split("|")[1])
+    ]
+    shown = [one for one in shown if " " in one and not one.startswith("kit ")]
+    said = messages()
+    unknown = {part for one in shown for part in one.split("...") if len(part.strip()) > 3 and part.strip() not in said}
+    assert len(shown) > 15 and not unknown
+
+
 def test_python_that_pages_show_calls_what_there_is() -> None:
     calls = 0
     for page in PAGES:
