@@ -163,10 +163,7 @@ def run() -> None:
     with _termination() as was_terminated:
         try:
             adapt(sys.argv[1:])
-            for (
-                module
-            ) in MODULES:  # importing it registers its commands; none imports torch, pandas or kaggle at its top
-                importlib.import_module(f"kit.cli.{module}")
+            _register()
             code = app(hoist_global_options(sys.argv[1:]), standalone_mode=False)
             speech.detail(f"kit took {time.monotonic() - began:.1f} s")
             sys.stdout.flush()  # so that a reader who has gone is met here, and not while Python ends
@@ -191,6 +188,12 @@ def run() -> None:
             if code == INTERRUPTED:  # newer versions of Typer return it instead of raising Abort
                 _stop(TERMINATED if was_terminated else INTERRUPTED)
             sys.exit(code if isinstance(code, int) else 0)
+
+
+def _register() -> None:
+    """Import the modules that hold commands; none imports torch, pandas or kaggle at its top."""
+    for module in MODULES:
+        importlib.import_module(f"kit.cli.{module}")
 
 
 def _end_pipe(error: BrokenPipeError) -> NoReturn:

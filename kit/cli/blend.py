@@ -61,17 +61,33 @@ def sources(
 @app.command(short_help="Find the weights with the least error.")
 def blend(
     context: typer.Context,
-    sources: Annotated[list[str] | None, typer.Argument(help="Members. Default: every complete source.")] = None,
-    members: Annotated[list[str] | None, typer.Option("--members", help="The same; commas do between names.")] = None,
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(help="Members. Default: every complete source."),
+    ] = None,
+    members: Annotated[
+        list[str] | None,
+        typer.Option("--members", help="The same; commas do between names."),
+    ] = None,
     rung: Annotated[
-        str, typer.Option("--rung", help="A rung by name, or auto: climb as far as the gate lets.")
+        str,
+        typer.Option(
+            "--rung",
+            help="A rung by name, or auto: climb as far as the gate lets.",
+        ),
     ] = "auto",
     stack: Annotated[
         bool, typer.Option("--stack", help="Train a stacking network too, fold by fold (minutes).")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Train the stack again.")] = False,
     name: Annotated[str | None, typer.Option("--name", help="Default: made from what goes in.")] = None,
-    plots: Annotated[str, typer.Option("--plots", help="A picture of it in report/: png, svg or none.")] = "png",
+    plots: Annotated[
+        str,
+        typer.Option(
+            "--plots",
+            help="A picture of it in report/: png, svg or none.",
+        ),
+    ] = "png",
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:

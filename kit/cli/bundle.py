@@ -8,16 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kit.cli import app
-from kit.cli.options import ForceOption, YesOption, project_of, say_next, split_commas, workspace_of
+from kit.cli.answers import answers
+from kit.cli.options import ForceOption, JsonOption, YesOption, project_of, say_next, split_commas, workspace_of
 
 if TYPE_CHECKING:
     from kit.bundling import Bundle
+    from kit.remote.push import Pushed
 
 
 @app.command(short_help="Pack what a machine without a network needs.")
+@answers
 def bundle(
     context: typer.Context,
-    name: Annotated[str | None, typer.Argument(help="A blend or a source. Default: the newest blend.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A blend or a source. Default: the newest blend."),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="The folder. Default: bundles/NAME.")] = None,
     wheels: Annotated[list[str], typer.Option("--wheel", help="A package that the other machine lacks.")] = [],  # noqa: B006
     weights: Annotated[
@@ -29,7 +35,8 @@ def bundle(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --push: say what would be sent.")] = False,
     yes: YesOption = False,
     force: ForceOption = False,
-) -> None:
+    as_json: JsonOption = False,
+) -> object:
     """Pack what predicts a blend or a source on a machine without a network: kit's own wheel, folds, weights, blend,
     a notebook that installs, predicts and writes the submission, and a digest of every file.
 
@@ -55,13 +62,17 @@ def bundle(
     if push is not None:
         checked_reference("--push", push)
     folder = bundle_folder(project, name, out)
+    made = None
     if push is None or force or not (folder / MANIFEST).is_file():
         carried, encoders = split_commas(wheels), split_commas(weights)
-        _say(make_carried(project, name, folder, wheels=carried, weights=encoders, force=force))
+        made = make_carried(project, name, folder, wheels=carried, weights=encoders, force=force)
+        _say(made)
     else:
         print(f"There already: {folder}. Make it anew: add --force")
+    pushed = None
     if push is not None:
-        _push_dataset(project.workspace.slug, folder, push, dry_run=dry_run, yes=yes)
+        pushed = _push_dataset(project.workspace.slug, folder, push, dry_run=dry_run, yes=yes)
+    return {"folder": folder, "made": made, "pushed": pushed}
 
 
 def _say(made: Bundle) -> None:
@@ -71,7 +82,7 @@ def _say(made: Bundle) -> None:
     print(f"Check it: kit verify {made.folder}")
 
 
-def _push_dataset(slug: str, folder: Path, reference: str, *, dry_run: bool, yes: bool) -> None:
+def _push_dataset(slug: str, folder: Path, reference: str, *, dry_run: bool, yes: bool) -> Pushed | None:
     from kit.applying.carrying import send_dataset, session_of
     from kit.bundling import verify_bundle
     from kit.cli.submit import agreed
@@ -82,19 +93,21 @@ def _push_dataset(slug: str, folder: Path, reference: str, *, dry_run: bool, yes
     if dry_run:
         print(f"To make or renew: the private dataset {reference}, {size}")
         print("Nothing was sent, and nothing asked (--dry-run).")
-        return
+        return None
     session = session_of(slug)
     verb = "renew" if dataset_exists(session, reference) else "make"
     print(f"To {verb}: the private dataset {reference}, {size}")
-    if yes or agreed(f"Send it to {reference}?"):
-        pushed = send_dataset(whole, folder, reference, session)
-        print(f"{'Made' if pushed.is_new else 'Renewed'}: {pushed.address}")
-        say_next(f"kit push OWNER/NOTEBOOK --bundle {folder} --dataset {reference} --gpu t4x2")
-    else:
+    if not yes and not agreed(f"Send it to {reference}?"):
         print("Nothing was sent.")
+        return None
+    pushed = send_dataset(whole, folder, reference, session)
+    print(f"{'Made' if pushed.is_new else 'Renewed'}: {pushed.address}")
+    say_next(f"kit push OWNER/NOTEBOOK --bundle {folder} --dataset {reference} --gpu t4x2")
+    return pushed
 
 
 @app.command(short_help="Send a bundle's notebook to Kaggle and run it.")
+@answers
 def push(
     context: typer.Context,
     notebook: Annotated[str, typer.Argument(help="The notebook: OWNER/NAME.")],
@@ -105,7 +118,8 @@ def push(
     gpu: Annotated[str, typer.Option("--gpu", help="t4x2, p100 or none.")] = "t4x2",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent, and send nothing.")] = False,
     yes: YesOption = False,
-) -> None:
+    as_json: JsonOption = False,
+) -> object:
     """Save a bundle's notebook on Kaggle, private and without internet, beside the competition's data and the bundle's
     dataset; Kaggle runs it at once, and its output holds submission.csv.
 
@@ -124,6 +138,7 @@ def push(
     print(f"To save and run: the private notebook {notebook} with {dataset}, GPU {gpu}, no internet")
     if dry_run or not (yes or agreed(f"Send it to {notebook}?")):
         print(f"Nothing was sent{' (--dry-run)' if dry_run else ''}.")
-        return
+        return {"notebook": notebook, "dataset": dataset, "pushed": None}
     pushed = send_notebook(whole, folder, notebook, dataset, gpu)
     print(f"{'Saved' if pushed.is_new else 'Saved anew'}: {pushed.address}")
+    return {"notebook": notebook, "dataset": dataset, "pushed": pushed}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kit.cli import app
+from kit.cli.answers import answers
 from kit.cli.options import DeviceOption, ForceOption, JsonOption, project_of
 from kit.cli.verbs import CONTEXT, VerbGroup
 from kit.core.speech import say
@@ -55,12 +56,14 @@ def clip() -> None:
 
 
 @verbs.command(short_help="Compute each photo's vector.")
+@answers
 def embed(
     context: typer.Context,
     model: ModelOption = "thumbnail",
     download: DownloadOption = False,
     device: DeviceOption = "auto",
-) -> None:
+    as_json: JsonOption = False,
+) -> object:
     """Compute the vector of each photo's visible part; those that are stored stay.
 
     \b
@@ -78,6 +81,8 @@ def embed(
     print(
         f"{len(train)} training and {len(test)} test photos by {found.text}, {train.shape[1]} numbers each, in {folder}"
     )
+    counts = {"train": len(train), "test": len(test), "numbers": train.shape[1]}
+    return {"model": found.text, "digest": found.digest, **counts, "folder": folder}
 
 
 @verbs.command(short_help="Predict each photo's class.")
@@ -154,6 +159,7 @@ def prompts(
 
 
 @verbs.command(short_help="Correct a fill by similar photos: a source.")
+@answers
 def neighbours(
     context: typer.Context,
     model: ModelOption = "thumbnail",
@@ -162,7 +168,8 @@ def neighbours(
     download: DownloadOption = False,
     device: DeviceOption = "auto",
     force: ForceOption = False,
-) -> None:
+    as_json: JsonOption = False,
+) -> object:
     """Make the source clip-neighbours: the fill, corrected by the most similar photos of other folds.
 
     It takes an encoder that has learnt from photos to gain anything over `fractional`.
@@ -180,6 +187,7 @@ def neighbours(
     made = make_neighbours(project, found, k=k, name=name, device=device_named(device), force=force)
     used = min(k, len(project.index.train))
     print(f"{'Filled' if made else 'There already'}: {name}, by the {used} nearest of {found.text}")
+    return {"name": name, "made": made, "k": used, "model": found.text}
 
 
 def _model(text: str, download: bool) -> ClipModel:

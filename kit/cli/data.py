@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 from kit.cli import app
+from kit.cli.answers import answers
 from kit.cli.options import (
     ForceOption,
+    JsonOption,
     SeedOption,
     project_of,
     remember_fetch,
@@ -25,6 +27,7 @@ from kit.errors import KitError, NotFinished
 
 
 @app.command(short_help="Download the data, check it, make the index.")
+@answers
 def fetch(
     context: typer.Context,
     slug: Annotated[str | None, typer.Argument(help=f"Competition: slug or address. Default: {DEFAULT_SLUG}.")] = None,
@@ -57,12 +60,17 @@ def fetch(
     hole: Annotated[
         str | None, typer.Option("--hole", help="Hidden without masks: alpha, or a colour, #000000.")
     ] = None,
-    hidden: Annotated[str, typer.Option("--hidden", help="What masks hide: white or black.")] = "white",
+    hidden: Annotated[
+        str,
+        typer.Option("--hidden", help="What masks hide: white or black."),
+    ] = "white",
     metric: Annotated[
-        str, typer.Option("--metric", help="Of plain folders: rmse, mse, mae, psnr, ssim, lpips.")
+        str,
+        typer.Option("--metric", help="Of plain folders: rmse, mse, mae, psnr, ssim, lpips."),
     ] = "rmse",
     force: ForceOption = False,
-) -> None:
+    as_json: JsonOption = False,
+) -> object:
     """Download the competition's data, check it, and make the index and the pack.
 
     Goes on where a cut download stopped. What is there stays until the new data has passed every check. Without --from,
@@ -126,15 +134,27 @@ def fetch(
         say_next("kit folds")
     elif origin is None and not sample:
         print("Nothing was read again. Where files were added or come from elsewhere: add --force")
+    return {
+        "competition": workspace.slug,
+        "already": fetched.already,
+        "train": len(index.train),
+        "test": len(index.test),
+        "folder": workspace.data,
+        "in_place": workspace.in_place,
+        "digest": index.digest,
+        "notes": fetched.notes,
+    }
 
 
 @app.command(short_help="Split the training photos into folds.")
+@answers
 def folds(
     context: typer.Context,
     k: Annotated[int, typer.Option("--k", help="Number of folds.")] = 5,
     seed: SeedOption = 0,
     force: ForceOption = False,
-) -> None:
+    as_json: JsonOption = False,
+) -> object:
     """Split the training photos into folds: classes even, near duplicates together.
 
     \b
@@ -151,9 +171,13 @@ def folds(
     print(describe_folds(found, project.index))
     if made:
         say_next("kit fill all")
+    sizes = [len(found.valid_positions(fold)) for fold in range(found.k)]
+    file = project.workspace.folds
+    return {"made": made, "file": file, "method": found.method, "k": found.k, "sizes": sizes, "digest": found.digest}
 
 
 @app.command(short_help="Fill the holes by classical methods.")
+@answers
 def fill(
     context: typer.Context,
     names: Annotated[list[str], typer.Argument(help="Fills by name, or all.")],
@@ -161,7 +185,8 @@ def fill(
         int | None, typer.Option("--jobs", min=1, max=256, help="Processes. Default: one a core, where that pays.")
     ] = None,
     force: ForceOption = False,
-) -> None:
+    as_json: JsonOption = False,
+) -> object:
     """Fill every hole by a classical method and store the result as a source: no training, no GPU.
 
     \b
@@ -181,6 +206,7 @@ def fill(
 
     project, left = project_of(context), fills_named(split_commas(names))
     processes = fill_processes(project) if jobs is None else jobs
+    done = []
     while left:
         try:
             made = make_fill_source(project, left[0], force=force, processes=processes)
@@ -189,10 +215,12 @@ def fill(
             raise NotFinished(
                 f"{error}{after}", again=f"kit fill {' '.join(left)} --force" if force else None
             ) from None
-        print(f"{'Filled' if made else 'There already'}: {left.pop(0)}")
+        done.append({"name": left.pop(0), "made": made})
+        print(f"{'Filled' if made else 'There already'}: {done[-1]['name']}")
     if project.folds_if_any is None:
         say_next("kit folds")
-        return
+        return done
     with contextlib.suppress(KitError):  # all is filled; kit sources says what is wrong with the rest
         print(fills_text(project))
     say_next("kit train --fold all")
+    return done

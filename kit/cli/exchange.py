@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kit.cli import app
-from kit.cli.options import ForceOption, finite, project_of, say_next, with_workspace_flags
+from kit.cli.answers import answers
+from kit.cli.options import ForceOption, JsonOption, finite, project_of, say_next, with_workspace_flags
 from kit.core.speech import warn
 
 if TYPE_CHECKING:
     from kit.core.workspace import PredictionSplit
     from kit.data.project import Project
     from kit.exchange import Imported
+    from kit.exchange.checks import OwnScore
 
 
 class Space(StrEnum):
@@ -33,6 +35,7 @@ class Channels(StrEnum):
 
 
 @app.command("import", short_help="Take in predictions made elsewhere.")
+@answers
 def import_(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="What to call the source.")],
@@ -54,7 +57,8 @@ def import_(
         Path | None, typer.Option("--folds", help="CSV of id,fold by which the OOF were made: compared with ours.")
     ] = None,
     force: ForceOption = False,
-) -> None:
+    as_json: JsonOption = False,
+) -> object:
     """Make a source of predictions that something else has made: a team mate, a notebook, an older project.
 
     OOF predictions must come from models that have not seen the photo they predict. Kit cannot know that: share
@@ -96,7 +100,8 @@ def import_(
         _say(name, parts[-1])
     for note in notes:
         print(f"Note: {note}")
-    _judge(project, name, looked=any(part.made for part in parts))
+    score = _judge(project, name, looked=any(part.made for part in parts))
+    return {"name": name, "parts": parts, "notes": notes, "score": score}
 
 
 def _say(name: str, part: Imported) -> None:
@@ -113,8 +118,8 @@ def _warn(warnings: list[str]) -> None:
         warn(f"Warning: {warning}")
 
 
-def _judge(project: Project, name: str, *, looked: bool) -> None:
-    """Say what looks wrong, what it scores, and what to type next."""
+def _judge(project: Project, name: str, *, looked: bool) -> OwnScore | None:
+    """Say what looks wrong, what it scores, and what to type next; return the score."""
     from kit.data.prediction_store import SPLITS
     from kit.errors import KitError
     from kit.exchange import doubts_about, doubts_about_score, own_score
@@ -126,22 +131,25 @@ def _judge(project: Project, name: str, *, looked: bool) -> None:
         score = own_score(project, name) if there["oof"] else None
     except KitError as error:  # the import itself is done
         print(with_workspace_flags(f"Not scored: {error}"))
-        return
+        return None
     if score is not None:
         _warn(doubts_about_score(name, score) if looked else [])
         best = f"; best other source: {score.best} {score.best_cv}" if score.best else ""
         print(f"CV RMSE {score.cv} ({score.photos} photos, if no model has seen the photo it predicts){best}")
     absent = [split for split, is_there in there.items() if not is_there]
     say_next(f"kit import {name} --{absent[0]} FILE" if absent else "kit blend")
+    return score
 
 
 @app.command("export", short_help="Write a source's or blend's predictions to one .npz.")
+@answers
 def export(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="A source or a blend.")],
     out: Annotated[Path | None, typer.Option("--out", help="The file. Default: <name>.npz here.")] = None,
     force: ForceOption = False,
-) -> None:
+    as_json: JsonOption = False,
+) -> object:
     """Write OOF and test predictions of a source or a blend to one .npz for a team mate: an array a photo, named by its
     id. Those of a blend are out of fold too: each photo by weights that were fitted on the other folds.
 
@@ -167,3 +175,4 @@ def export(
     flags = " ".join(f"--{split} {done.path.name}" for split in done.photos)
     print(f"Exported: {name}, {shown}, to {done.path} ({done.path.stat().st_size / 1e6:.0f} MB)")
     print(f"Your team mate types: kit import NAME {flags}")
+    return {"name": name, "path": done.path, "photos": done.photos, "bytes": done.path.stat().st_size}

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kit.cli import app
-from kit.cli.options import ForceOption, SeedOption, project_of, split_commas
+from kit.cli.answers import answers
+from kit.cli.options import ForceOption, JsonOption, SeedOption, project_of, split_commas
 from kit.core.workspace import Split
 
 if TYPE_CHECKING:
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
 
 
 @app.command(short_help="Draw holes, sources, blend and truth side by side.")
+@answers
 def figure(
     context: typer.Context,
     columns: Annotated[
-        list[str] | None, typer.Argument(help="Sources and blends. Default: a few, and a blend.")
+        list[str] | None,
+        typer.Argument(help="Sources and blends. Default: a few, and a blend."),
     ] = None,
     photo: Annotated[list[str] | None, typer.Option("--photo", help="Id or name; may be repeated.")] = None,
     count: Annotated[int, typer.Option("--count", min=1, max=50, help="Photos to show when none is named.")] = 4,
@@ -32,7 +35,8 @@ def figure(
     truth: Annotated[Path | None, typer.Option("--truth", help="Show test photos, with these originals.")] = None,
     test: Annotated[bool, typer.Option("--test", help="Show test photos.")] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Default: report/figure.png in the workspace.")] = None,
-) -> None:
+    as_json: JsonOption = False,
+) -> object:
     """Draw hidden photo, sources, blend and truth side by side.
 
     \b
@@ -72,6 +76,7 @@ def figure(
     )
     save_figure(path, image)
     print(f"Written: {path}")
+    return {"path": path, "columns": shown, "split": split}
 
 
 @app.command(short_help="Run the whole chain on a small made-up competition.")

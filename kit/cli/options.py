@@ -40,9 +40,15 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Do it again although
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of everything random.")]
-FoldOption = Annotated[list[str], typer.Option("--fold", help="A fold's number, several as 0,1, all, or full.")]
+FoldOption = Annotated[
+    list[str],
+    typer.Option("--fold", help="A fold's number, several as 0,1, all, or full."),
+]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="Take settings from this TOML file.")]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")]
+DeviceOption = Annotated[
+    str,
+    typer.Option("--device", help="auto, cpu, cuda, cuda:1 ..."),
+]
 
 
 def finite(value: float | None) -> float | None:

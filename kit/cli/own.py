@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from kit.cli import app
-from kit.cli.options import say_next, workspace_of
+from kit.cli.answers import answers
+from kit.cli.options import JsonOption, say_next, workspace_of
 from kit.cli.verbs import CONTEXT
 
 verbs = typer.Typer(no_args_is_help=True, rich_markup_mode=None, context_settings=CONTEXT)
@@ -81,10 +82,12 @@ def _begin(context: typer.Context, kind: str, name: str, skeleton: str) -> Path:
 
 
 @app.command("check-layout", short_help="Does a layout of your own fit its competition?")
+@answers
 def check_layout(
     layout: Annotated[str, typer.Argument(help="FILE.py, or a layout's name.")],
     source: Annotated[Path, typer.Option("--from", help="The competition's zip or folder.")],
-) -> None:
+    as_json: JsonOption = False,
+) -> object:
     """Fetch a competition's files by this layout into a temporary folder and check it: one line for each thing that is
     as it should be, and for the first that is not one line and exit code 1. Nothing is kept; the file is run.
 
@@ -95,17 +98,22 @@ def check_layout(
     """
     from kit.upkeep.check_layout import check_given_layout
 
+    found = []
     for passed in check_given_layout(layout, source.expanduser()):
+        found.append(passed)
         print(f"ok  {passed.what}: {passed.said}", flush=True)
     say_next(f"kit fetch SLUG --layout {layout} --from {source}")
+    return {"layout": layout, "passed": found}
 
 
 @app.command("check-model", short_help="Is a model of your own fit to be trained?")
+@answers
 def check_model(
     context: typer.Context,
     model: Annotated[str, typer.Argument(help="FILE.py:NAME, a class or function; or FILE.py:experiment.")],
     settings: Annotated[list[str], typer.Option("--set", help="field=value, may be repeated.")] = [],  # noqa: B006
-) -> None:
+    as_json: JsonOption = False,
+) -> object:
     """Check a model of your own on made-up photos: one line for each thing that is as it should be, and for the first
     that is not one line and exit code 1. Needs no competition and writes nothing; the file is run.
 
@@ -117,6 +125,9 @@ def check_model(
     """
     from kit.learning.own_check import checked_lines
 
+    found = []
     for line in checked_lines(workspace_of(context), model, settings):
+        found.append(line)
         print(f"ok  {line}", flush=True)
     print(f"{model} is fit. Train it: kit train {model} --fold 0")
+    return {"model": model, "passed": found}

@@ -8,17 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kit.cli import app
-from kit.cli.options import DeviceOption, FoldOption, ForceOption, project_of, with_workspace_flags
+from kit.cli.answers import answers
+from kit.cli.options import DeviceOption, FoldOption, ForceOption, JsonOption, project_of, with_workspace_flags
 
 if TYPE_CHECKING:
     from kit.data.project import Project
 
 
 @app.command(short_help="Predict by what is trained: again, other test photos, own pictures.")
+@answers
 def predict(
     context: typer.Context,
     source: Annotated[
-        str | None, typer.Argument(help="A trained source; with --input or --images a fill or blend too.")
+        str | None,
+        typer.Argument(
+            help="A trained source; with --input or --images a fill or blend too.",
+        ),
     ] = None,
     fold: FoldOption = ["all"],  # noqa: B006
     other: Annotated[
@@ -39,7 +44,8 @@ def predict(
         int | None, typer.Option("--size", help="Show photos at this side from now on; 0: as trained.")
     ] = None,
     force: ForceOption = False,
-) -> None:
+    as_json: JsonOption = False,
+) -> object:
     """Predict again from stored weights: the fold's photos and the test photos; of the full model the latter alone.
 
     With --input, predict other test photos of the same layout, such as the hidden ones that replace the public ones
@@ -77,13 +83,12 @@ def predict(
     if out is not None:
         check_output(project.workspace, out)
     if other is not None:
-        _other_tests(project, source, other, out, work, device, force)
-    elif images is not None and masks is not None and out is not None:
-        _own_pictures(project, source, images, masks, out, device)
-    elif source is None:
+        return _other_tests(project, source, other, out, work, device, force)
+    if images is not None and masks is not None and out is not None:
+        return _own_pictures(project, source, images, masks, out, device)
+    if source is None:
         raise UsageError("Which source? Name one: kit predict SOURCE, or give photos: kit predict --input FOLDER")
-    else:
-        _again(project, source, fold, device, size, force)
+    return _again(project, source, fold, device, size, force)
 
 
 def _check_options(given: dict[str, object]) -> None:
@@ -109,17 +114,20 @@ def _check_options(given: dict[str, object]) -> None:
         raise UsageError("--size changes a source for good, for all photos. First run: kit predict SOURCE --size N")
 
 
-def _again(project: Project, source: str, fold: list[str], device: str, size: int | None, force: bool) -> None:
+def _again(project: Project, source: str, fold: list[str], device: str, size: int | None, force: bool) -> object:
     from kit.learning.training.fit import predict_fold
 
+    done = []
     for number in project.folds.chosen(fold):
         made = predict_fold(project, source, number, device=device, force=force, size=size)
         print(f"{'Predicted' if made else 'There already'}: {source}, fold {number}")
+        done.append({"source": source, "fold": number, "made": made})
+    return done
 
 
 def _other_tests(
     project: Project, name: str | None, source: Path, out: Path | None, work: Path | None, device: str, force: bool
-) -> None:
+) -> object:
     from kit.applying.other_tests import predict_tests
 
     done = predict_tests(
@@ -135,12 +143,14 @@ def _other_tests(
     )
     print(f"{out or done.path}: {done.called} on {done.photos} test photos of {source}, {done.described}")
     print(with_workspace_flags(f"Work is kept in {done.folder}"))
+    return {"path": out or done.path, "called": done.called, "photos": done.photos, "work": done.folder}
 
 
-def _own_pictures(project: Project, name: str | None, images: Path, masks: Path, out: Path, device: str) -> None:
+def _own_pictures(project: Project, name: str | None, images: Path, masks: Path, out: Path, device: str) -> object:
     from kit.applying.pictures import fill_pictures
 
     done = fill_pictures(project, images, masks, out, name, device=device)
     for note in done.notes:
         print(with_workspace_flags(f"Note: {note}"))
     print(f"Filled: {done.pictures} pictures by {done.called}, in {out}")
+    return done

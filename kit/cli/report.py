@@ -28,7 +28,11 @@ def report(
     context: typer.Context,
     blend: Annotated[str | None, typer.Argument(help="A blend. Default: the newest.")] = None,
     sources: Annotated[
-        list[str] | None, typer.Option("--sources", help="Those with pictures. Default: the heaviest, or the best.")
+        list[str] | None,
+        typer.Option(
+            "--sources",
+            help="Those with pictures. Default: the heaviest, or the best.",
+        ),
     ] = None,
     photos: Annotated[
         str, typer.Option("--photos", help="How many with pictures, the most telling first, or all.")

@@ -28,6 +28,8 @@ def print_json(value: object) -> None:
     from kit.core.storage import to_json
 
     text = to_json(value)
+    if "NaN" in text or "Infinity" in text:  # which are no JSON: a value that there is not
+        text = to_json(json.loads(text, parse_constant=lambda _: None))
     if "utf" not in (sys.stdout.encoding or "utf-8").lower():  # JSON has its own escapes for other letters
         text = json.dumps(json.loads(text), indent=2) + "\n"
     print(text, end="")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kit.cli import app
+from kit.cli.answers import answers
 from kit.cli.options import JsonOption, finite, project_of, with_workspace_flags
 from kit.core.speech import say, warn
 from kit.errors import UsageError
@@ -24,9 +25,13 @@ if TYPE_CHECKING:
 
 
 @app.command(short_help="Write, check and upload a submission.")
+@answers
 def upload(
     context: typer.Context,
-    what: Annotated[str | None, typer.Argument(help="Blend, source or CSV. Default: the newest blend.")] = None,
+    what: Annotated[
+        str | None,
+        typer.Argument(help="Blend, source or CSV. Default: the newest blend."),
+    ] = None,
     message: Annotated[str | None, typer.Option("--message", "-m", help="Description on the leaderboard.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Send without asking.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write and check it; send nothing.")] = False,
@@ -36,7 +41,8 @@ def upload(
         float, typer.Option("--wait", min=0, max=1e6, callback=finite, help="Minutes to wait for the score.")
     ] = 10,
     again: Annotated[bool, typer.Option("--again", help="With --yes: also bytes that were sent before.")] = False,
-) -> None:
+    as_json: JsonOption = False,
+) -> object:
     """Write the submission, check it against the sample, ask, send it, and note its score.
 
     \b
@@ -89,7 +95,11 @@ def upload(
             print(f"Written: {out}")
     if ready.cv is not None:
         print(f"CV {project.layout.measured_by.label} {ready.cv}")
-    for remark in remarks_on(project, ready):
+    remarks = [*remarks_on(project, ready)]
+    written = out if elsewhere else ready.path
+    answer: dict[str, object] = {"path": written, "what": ready.what, "check": check, "cv": ready.cv}
+    answer |= {"remarks": remarks, "sent": None}
+    for remark in remarks:
         print(with_workspace_flags(f"Note: {remark}"))
     earlier = sent_before(project, ready)
     if earlier is not None:
@@ -100,7 +110,7 @@ def upload(
         sending = f"{to}: {shlex.join(['kit', 'upload', *([what] if what else [])])}"
         sending = "It is of kit's own sample, which no competition takes." if is_sample(project) else sending
         print(with_workspace_flags(f"Nothing was sent (--dry-run). {sending}"))
-        return
+        return answer
     info, limits = entry
     if earlier is not None and yes and not again:
         raise already_sent(earlier)
@@ -111,10 +121,11 @@ def upload(
         _say_zip(ready.path)
     if not yes and not agreed(f"Send it to {project.workspace.slug}?"):
         print("Nothing was sent.")
-        return
+        return answer
     said = message or f"kit {ready.what}"
     row = send(project, ready, said, wait_seconds=wait * 60, late=info.is_over, poll=_say_status)
     print(with_workspace_flags(_ended(row, project.workspace.ledger)))
+    return {**answer, "sent": row}
 
 
 _WORTH_ZIPPING = 20 << 20  # bytes; less is sent in a moment anyway
@@ -175,7 +186,7 @@ def agreed(question: str, without: str = _SEND) -> bool:
         without: what can be done there.
     """
     check_answerable(without)
-    return typer.confirm(question)
+    return typer.confirm(question, err=True)  # standard output may be a file, or JSON
 
 
 def check_answerable(without: str = _SEND) -> None:
@@ -236,10 +247,12 @@ def leaderboard(context: typer.Context, as_json: JsonOption = False) -> None:
 
 
 @app.command(short_help="Check a submission against the sample.")
+@answers
 def check(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="A submission: .csv, .csv.gz, or .zip with one CSV.")],
-) -> None:
+    as_json: JsonOption = False,
+) -> object:
     """Compare a submission with the competition's sample: header, ids, order, count, range.
 
     \b
@@ -252,6 +265,7 @@ def check(
     found = check_file(project, file)
     print(f"{file}: {_described(found)}")
     _warn_of_doubts(project, found)
+    return found
 
 
 @app.command(short_help="Score a submission against the true photos.")
@@ -260,7 +274,11 @@ def grade(
     file: Annotated[Path, typer.Argument(help="A submission.")],
     truth: Annotated[Path, typer.Option("--truth", help="Folder of the original test photos.")],
     metric: Annotated[
-        str | None, typer.Option("--metric", help="rmse, mse, mae, psnr, ssim or lpips. Default: the competition's.")
+        str | None,
+        typer.Option(
+            "--metric",
+            help="rmse, mse, mae, psnr, ssim or lpips. Default: the competition's.",
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

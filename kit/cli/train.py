@@ -14,11 +14,13 @@ import typer
 from typer.core import TyperCommand
 
 from kit.cli import app
+from kit.cli.answers import answers
 from kit.cli.options import (
     ConfigOption,
     DeviceOption,
     FoldOption,
     ForceOption,
+    JsonOption,
     finite,
     project_of,
     say_next,
@@ -82,10 +84,12 @@ def _no_such_option(option: str, words: list[str]) -> Exception:
 
 
 @app.command(cls=_TrainCommand, short_help="Train networks fold by fold, and predict.")
+@answers
 def train(
     context: typer.Context,
     experiments: Annotated[
-        list[str] | None, typer.Argument(help="Experiments, or FILE.py:NAME. Default: regress-imagenet.")
+        list[str] | None,
+        typer.Argument(help="Experiments, or FILE.py:NAME. Default: regress-imagenet."),
     ] = None,
     fold: FoldOption = [],  # noqa: B006  # Typer wants a plain list, and no one changes it
     settings: Annotated[list[str], typer.Option("--set", help="field=value, may be repeated.")] = [],  # noqa: B006
@@ -117,7 +121,8 @@ def train(
         typer.Option("--begun", help="With --force: NAME:FOLD,... that a stopped command began: they go on."),
     ] = None,
     replacing: Annotated[str | None, typer.Option("--replacing", hidden=True)] = None,
-) -> None:
+    as_json: JsonOption = False,
+) -> object:
     """Train on all folds but one, and predict that one and the test photos. --fold full trains on all photos, predicts
     the test photos alone, and is one model more in the mean over the folds' models.
 
@@ -150,11 +155,11 @@ def train(
       for k in 0 1 2 3 4; do kit train regress pix2pix --fold $k; done
     """
     from kit.errors import UsageError
-    from kit.learning.experiments import DEFAULT, describe_experiments, with_seeds
+    from kit.learning.experiments import DEFAULT, describe_experiments, listed_experiments, with_seeds
 
     if list_all:
         print(describe_experiments())
-        return
+        return listed_experiments() if as_json else None
     document = read_document(config)
     names = names_of(split_commas(experiments or []), document) or [DEFAULT]
     if trial:
@@ -168,8 +173,7 @@ def train(
     settings = [*settings, *_as_settings(settings, epochs=epochs, seed=seed, extra=extra)]
     chosen = choose(workspace_of(context), names, settings, document, rename=rename, force=force)
     if print_config:
-        _print_config(chosen)
-        return
+        return _print_config(chosen)
     project = project_of(context)
     numbers = project.folds.chosen(fold)
     for one in chosen if not settings and document is None else []:
@@ -178,15 +182,25 @@ def train(
     chosen = with_weights_at_hand(project.workspace, chosen, given, force=force)
     options = {"max_minutes": max_minutes, "compiled": compiled, **shown}
     if trial:
-        try_all(project, chosen, numbers[0], device, options)
-        return
+        return try_all(project, chosen, numbers[0], device, options)
     replaced = project.folds.chosen([replacing]) if replacing else numbers if force else []
     families = [with_seeds(one, seeds) for one in chosen]
     trained = [Training(one, number) for number in numbers for family in families for one in family]
     work = Trainings(project, trained, force, split_commas([begun or ""]), _going_on)
     slots = slots_for(gpus, jobs, device)
+    before = {one.key for one in trained if not force and work.done(one)} if as_json else set()
     _train_all(work, families, device, options, replaced, slots, mean=mean)
     _say_what_is_left(project, [one.name for family in families for one in family], mean=mean)
+    return [_answer(work, one, made=one.key not in before) for one in trained] if as_json else None
+
+
+def _answer(work: Trainings, one: Training, *, made: bool) -> dict[str, object]:
+    """Return what `--json` says of a training that is done."""
+    from kit.learning.experiments import finished_fold
+
+    project, name = work.project, one.experiment.name
+    answer = {"source": name, "fold": one.fold, "made": made, "folder": project.workspace.run(name, one.fold)}
+    return {**answer, **(finished_fold(project, one.experiment, one.fold) or {})}
 
 
 def _say_what_is_left(project: Project, names: Sequence[str], *, mean: bool) -> None:
@@ -219,13 +233,14 @@ def _check_seeds(seeds: int, mean: bool) -> None:
         raise UsageError("--mean is that of several seeds: give --seeds 2 or more.")
 
 
-def _print_config(chosen: Sequence[Experiment]) -> None:
+def _print_config(chosen: Sequence[Experiment]) -> dict[str, object]:
     from kit.errors import UsageError
-    from kit.learning.experiments import toml_of
+    from kit.learning.experiments import setting_fields, toml_of
 
     if len(chosen) > 1:
         raise UsageError(f"--print-config prints one experiment, but {len(chosen)} are given.")
     print(toml_of(chosen[0]), end="")
+    return {"name": chosen[0].name, **{name: getattr(chosen[0], name) for name in setting_fields()}}
 
 
 def _train_all(

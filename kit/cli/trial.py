@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from kit.learning.experiments import Experiment
 
 
-def try_all(project: Project, chosen: Sequence[Experiment], fold: Fold, device: str, options: dict[str, Any]) -> None:
-    """Train one epoch of each experiment, say what it took and scored, and keep nothing."""
+def try_all(
+    project: Project, chosen: Sequence[Experiment], fold: Fold, device: str, options: dict[str, Any]
+) -> list[dict[str, object]]:
+    """Train one epoch of each experiment, say what it took and scored, and keep nothing; return the same as data."""
     from kit.learning.training import Options
     from kit.learning.training.trial import try_fold
 
+    tried: list[dict[str, object]] = []
     for one in chosen:
         run = try_fold(project, one, fold, device=device, options=Options(**options))
         scored = f", fold RMSE {run.rmse:.4f} ({one.base} alone {run.fill_rmse:.4f})" if run.rmse == run.rmse else ""
@@ -27,3 +30,6 @@ def try_all(project: Project, chosen: Sequence[Experiment], fold: Fold, device: 
             f"take about {time_text(whole)} a fold, {time_text(whole * project.folds.k)} all {project.folds.k}. "
             "Nothing was stored."
         )
+        took = {"seconds": run.seconds, "seconds_of_a_fold": whole, "seconds_of_all_folds": whole * project.folds.k}
+        tried.append({"source": one.name, "fold": fold, "rmse": run.rmse, "fill_rmse": run.fill_rmse, **took})
+    return tried

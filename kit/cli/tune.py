@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 @app.command(short_help="Find settings that score best on one fold.")
 def tune(
     context: typer.Context,
-    experiment: Annotated[str | None, typer.Argument(help="An experiment, a trained source, or FILE.py:NAME.")] = None,
+    experiment: Annotated[
+        str | None,
+        typer.Argument(help="An experiment, a trained source, or FILE.py:NAME."),
+    ] = None,
     trials: Annotated[
         int, typer.Option("--trials", min=1, max=100_000, help="Trials in all, the first included.")
     ] = 20,
@@ -43,7 +46,11 @@ def tune(
     settings: Annotated[list[str], typer.Option("--set", help="field=value: fixed, and not tuned.")] = [],  # noqa: B006
     config: ConfigOption = None,
     space: Annotated[
-        list[str], typer.Option("--space", help="field=low:high or field=a,b: tune this too, or over these.")
+        list[str],
+        typer.Option(
+            "--space",
+            help="field=low:high or field=a,b: tune this too, or over these.",
+        ),
     ] = [],  # noqa: B006
     name: Annotated[str | None, typer.Option("--as", help="The study's name. Default: EXPERIMENT-tuned.")] = None,
     device: DeviceOption = "auto",

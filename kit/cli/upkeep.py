@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from kit.cli import app
+from kit.cli.answers import Failure, answers
 from kit.cli.options import JsonOption, YesOption, project_of, with_workspace_flags, workspace_of
 from kit.errors import FAILED
 
@@ -64,11 +65,16 @@ def blends(context: typer.Context, as_json: JsonOption = False) -> None:
 
 
 @app.command(short_help="Delete sources, trainings, studies, blends, submissions.")
+@answers
 def rm(
     context: typer.Context,
-    names: Annotated[list[str], typer.Argument(help="What to delete: names, apart or with commas.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(help="What to delete: names, apart or with commas."),
+    ],
     yes: YesOption = False,
-) -> None:
+    as_json: JsonOption = False,
+) -> object:
     """Delete what has a name, with all that belongs to it: predictions, weights and checkpoints, study, blend, report,
     submission file, bundle. The ledger keeps what was sent.
 
@@ -94,13 +100,15 @@ def rm(
     asked = f"Delete {', '.join(one.name for one in planned)}?"
     if not yes and not agreed(asked, f"Delete without being asked: kit rm {','.join(names)} --yes"):
         print("Nothing was deleted.")
-        return
+        return []
     for one in planned:
         remove(one)
         print(f"Deleted: {one.name}")
+    return planned
 
 
 @app.command(short_help="Check all stored files against their digests; or a bundle.")
+@answers
 def verify(
     context: typer.Context,
     folder: Annotated[
@@ -109,7 +117,8 @@ def verify(
     submission: Annotated[
         Path | None, typer.Option("--submission", help="Compare this CSV with the one that the bundle noted.")
     ] = None,
-) -> None:
+    as_json: JsonOption = False,
+) -> object:
     """Read every stored file whole and compare it with its digest: of this workspace, photos and pack included, or of a
     bundle; compare a submission with the one that was noted when the bundle was made.
 
@@ -120,8 +129,7 @@ def verify(
       kit verify /kaggle/input/photo-bundle --submission /kaggle/working/submission.csv
     """
     if folder is not None:
-        _verify_bundle(folder, submission)
-        return
+        return _verify_bundle(folder, submission)
     from kit.errors import UsageError
     from kit.upkeep.verify import verify_workspace
 
@@ -132,19 +140,20 @@ def verify(
         print(with_workspace_flags(problem))
     wrong = f"{len(found.problems)} not as written" if found.problems else "all as written"
     print(f"{found.files} photos and files, {found.bytes / 1e6:,.0f} MB: {wrong}")
-    if found.problems:
-        raise typer.Exit(FAILED)
+    return Failure(found, FAILED) if found.problems else found
 
 
-def _verify_bundle(folder: Path, submission: Path | None) -> None:
+def _verify_bundle(folder: Path, submission: Path | None) -> object:
     from kit.bundling import compare_submission, verify_bundle
 
     whole = verify_bundle(folder)
     document = whole.document
     what = f"{document['what']} {document['name']} by kit {document['kit']}"
     print(f"{folder}: {what}, {whole.files} files, {whole.bytes / 1e6:.0f} MB, all as written")
+    answer = {"folder": folder, "files": whole.files, "bytes": whole.bytes, "what": document["what"]}
+    answer |= {"name": document["name"], "submission": None}
     if submission is None:
-        return
+        return answer
     found = compare_submission(document, submission)
     if found.same_bytes:
         print(f"{submission}: the very bytes that were noted ({document['submission']['digest']})")
@@ -155,6 +164,7 @@ def _verify_bundle(folder: Path, submission: Path | None) -> None:
         )
     else:
         print(f"{submission}: of other photos than those noted (a hidden test set?), so there is nothing to compare")
+    return {**answer, "submission": found}
 
 
 @app.command(short_help="Is this machine fit? Versions, GPU, disk, keys, caches.")

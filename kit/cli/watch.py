@@ -32,7 +32,10 @@ _HEADER = ("training", "fold", "epoch", "RMSE", "fill", "better by", "best", "ph
 @app.command(short_help="Watch trainings: score so far, speed, time left.")
 def watch(
     context: typer.Context,
-    name: Annotated[str | None, typer.Argument(help="A source. Default: all that are being trained.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A source. Default: all that are being trained."),
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="Look once.")] = False,
     page: Annotated[bool, typer.Option("--page", help="Write report/watch.html too, for a browser.")] = False,
     as_json: JsonOption = False,

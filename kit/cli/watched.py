@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 LogOption = Annotated[
     list[str],
-    typer.Option("--log", help="Write numbers and pictures to tensorboard, wandb, mlflow or trackio; or to several."),
+    typer.Option(
+        "--log",
+        help="Write numbers and pictures to tensorboard, wandb, mlflow or trackio; or to several.",
+    ),
 ]
 PicturesOption = Annotated[
     bool, typer.Option("--pictures/--no-pictures", help="Draw progress.png and strip.png beside log.csv.")

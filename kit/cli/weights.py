@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kit.cli import app
+from kit.cli.answers import answers
 from kit.cli.options import JsonOption, with_workspace_flags
 from kit.cli.verbs import CONTEXT
 from kit.core.speech import say
@@ -60,13 +61,15 @@ def list_sources(context: typer.Context, as_json: JsonOption = False) -> None:
 
 
 @verbs.command(short_help="Fetch a model's weights, for later.")
+@answers
 def get(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="A model of timm, with or without tu- before it.")],
     out: Annotated[
         Path | None, typer.Option("--out", help="Write this .safetensors file, and nothing into the cache.")
     ] = None,
-) -> None:
+    as_json: JsonOption = False,
+) -> object:
     """Bring a model's weights where encoder_weights=imagenet looks first, or into a file that can be carried.
 
     From this machine where it has them (an installed package, a folder), else from the hub, whose licence and size are
@@ -91,13 +94,24 @@ def get(
         f"{state}: {got.path}, {len(fit.tensors)} tensors of {fit.model}, from {place.text}, licence {place.licence}, "
         f"digest {got.found.digest}"
     )
+    return {
+        "model": fit.model,
+        "path": got.path,
+        "fresh": got.fresh,
+        "tensors": len(fit.tensors),
+        "place": place.text,
+        "licence": place.licence,
+        "digest": got.found.digest,
+    }
 
 
 @verbs.command(short_help="Say what a weights file is, and what it fits.")
+@answers
 def check(
     file: Annotated[Path, typer.Argument(help="A .safetensors, .pth, .pt or .bin file.")],
     encoder: Annotated[str | None, typer.Option("--encoder", help="Whether it fits this model of timm.")] = None,
-) -> None:
+    as_json: JsonOption = False,
+) -> object:
     """Say what a weights file holds, and for which encoders it can be used. No code in it is run.
 
     Without --encoder, the models are tried that the file's name or the names in it suggest.
@@ -109,7 +123,11 @@ def check(
     """
     from kit.pretrained.weights.managing import check_file
 
-    print(_checked_text(check_file(file, encoder)))
+    found = check_file(file, encoder)
+    print(_checked_text(found))
+    fits = [{"model": one.model, "tensors": one.needed, "names": one.names, "prefix": one.prefix} for one in found.fits]
+    facts = {"path": found.file.path, "tensors": found.tensors, "dtypes": found.dtypes, "digest": found.digest}
+    return {**facts, "fits": fits}
 
 
 def _sources_table(found: list[Source]) -> str:

@@ -24,7 +24,7 @@ from kit.learning.experiments.groups import (
     OptimizerSettings,
     ScheduleSettings,
 )
-from kit.learning.experiments.listing import describe_experiments
+from kit.learning.experiments.listing import describe_experiments, listed_experiments
 from kit.learning.experiments.own import is_own, own_experiment
 from kit.learning.experiments.parse import (
     check_effect,
@@ -39,7 +39,7 @@ from kit.learning.experiments.parse import (
     with_seeds,
     with_settings,
 )
-from kit.learning.experiments.settings import Experiment
+from kit.learning.experiments.settings import Experiment, setting_fields
 from kit.learning.experiments.stamp import (
     changed_fields,
     differences,
@@ -87,6 +87,7 @@ __all__ = [
     "finished_fold",
     "is_own",
     "is_set",
+    "listed_experiments",
     "other_files",
     "own_code",
     "own_experiment",
@@ -99,6 +100,7 @@ __all__ = [
     "run_stamp",
     "save_code",
     "set_aside",
+    "setting_fields",
     "settings_of",
     "stored_experiment",
     "suggested_setting",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from typing import Any
 
 from kit.learning.experiments.catalog import EXPERIMENTS
 from kit.learning.experiments.groups import GROUPS
@@ -34,6 +35,20 @@ def describe_experiments() -> str:
         for name in fields_of(group):
             lines += _described(f"{name}={as_text(getattr(plain, name))}", explained[name])
     return "\n".join(lines)
+
+
+def listed_experiments() -> dict[str, Any]:
+    """Return the same as data: the settings of every experiment, and every setting with its default and meaning."""
+    plain, explained = Experiment("plain"), explanations()
+    experiments = {
+        name: {
+            "about": (function.__doc__ or "").splitlines()[0],
+            "settings": {key: getattr(function(), key) for key in setting_fields()},
+        }
+        for name, function in EXPERIMENTS.items()
+    }
+    settings = {key: {"default": getattr(plain, key), "about": explained[key]} for key in setting_fields()}
+    return {"experiments": experiments, "packages": list_packages(), "settings": settings}
 
 
 def _described(setting: str, explanation: str) -> list[str]:
