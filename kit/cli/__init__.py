@@ -19,6 +19,7 @@ import typer
 import typer.core
 
 from kit import __version__
+from kit.cli import completion
 from kit.cli.failures import described, of_usage, shown
 from kit.cli.options import (
     COMMANDS,
@@ -73,7 +74,6 @@ app = typer.Typer(
     name="kit",
     cls=_InOrder,
     invoke_without_command=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings=CONTEXT,
@@ -155,6 +155,8 @@ def main(
 def run() -> None:
     """Run the command line; any failure is one line on standard error and an exit code of `kit.errors`."""
     os.environ["MPLBACKEND"] = "agg"  # a notebook's own, which it leaves here, need not be installed beside kit
+    if completion.is_asked():
+        completion.answer(_complete)
     began = time.monotonic()
     speech.begin_command()
     speech.set_verbosity(None)
@@ -164,7 +166,7 @@ def run() -> None:
         try:
             adapt(sys.argv[1:])
             _register()
-            code = app(hoist_global_options(sys.argv[1:]), standalone_mode=False)
+            code = app(hoist_global_options(sys.argv[1:]), prog_name="kit", standalone_mode=False)
             speech.detail(f"kit took {time.monotonic() - began:.1f} s")
             sys.stdout.flush()  # so that a reader who has gone is met here, and not while Python ends
         except NotFinished as error:
@@ -194,6 +196,11 @@ def _register() -> None:
     """Import the modules that hold commands; none imports torch, pandas or kaggle at its top."""
     for module in MODULES:
         importlib.import_module(f"kit.cli.{module}")
+
+
+def _complete() -> None:
+    _register()
+    app([], prog_name="kit", complete_var=completion.VARIABLE)
 
 
 def _end_pipe(error: BrokenPipeError) -> NoReturn:

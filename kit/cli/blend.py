@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kit.cli import app
+from kit.cli import app, candidates
 from kit.cli.options import (
     JsonOption,
     SeedOption,
@@ -63,16 +63,17 @@ def blend(
     context: typer.Context,
     sources: Annotated[
         list[str] | None,
-        typer.Argument(help="Members. Default: every complete source."),
+        typer.Argument(autocompletion=candidates.sources, help="Members. Default: every complete source."),
     ] = None,
     members: Annotated[
         list[str] | None,
-        typer.Option("--members", help="The same; commas do between names."),
+        typer.Option("--members", autocompletion=candidates.sources, help="The same; commas do between names."),
     ] = None,
     rung: Annotated[
         str,
         typer.Option(
             "--rung",
+            autocompletion=candidates.among(*candidates.RUNGS),
             help="A rung by name, or auto: climb as far as the gate lets.",
         ),
     ] = "auto",
@@ -85,6 +86,7 @@ def blend(
         str,
         typer.Option(
             "--plots",
+            autocompletion=candidates.among("png", "svg", "none"),
             help="A picture of it in report/: png, svg or none.",
         ),
     ] = "png",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kit.cli import app
+from kit.cli import app, candidates
 from kit.cli.answers import answers
 from kit.cli.options import ForceOption, JsonOption, YesOption, project_of, say_next, split_commas, workspace_of
 
@@ -22,7 +22,9 @@ def bundle(
     context: typer.Context,
     name: Annotated[
         str | None,
-        typer.Argument(help="A blend or a source. Default: the newest blend."),
+        typer.Argument(
+            autocompletion=candidates.sources_and_blends, help="A blend or a source. Default: the newest blend."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="The folder. Default: bundles/NAME.")] = None,
     wheels: Annotated[list[str], typer.Option("--wheel", help="A package that the other machine lacks.")] = [],  # noqa: B006
@@ -115,7 +117,9 @@ def push(
     folder: Annotated[
         Path | None, typer.Option("--bundle", help="Its folder. Default: the newest in bundles/.")
     ] = None,
-    gpu: Annotated[str, typer.Option("--gpu", help="t4x2, p100 or none.")] = "t4x2",
+    gpu: Annotated[
+        str, typer.Option("--gpu", autocompletion=candidates.among("t4x2", "p100", "none"), help="t4x2, p100 or none.")
+    ] = "t4x2",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent, and send nothing.")] = False,
     yes: YesOption = False,
     as_json: JsonOption = False,

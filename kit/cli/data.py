@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from kit.cli import app
+from kit.cli import app, candidates
 from kit.cli.answers import answers
 from kit.cli.options import (
     ForceOption,
@@ -62,11 +62,15 @@ def fetch(
     ] = None,
     hidden: Annotated[
         str,
-        typer.Option("--hidden", help="What masks hide: white or black."),
+        typer.Option(
+            "--hidden", autocompletion=candidates.among("white", "black"), help="What masks hide: white or black."
+        ),
     ] = "white",
     metric: Annotated[
         str,
-        typer.Option("--metric", help="Of plain folders: rmse, mse, mae, psnr, ssim, lpips."),
+        typer.Option(
+            "--metric", autocompletion=candidates.metrics, help="Of plain folders: rmse, mse, mae, psnr, ssim, lpips."
+        ),
     ] = "rmse",
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -180,7 +184,7 @@ def folds(
 @answers
 def fill(
     context: typer.Context,
-    names: Annotated[list[str], typer.Argument(help="Fills by name, or all.")],
+    names: Annotated[list[str], typer.Argument(autocompletion=candidates.fills, help="Fills by name, or all.")],
     jobs: Annotated[
         int | None, typer.Option("--jobs", min=1, max=256, help="Processes. Default: one a core, where that pays.")
     ] = None,

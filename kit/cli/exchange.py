@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kit.cli import app
+from kit.cli import app, candidates
 from kit.cli.answers import answers
 from kit.cli.options import ForceOption, JsonOption, finite, project_of, say_next, with_workspace_flags
 from kit.core.speech import warn
@@ -145,7 +145,7 @@ def _judge(project: Project, name: str, *, looked: bool) -> OwnScore | None:
 @answers
 def export(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="A source or a blend.")],
+    name: Annotated[str, typer.Argument(autocompletion=candidates.sources_and_blends, help="A source or a blend.")],
     out: Annotated[Path | None, typer.Option("--out", help="The file. Default: <name>.npz here.")] = None,
     force: ForceOption = False,
     as_json: JsonOption = False,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kit.cli import app
+from kit.cli import app, candidates
 from kit.cli.answers import answers
 from kit.cli.options import ForceOption, JsonOption, SeedOption, project_of, split_commas
 from kit.core.workspace import Split
@@ -22,9 +22,13 @@ def figure(
     context: typer.Context,
     columns: Annotated[
         list[str] | None,
-        typer.Argument(help="Sources and blends. Default: a few, and a blend."),
+        typer.Argument(
+            autocompletion=candidates.sources_and_blends, help="Sources and blends. Default: a few, and a blend."
+        ),
     ] = None,
-    photo: Annotated[list[str] | None, typer.Option("--photo", help="Id or name; may be repeated.")] = None,
+    photo: Annotated[
+        list[str] | None, typer.Option("--photo", autocompletion=candidates.photos, help="Id or name; may be repeated.")
+    ] = None,
     count: Annotated[int, typer.Option("--count", min=1, max=50, help="Photos to show when none is named.")] = 4,
     worst: Annotated[bool, typer.Option("--worst", help="Those on which the last column is worst.")] = False,
     best: Annotated[bool, typer.Option("--best", help="Those on which it is best.")] = False,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kit.cli import candidates
 from kit.core.speech import is_quiet
 from kit.errors import NotFinished
 
@@ -42,12 +43,14 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of everything random.")]
 FoldOption = Annotated[
     list[str],
-    typer.Option("--fold", help="A fold's number, several as 0,1, all, or full."),
+    typer.Option("--fold", autocompletion=candidates.folds, help="A fold's number, several as 0,1, all, or full."),
 ]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="Take settings from this TOML file.")]
 DeviceOption = Annotated[
     str,
-    typer.Option("--device", help="auto, cpu, cuda, cuda:1 ..."),
+    typer.Option(
+        "--device", autocompletion=candidates.among("auto", "cpu", "cuda"), help="auto, cpu, cuda, cuda:1 ..."
+    ),
 ]
 
 
@@ -62,6 +65,11 @@ def hoist_global_options(words: list[str]) -> list[str]:
     """Return the command line with the global options first, wherever they were typed: `kit fetch -w DIR` works too."""
     first, rest = split_global_options(words)
     return [*first, *rest]
+
+
+def expects_value(word: str) -> bool:
+    """Return whether a word is a global option whose value comes next."""
+    return word in _GLOBAL
 
 
 def split_global_options(words: list[str]) -> tuple[list[str], list[str]]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kit.cli import app
+from kit.cli import app, candidates
 from kit.cli.answers import answers
 from kit.cli.options import JsonOption, say_next, workspace_of
 from kit.cli.verbs import CONTEXT
@@ -111,7 +111,9 @@ def check_layout(
 def check_model(
     context: typer.Context,
     model: Annotated[str, typer.Argument(help="FILE.py:NAME, a class or function; or FILE.py:experiment.")],
-    settings: Annotated[list[str], typer.Option("--set", help="field=value, may be repeated.")] = [],  # noqa: B006
+    settings: Annotated[
+        list[str], typer.Option("--set", autocompletion=candidates.settings, help="field=value, may be repeated.")
+    ] = [],  # noqa: B006
     as_json: JsonOption = False,
 ) -> object:
     """Check a model of your own on made-up photos: one line for each thing that is as it should be, and for the first

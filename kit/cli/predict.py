@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kit.cli import app
+from kit.cli import app, candidates
 from kit.cli.answers import answers
 from kit.cli.options import DeviceOption, FoldOption, ForceOption, JsonOption, project_of, with_workspace_flags
 
@@ -22,6 +22,7 @@ def predict(
     source: Annotated[
         str | None,
         typer.Argument(
+            autocompletion=candidates.sources_and_blends,
             help="A trained source; with --input or --images a fill or blend too.",
         ),
     ] = None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kit.cli import app
+from kit.cli import app, candidates
 from kit.cli.options import JsonOption, SeedOption, project_of, split_commas, with_workspace_flags
 from kit.core.numbers import change_text, score_text
 from kit.core.shortening import shortened_apart
@@ -26,11 +26,14 @@ _VALUE = 26  # columns of a setting's value
 @app.command(short_help="Write a page of everything there is to see.")
 def report(
     context: typer.Context,
-    blend: Annotated[str | None, typer.Argument(help="A blend. Default: the newest.")] = None,
+    blend: Annotated[
+        str | None, typer.Argument(autocompletion=candidates.blends, help="A blend. Default: the newest.")
+    ] = None,
     sources: Annotated[
         list[str] | None,
         typer.Option(
             "--sources",
+            autocompletion=candidates.sources,
             help="Those with pictures. Default: the heaviest, or the best.",
         ),
     ] = None,
@@ -106,8 +109,8 @@ def _open(address: str) -> None:
 @app.command(short_help="Two sources side by side: where they differ.")
 def compare(
     context: typer.Context,
-    first: Annotated[str, typer.Argument(help="A source or blend.")],
-    second: Annotated[str, typer.Argument(help="Another one.")],
+    first: Annotated[str, typer.Argument(autocompletion=candidates.sources_and_blends, help="A source or blend.")],
+    second: Annotated[str, typer.Argument(autocompletion=candidates.sources_and_blends, help="Another one.")],
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -178,7 +181,9 @@ def _settings_table(found: Comparison) -> str:
 @app.command(short_help="One photo by every source.")
 def show(
     context: typer.Context,
-    photo: Annotated[str, typer.Argument(help="Id or name, also without its suffix.")],
+    photo: Annotated[
+        str, typer.Argument(autocompletion=candidates.photos, help="Id or name, also without its suffix.")
+    ],
     out: Annotated[Path | None, typer.Option("--out", help="Of the picture. Default: report/photo-NAME.png.")] = None,
     as_json: JsonOption = False,
 ) -> None:

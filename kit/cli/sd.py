@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kit.cli import app
+from kit.cli import app, candidates
 from kit.cli.options import DeviceOption, JsonOption, SeedOption, project_of
 from kit.cli.queue import GpusOption, JobsOption, say_idle_gpus
 from kit.cli.verbs import CONTEXT, VerbGroup
@@ -39,7 +39,9 @@ PromptOption = Annotated[
     list[str], typer.Option("--prompt", help="Template over {animal}, or class|seamless. Default: both.")
 ]
 SamplesOption = Annotated[int | None, typer.Option("--samples", min=1, max=9999, help="Of each prompt.")]
-SplitOption = Annotated[str, typer.Option("--split", help="oof, test or both.")]
+SplitOption = Annotated[
+    str, typer.Option("--split", autocompletion=candidates.among("oof", "test", "both"), help="oof, test or both.")
+]
 LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="So many photos of each split.")]
 ShardOption = Annotated[str | None, typer.Option("--shard", help="I/N: every Nth photo from the Ith on.")]
 ClipOption = Annotated[str | None, typer.Option("--clip", help="CLIP model that predicts missing class labels.")]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kit.cli import app
+from kit.cli import app, candidates
 from kit.cli.answers import answers
 from kit.cli.options import JsonOption, finite, project_of, with_workspace_flags
 from kit.core.speech import say, warn
@@ -30,7 +30,9 @@ def upload(
     context: typer.Context,
     what: Annotated[
         str | None,
-        typer.Argument(help="Blend, source or CSV. Default: the newest blend."),
+        typer.Argument(
+            autocompletion=candidates.sources_and_blends, help="Blend, source or CSV. Default: the newest blend."
+        ),
     ] = None,
     message: Annotated[str | None, typer.Option("--message", "-m", help="Description on the leaderboard.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Send without asking.")] = False,
@@ -277,6 +279,7 @@ def grade(
         str | None,
         typer.Option(
             "--metric",
+            autocompletion=candidates.metrics,
             help="rmse, mse, mae, psnr, ssim or lpips. Default: the competition's.",
         ),
     ] = None,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from kit.cli import app
+from kit.cli import app, candidates
 from kit.cli.answers import answers
 from kit.cli.options import (
     ConfigOption,
@@ -89,10 +89,14 @@ def train(
     context: typer.Context,
     experiments: Annotated[
         list[str] | None,
-        typer.Argument(help="Experiments, or FILE.py:NAME. Default: regress-imagenet."),
+        typer.Argument(
+            autocompletion=candidates.experiments, help="Experiments, or FILE.py:NAME. Default: regress-imagenet."
+        ),
     ] = None,
     fold: FoldOption = [],  # noqa: B006  # Typer wants a plain list, and no one changes it
-    settings: Annotated[list[str], typer.Option("--set", help="field=value, may be repeated.")] = [],  # noqa: B006
+    settings: Annotated[
+        list[str], typer.Option("--set", autocompletion=candidates.settings, help="field=value, may be repeated.")
+    ] = [],  # noqa: B006
     config: ConfigOption = None,
     rename: Annotated[str | None, typer.Option("--as", help="Store the source under this name.")] = None,
     seeds: _SeedsOption = 1,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kit.cli import app
+from kit.cli import app, candidates
 from kit.cli.options import (
     ConfigOption,
     DeviceOption,
@@ -33,7 +33,7 @@ def tune(
     context: typer.Context,
     experiment: Annotated[
         str | None,
-        typer.Argument(help="An experiment, a trained source, or FILE.py:NAME."),
+        typer.Argument(autocompletion=candidates.experiments, help="An experiment, a trained source, or FILE.py:NAME."),
     ] = None,
     trials: Annotated[
         int, typer.Option("--trials", min=1, max=100_000, help="Trials in all, the first included.")
@@ -43,12 +43,15 @@ def tune(
         typer.Option("--max-minutes", min=0.01, max=1e6, callback=finite, help="Stop then; type it again to go on."),
     ] = None,
     fold: Annotated[int, typer.Option("--fold", help="The fold that measures.")] = 0,
-    settings: Annotated[list[str], typer.Option("--set", help="field=value: fixed, and not tuned.")] = [],  # noqa: B006
+    settings: Annotated[
+        list[str], typer.Option("--set", autocompletion=candidates.settings, help="field=value: fixed, and not tuned.")
+    ] = [],  # noqa: B006
     config: ConfigOption = None,
     space: Annotated[
         list[str],
         typer.Option(
             "--space",
+            autocompletion=candidates.settings,
             help="field=low:high or field=a,b: tune this too, or over these.",
         ),
     ] = [],  # noqa: B006

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kit.cli import app
+from kit.cli import app, candidates
 from kit.cli.answers import Failure, answers
 from kit.cli.options import JsonOption, YesOption, project_of, with_workspace_flags, workspace_of
 from kit.errors import FAILED
@@ -70,7 +70,7 @@ def rm(
     context: typer.Context,
     names: Annotated[
         list[str],
-        typer.Argument(help="What to delete: names, apart or with commas."),
+        typer.Argument(autocompletion=candidates.removable, help="What to delete: names, apart or with commas."),
     ],
     yes: YesOption = False,
     as_json: JsonOption = False,

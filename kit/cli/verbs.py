@@ -35,6 +35,8 @@ class VerbGroup(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the verb in front where it lacks."""
         # `ctx` is click's context, or that of the copy of click in Typer, which has no public name
+        if getattr(ctx, "resilient_parsing", False):  # a shell asks what may be typed: the verbs
+            return super().parse_args(ctx, args)
         if not args or (args[0] not in self.commands and args[0] not in ("-h", "--help") and args[0].startswith("-")):
             args = self._with_verb(ctx.command_path, args)
         return super().parse_args(ctx, args)

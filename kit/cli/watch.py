@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kit.cli import app
+from kit.cli import app, candidates
 from kit.cli.options import JsonOption, with_workspace_flags, workspace_of
 from kit.core import deadline
 from kit.core.bar_line import time_text
@@ -34,7 +34,7 @@ def watch(
     context: typer.Context,
     name: Annotated[
         str | None,
-        typer.Argument(help="A source. Default: all that are being trained."),
+        typer.Argument(autocompletion=candidates.trained, help="A source. Default: all that are being trained."),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Look once.")] = False,
     page: Annotated[bool, typer.Option("--page", help="Write report/watch.html too, for a browser.")] = False,

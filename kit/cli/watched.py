@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kit.cli import candidates
+
 if TYPE_CHECKING:
     from kit.core.moments import Pictures
     from kit.core.workspace import Fold
@@ -17,6 +19,7 @@ LogOption = Annotated[
     list[str],
     typer.Option(
         "--log",
+        autocompletion=candidates.trackers,
         help="Write numbers and pictures to tensorboard, wandb, mlflow or trackio; or to several.",
     ),
 ]
