@@ -6,7 +6,7 @@ The rooms, in the order in which data flows; each imports only from those above 
 pyproject.toml), and the two middle branches never meet:
 
     errors         the tree of errors that a user can mend
-    core           files, paths, locks, progress, threads: no word of photos
+    core           files, paths, locks, speech, progress, tables, threads: no word of photos
     imaging        pixels: images, holes, metrics, classical fills
     competitions   one module a competition: index, value range, encode, decode
     remote         Kaggle

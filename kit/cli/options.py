@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 ForceOption = Annotated[bool, typer.Option("--force", help="Do it again although it is there.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else on standard output.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of everything random.")]
 FoldOption = Annotated[
     list[str],
