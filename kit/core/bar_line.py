@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from kit.core.shortening import shortened, text_width
 
-_BAR = 24  # columns of the bar itself where there is room, and the least that still is one
-_LEAST_BAR = 8
+# columns of the bar itself: where there is room, for which a long title is shortened, and the least that still is one
+_BAR, _GOOD_BAR = 24, 10
+_LEAST_BAR = 6
 _LEAST_TITLE = 16
 
 
@@ -87,6 +88,7 @@ _SMALLER = (
     (("last", "elapsed"), _ANY, _LEAST_BAR),
     (("last", "elapsed", "speed"), _ANY, _LEAST_BAR),
     (("note", "elapsed", "speed"), _ANY, _LEAST_BAR),
+    (("note", "elapsed", "speed"), _LEAST_TITLE, _GOOD_BAR),
     (("note", "elapsed", "speed"), _LEAST_TITLE, _LEAST_BAR),
     (("note", "elapsed", "speed"), _LEAST_TITLE, 0),
     (("note", "last", "elapsed", "speed"), _LEAST_TITLE, 0),
@@ -96,12 +98,13 @@ _SMALLER = (
 
 
 def _texts(one: Reading) -> dict[str, str]:
-    left = "-:--" if one.left is None else time_text(one.left)
+    """Return the texts behind a bar, what is not known yet too, so that the bar does not jump when it is."""
+    left = "0:00" if one.done >= (one.total or 0) else "-:--" if one.left is None else time_text(one.left)
     return {
-        "count": f"{one.done}/{one.total} {one.unit}",
+        "count": f"{one.done:>{len(str(one.total))}}/{one.total} {one.unit}",
         "elapsed": time_text(one.elapsed),
-        "left": f"{left} left" if one.total is None or one.done < one.total else "",
-        "speed": one.speed,
+        "left": f"{left} left",
+        "speed": one.speed or f"-.- {one.unit}/s",
         "note": one.note,
         "last": one.note.rpartition(", ")[2],  # the score, where a loss stands before it
     }

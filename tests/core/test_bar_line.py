@@ -42,10 +42,17 @@ def test_nothing_is_wider_than_the_terminal(width: int) -> None:
 
 def test_at_80_columns_count_time_left_and_score_are_whole() -> None:
     text = drawn(TRAINING, 79)
-    assert all(part in text for part in ("1234/3200 steps", "16:20 left", "RMSE 0.1502", "########", "Training"))
+    assert all(part in text for part in ("1234/3200 steps", "16:20 left", "RMSE 0.1502", "######", "Training"))
     filling = "Filling fractional (test)"
     text = drawn(Reading(filling, 37, 102, "photos", 9.0, 12.0, "4.1 photos/s"), 79)
     assert all(part in text for part in (filling, "37/102 photos", "0:09", "0:12 left", "4.1 photos/s"))
+
+
+def test_the_bar_stays_where_it_is_while_numbers_grow() -> None:
+    begun = Reading("Filling fractional (test)", 0, 102, "photos")
+    later = replace(begun, done=37, elapsed=9.0, left=12.0, speed="4.1 photos/s")
+    done = replace(begun, done=102, elapsed=25.0, speed="4.1 photos/s")
+    assert len({(line.before, line.bar) for line in (fitted(one, 79) for one in (begun, later, done))}) == 1
 
 
 def test_speeds_are_said_in_the_time_in_which_they_are_no_fraction() -> None:
