@@ -75,6 +75,12 @@ def detail(text: str) -> None:
         _print(text)
 
 
+def detail_once(text: str) -> None:
+    """Print such a line, unless it was printed before: some files are read many times."""
+    if is_verbose() and _is_new(text):
+        _print(text)
+
+
 def _print(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 

@@ -28,7 +28,7 @@ from typing import IO, Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from kit.core.speech import detail
+from kit.core.speech import detail, detail_once
 from kit.errors import Busy, DamagedStore, KitError, MissingStep, NoPermission
 
 _TEMPORARY = ".partial-"
@@ -309,7 +309,7 @@ def read_json(path: Path, *, made_by: str) -> dict[str, Any]:
         raise DamagedStore(f"{path} is not JSON ({error}). Delete it, then run: {made_by}") from None
     if not isinstance(value, dict):
         raise DamagedStore(f"{path} holds no JSON object. Delete it, then run: {made_by}")
-    detail(f"Read: {path}")
+    detail_once(f"Read: {path}")
     return value
 
 
@@ -389,5 +389,5 @@ def map_array(path: Path, *, made_by: str) -> np.ndarray:
         raise MissingStep(f"{path} is missing. Run: {made_by}") from None
     except (ValueError, EOFError, OverflowError, SyntaxError, tokenize.TokenError) as error:  # a header can be anything
         raise DamagedStore(f"{path} is not a whole .npy file ({error}). Delete it, then run: {made_by}") from None
-    detail(f"Read: {path}")
+    detail_once(f"Read: {path}")
     return found

@@ -183,7 +183,9 @@ def test_training_says_what_it_has_reached(small: Small, tmp_path: Path) -> None
     tried = document(f"-w {root} train regress --try {quick} --json")
     assert tried[0]["source"] == "regress" and tried[0]["seconds_of_all_folds"] > 0
     first = document(f"-w {root} train regress --fold 0 {quick} --json")
-    both = document(f"-w {root} train regress --fold all --jobs 2 {quick} --json")
+    side_by_side = kit(f"-w {root} train regress --fold all --jobs 2 {quick} --json --quiet")
+    both = json.loads(side_by_side.out)
+    assert all("Warning: " in line for line in side_by_side.err.splitlines())  # processes of a quiet command are quiet
     assert [one["made"] for one in (*first, *both)] == [True, False, True]
     run = read_json(root / "runs" / "regress" / "fold_0" / "run.json", made_by="kit train")
     assert both[0]["fold_rmse"] == run["fold_rmse"] and both[0]["fold"] == 0

@@ -46,6 +46,14 @@ def test_the_variable_speaks_where_nothing_is_chosen(word: str, level: int, monk
     assert speech.verbosity() == 1 and speech.speech_environment() == {speech.VARIABLE: "usual"}
 
 
+def test_a_detail_that_repeats_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    speech.detail_once("told")  # not to be told, and so not noted
+    speech.set_verbosity(Verbosity.VERBOSE)
+    for _ in range(2):
+        speech.detail_once("told")
+    assert capsys.readouterr().err == "told\n"
+
+
 def test_a_line_is_said_once_also_as_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
         speech.say_once("one", about="the same")
