@@ -33,6 +33,7 @@ def run_demo(folder: Path, *, seed: int = 0, force: bool = False) -> str:
     from kit.blending import make_blend, score_sources
     from kit.data.fetch import fetch
     from kit.data.fill_sources import fills_named, make_fill_source
+    from kit.data.origin import Origin, write_origin
     from kit.data.sample_competition import make_demo_archive
     from kit.data.splitting import ensure_folds
     from kit.learning.training.fit import fit_fold  # noqa: F401  # what it needs is missed at once, not after the fills
@@ -45,6 +46,7 @@ def run_demo(folder: Path, *, seed: int = 0, force: bool = False) -> str:
     built = make_demo_archive(folder / ORIGINAL, seed=seed)
     _say("Unpack, index, pack", f"kit fetch --from {built.archive}")
     fetch(workspace, source=built.archive, force=force or _is_other(workspace, seed))
+    write_origin(workspace, Origin(sample=True, source=built.archive))  # so that none of it is sent anywhere
     project = Project(workspace)
     _say("Folds", f"kit folds --k {FOLDS}")
     ensure_folds(project, k=FOLDS, seed=seed, force=force)

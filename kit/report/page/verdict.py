@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from kit.blending import Blend, SourceScore
@@ -33,7 +34,10 @@ def verdict_of_blend(blend: Blend, label: str) -> Iterator[str]:
     """Yield what a blend is worth: its score, its gain, what to expect of it, and which members bring nothing."""
     name = blend.name if blend.name.startswith("blend") else f"Blend {blend.name}"  # as it is typed
     credible = blend.gain.low > 0
-    than = f"{blend.best_single} alone ({score_text(blend.best_single_cv.value)})"
+    own = next((row.cv.value for row in blend.members if row.name == blend.best_single), math.nan)
+    is_same = abs(own - blend.best_single_cv.value) < 5e-5
+    alone = f"{blend.best_single} alone" if is_same else "the source that is best on the other folds"
+    than = f"{alone} ({score_text(blend.best_single_cv.value)})"
     if len(blend.members) == 1 or blend.rung == "single":
         yield f"{name} is one source, {blend.best_single}: CV {label} {blend.cv}."
     elif credible:
