@@ -171,12 +171,13 @@ def _expectation(blend: Blend) -> list[str]:
 
 
 def fills_text(project: Project) -> str:
-    """Say what each source that needs no training scores, the best first."""
+    """Say what each fill scores, the best first."""
     from kit.blending import score_sources
+    from kit.imaging.fills import FILLS
 
     label = project.layout.measured_by.label
     scores = [
-        f"{one.name} {score_text(one.score.value)}" for one in score_sources(project) if one.score and not one.trained
+        f"{one.name} {score_text(one.score.value)}" for one in score_sources(project) if one.score and one.name in FILLS
     ]
     return f"CV {label}: {', '.join(scores)}"
 

@@ -13,6 +13,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "sd": ("torch", "diffusers", "transformers", "accelerate", "safetensors", "huggingface_hub"),
     "clip": ("torch", "torchvision", "transformers", "timm", "safetensors", "huggingface_hub"),
     "tune": ("optuna", *_TRAIN),
+    "many": ("faiss",),
     "demo": ("skimage", "sklearn"),
 }
 """Extras of `pyproject.toml`, and the modules that each brings."""

@@ -24,11 +24,24 @@ SIDE = 64
 LOWEST = 6  # cosine coefficients along each axis, but for the mean
 DETAIL = 0.9  # correlation of what is left between two blurs
 NEAR = 0.95  # cosine of two windows' coefficients from which the pair is laid over each other
-_WINDOWS = ((0, 64), (0, 58), (6, 58), (0, 52), (6, 52), (12, 52))
-"""First pixel and length along one axis."""
-_MIDDLES = tuple((start, 52) for start in range(0, 13, 3))
-_MIDDLE = (6, 52)
-_ALL = (0, 64)
+Window = tuple[tuple[int, int], tuple[int, int]]
+"""First pixel and length along rows and along columns."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of each photo, and the one of every other photo that they are compared with."""
+
+    places: list[Window]
+    compared: Window
+
+
+_SIDES = ((0, 64), (0, 58), (6, 58), (0, 52), (6, 52), (12, 52))
+_SHIFTS = tuple((start, 52) for start in range(0, 13, 3))
+WHOLE_WINDOWS = Windows(list(itertools.product(_SIDES, _SIDES)), ((0, 64), (0, 64)))
+"""Parts of a photo, of which one may be another photo whole."""
+MIDDLE_WINDOWS = Windows(list(itertools.product(_SHIFTS, _SHIFTS)), ((6, 52), (6, 52)))
+"""Places at which another photo's middle may lie: shifted copies."""
 
 
 def grey_picture(photo: np.ndarray) -> np.ndarray:
@@ -62,14 +75,13 @@ def near_pairs(greys: np.ndarray) -> list[Near]:
         greys: uint8 `(N, 64, 64)`.
     """
     best: dict[tuple[int, int, int, bool], tuple[float, Near]] = {}
-    for middle, places in ((False, _WINDOWS), (True, _MIDDLES)):
-        whole = _coefficients(greys, *((_MIDDLE, _MIDDLE) if middle else (_ALL, _ALL)))
-        turns = np.concatenate([_turned_coefficients(whole, number) for number in range(8)]).T.copy()
-        windows = list(itertools.product(places, repeat=2))
-        own = (_coefficients(greys, *window) for window in windows)
+    for middle, windows in ((False, WHOLE_WINDOWS), (True, MIDDLE_WINDOWS)):
+        turns = np.concatenate([window_vectors(greys, *windows.compared, turn=turn) for turn in range(8)]).T.copy()
+        own = (window_vectors(greys, *window) for window in windows.places)
         found = map_in_order(partial(_products_beyond, columns=turns), own)
-        shown = track(found, "Comparing shifted photos" if middle else "Comparing photos", len(windows), "windows")
-        for (rows, columns), products in zip(windows, shown, strict=True):
+        title = f"Comparing {'shifted ' if middle else ''}photos"
+        shown = track(found, title, len(windows.places), "windows")
+        for (rows, columns), products in zip(windows.places, shown, strict=True):
             for first, other, cosine in products:
                 turn, second = divmod(other, len(greys))
                 # of two shifted copies each lies in the other: one of them is enough
@@ -92,13 +104,18 @@ def _products_beyond(rows: np.ndarray, columns: np.ndarray) -> list[tuple[int, i
     return found
 
 
-def _coefficients(greys: np.ndarray, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
-    """Return the lowest cosine coefficients of one window of each picture, `(N, 35)` float32 of length 1."""
+def window_vectors(greys: np.ndarray, rows: tuple[int, int], columns: tuple[int, int], *, turn: int = 0) -> np.ndarray:
+    """Return the lowest cosine coefficients of one window of each picture, `(N, 35)` float32 of length 1 (or 0: blank).
+
+    Args:
+        turn: of the picture, see `turned`.
+    """
     basis = [_cosines(length) for _, length in (rows, columns)]
     cut = greys[:, rows[0] : rows[0] + rows[1], columns[0] : columns[0] + columns[1]].astype(np.float32)
     found = (basis[0] @ cut @ basis[1].T).reshape(len(greys), -1)[:, 1:]
     length = np.linalg.norm(found, axis=1, keepdims=True)
-    return np.asarray(np.divide(found, length, out=np.zeros_like(found), where=length > 1e-3))
+    unit = np.divide(found, length, out=np.zeros_like(found), where=length > 1e-3)
+    return _turned_coefficients(unit, turn)
 
 
 def _cosines(length: int) -> np.ndarray:

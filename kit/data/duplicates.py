@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kit.data.cropped import near_pairs, show_the_same, turned
+from kit.core.progress import track
+from kit.data.cropped import near_pairs, show_the_same, turned, window_vectors
 from kit.data.likeness import (
     HASH_SIZE,
     MAX_HASH_DISTANCE,
@@ -22,8 +23,10 @@ from kit.data.likeness import (
     correlate,
     low_signs,
 )
+from kit.data.near_search import Cells, is_many, near_pairs_of_many
 from kit.imaging.images import resize
 
+_LIGHT_AND_SHADE, _ABOUT_ALIKE = 0.9, 0.7  # cosines of what is looked at more closely, among very many photos
 _SLACK = 0.01  # of correlations in float32 over holes: each candidate is looked at again
 _TURNS = range(8)  # bits: transposed, upside down, mirrored
 
@@ -43,7 +46,7 @@ def duplicate_groups(hashes: np.ndarray, thumbnails: np.ndarray, greys: np.ndarr
         even = np.stack([resize(grey, THUMBNAIL_SIZE, THUMBNAIL_SIZE).astype(np.float32) for grey in greys])
         signs = np.stack([np.packbits(low_signs(one).reshape(-1)) for one in even])
         pairs |= set(_whole_pairs(signs.view(">u8")[:, 0].astype(np.uint64), even))
-        for near in near_pairs(greys):
+        for near in near_pairs_of_many(greys) if is_many(count) else near_pairs(greys):
             pair = min(near.first, near.second), max(near.first, near.second)
             if pair not in pairs and show_the_same(greys, near):
                 pairs.add(pair)
@@ -58,14 +61,37 @@ def duplicate_groups(hashes: np.ndarray, thumbnails: np.ndarray, greys: np.ndarr
 
 def _whole_pairs(hashes: np.ndarray, thumbnails: np.ndarray) -> Iterator[tuple[int, int]]:
     """Yield pairs of photos that are alike as a whole, turned, mirrored or inverted."""
-    for turn in _TURNS:
-        other = _turned_hashes(hashes, turn)
-        for start in range(0, len(hashes), 256):  # 256 rows at a time keep the distance table small
-            distance = np.bitwise_count(other[start : start + 256, None] ^ hashes[None, :])
-            near = (distance <= MAX_HASH_DISTANCE) | (distance >= HASH_SIZE**2 - 1 - MAX_HASH_DISTANCE)
-            for first, second in np.argwhere(near) + np.array([start, 0]):
-                if first < second and correlate(turned(thumbnails[first], turn), thumbnails[second]):
-                    yield int(first), int(second)
+    cells = Cells(_vectors(thumbnails, 0)) if is_many(len(hashes)) else None
+    for turn in track(_TURNS, "Comparing whole photos", len(_TURNS), "turns"):
+        near = _near_hashes(hashes, turn) if cells is None else _near_in_cells(cells, hashes, thumbnails, turn)
+        for first, second in near:
+            if first < second and correlate(turned(thumbnails[first], turn), thumbnails[second]):
+                yield first, second
+
+
+def _near_hashes(hashes: np.ndarray, turn: int) -> Iterator[tuple[int, int]]:
+    """Yield pairs whose hashes almost agree, the first one's turned."""
+    other = _turned_hashes(hashes, turn)
+    for start in range(0, len(hashes), 256):  # 256 rows at a time keep the distance table small
+        near = _almost_agree(other[start : start + 256, None], hashes[None, :])
+        yield from ((start + first, second) for first, second in np.argwhere(near).tolist())
+
+
+def _near_in_cells(cells: Cells, hashes: np.ndarray, thumbnails: np.ndarray, turn: int) -> Iterator[tuple[int, int]]:
+    """Yield such pairs of those whose light and shade are alike."""
+    other = _turned_hashes(hashes, turn)
+    for first, second, _ in cells.near(_vectors(thumbnails, turn), _LIGHT_AND_SHADE):
+        if _almost_agree(other[first], hashes[second]):
+            yield first, second
+
+
+def _almost_agree(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    distance = np.bitwise_count(first ^ second)
+    return np.asarray((distance <= MAX_HASH_DISTANCE) | (distance >= HASH_SIZE**2 - 1 - MAX_HASH_DISTANCE))
+
+
+def _vectors(thumbnails: np.ndarray, turn: int) -> np.ndarray:
+    return window_vectors(thumbnails, (0, THUMBNAIL_SIZE), (0, THUMBNAIL_SIZE), turn=turn)
 
 
 def _turned_hashes(hashes: np.ndarray, turn: int) -> np.ndarray:
@@ -88,6 +114,11 @@ def duplicates_of_masked(thumbnails: np.ndarray, masked: np.ndarray, known: np.n
     found = np.full(len(thumbnails), -1)
     some = np.flatnonzero(known.any((1, 2)))
     masked, known = masked[some], known[some]
+    if is_many(len(thumbnails)):
+        for photo, turn, other in _candidates_in_cells(thumbnails, masked, known):
+            if found[photo] < 0 and _alike_where_known(turned(thumbnails[photo], turn), masked[other], known[other]):
+                found[photo] = some[other]
+        return found
     for start in range(0, len(thumbnails), 512):  # of each photo's correlation with every masked one
         block = thumbnails[start : start + 512]
         for turn in _TURNS:
@@ -110,6 +141,18 @@ def _candidates(photos: np.ndarray, masked: np.ndarray, known: np.ndarray) -> It
     yield from (
         map(int, pair) for pair in np.argwhere(np.abs(flat @ centred.T) >= (MIN_CORRELATION - _SLACK) * scale - 1e-3)
     )  # type: ignore[misc]
+
+
+def _candidates_in_cells(photos: np.ndarray, masked: np.ndarray, known: np.ndarray) -> list[tuple[int, int, int]]:
+    """Return photo, turn and photo with holes of pairs whose light and shade are about alike, holes filled by the mean
+    of what is known."""
+    weights = known.astype(np.float32)
+    mean = (weights * masked).sum((1, 2), keepdims=True) / weights.sum((1, 2), keepdims=True)
+    cells = Cells(_vectors(np.where(known, masked, mean).astype(np.float32), 0))
+    turns = track(_TURNS, "Comparing training with test photos", len(_TURNS), "turns")
+    return sorted(
+        (photo, turn, other) for turn in turns for photo, other, _ in cells.near(_vectors(photos, turn), _ABOUT_ALIKE)
+    )
 
 
 def known_thumbnail(hole: np.ndarray) -> np.ndarray:

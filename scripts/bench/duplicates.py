@@ -1,8 +1,9 @@
 """What share of changed copies is found as near duplicates, how many photos as they are, and how long it takes.
 
-    python scripts/bench/duplicates.py --workspace DIR [--every 17]
+    python scripts/bench/duplicates.py --workspace DIR [--every 17] [--many]
 
-Of every so many training photos one copy of each kind is made, compressed again, and put beside them.
+Of every so many training photos one copy of each kind is made, compressed again, and put beside them. With --many it is
+put beside all photos, and these are searched by cells, as more than 20,000 are.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import cv2
 import numpy as np
 
 from kit.core.workspace import Workspace
+from kit.data import near_search
 from kit.data.cropped import grey_picture
 from kit.data.duplicates import duplicate_groups
 from kit.data.leaks import note_test_copies
@@ -75,7 +77,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workspace", type=Path, required=True, help="after kit fetch")
     parser.add_argument("--every", type=int, default=17)
+    parser.add_argument("--many", action="store_true", help="search by cells")
     arguments = parser.parse_args()
+    if arguments.many:
+        near_search.EXACT = 0
     project = Project(Workspace(arguments.workspace))
     photos = [np.asarray(photo) for photo in project.pack.train_target]
     started = time.perf_counter()
@@ -88,9 +93,11 @@ def main() -> None:
     for kind, change in KINDS.items():
         changed = [np.ascontiguousarray(change(photo, rng)) for photo in some]
         copies = [cv2.imdecode(cv2.imencode(".jpg", copy, [cv2.IMWRITE_JPEG_QUALITY, 70])[1], 1) for copy in changed]
-        found = groups([*some, *copies])
-        share = np.mean(found[: len(some)] == found[len(some) :])
-        others = len(some) - len(set(found[: len(some)].tolist()))
+        beside = photos if arguments.many else some
+        found = groups([*beside, *copies])
+        own = found[: len(beside) : arguments.every] if arguments.many else found[: len(some)]
+        share = np.mean(own == found[len(beside) :])
+        others = len(some) - len(set(own.tolist()))
         print(f"{kind:32} {share:6.1%} of {len(some)} found, {others} others taken for copies")
 
 

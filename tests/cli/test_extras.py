@@ -136,7 +136,7 @@ def test_stable_diffusion_names_its_extra_whatever_lacks(folder: Path, archive: 
 
 def test_what_an_extra_brings_is_what_pyproject_says() -> None:
     named = {"segmentation_models_pytorch": "segmentation-models-pytorch", "skimage": "scikit-image"}
-    named["sklearn"] = "scikit-learn"
+    named |= {"sklearn": "scikit-learn", "faiss": "faiss-cpu"}
     extras = PROJECT["optional-dependencies"]
     for extra, modules in EXTRAS.items():
         requirements = [*extras[extra], *(extras["train"] if "hole-kit[train]" in extras[extra] else [])]

@@ -119,7 +119,8 @@ def test_every_document_is_asked_for() -> None:
 
 def test_lines_go_to_standard_error_and_nowhere_for_the_quiet(ready: Path) -> None:
     done = kit(f"-w {ready} fill mean --json")
-    assert done.err == "Filled: mean\n" and json.loads(done.out) == [{"made": True, "name": "mean"}]
+    assert done.err.startswith("Filled: mean\nCV RMSE: mean 0.") and done.err.count("\n") == 3
+    assert json.loads(done.out) == [{"made": True, "name": "mean"}]
     done = kit(f"-w {ready} fill mean --json -q")
     assert done.err == "" and json.loads(done.out) == [{"made": False, "name": "mean"}]
 
