@@ -68,7 +68,8 @@ def _parse(path: Path) -> Blend:
         return blend
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise DamagedStore(
-            f"{path} is not a blend that kit wrote, or an older kit did ({error}). Delete it, then run: kit blend"
+            f"{path} is not a blend that kit wrote, or an older kit did ({error}). Delete it: kit rm {path.stem}, then "
+            "kit blend"
         ) from None
 
 

@@ -32,10 +32,10 @@ def answer(app: Callable[[], object]) -> NoReturn:
     is_bash = os.environ[VARIABLE] == "complete_bash"
     code: object = 0
     said = io.StringIO()
-    cut = ""
+    cut, in_quotes = "", False
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(io.StringIO()):
         try:
-            cut = _prepare_bash() if is_bash else _prepare_others()
+            cut, in_quotes = _prepare_bash() if is_bash else (_prepare_others(), False)
             app()
         except SystemExit as end:
             code = end.code
@@ -43,24 +43,28 @@ def answer(app: Callable[[], object]) -> NoReturn:
             said, code = io.StringIO(), 1
     lines = [line for line in said.getvalue().splitlines() if line]
     if is_bash:
-        lines = [_SPECIAL.sub(r"\\\1", line.removeprefix(cut)) for line in lines]
+        lines = [line.removeprefix(cut) for line in lines]
+        lines = lines if in_quotes else [_SPECIAL.sub(r"\\\1", line) for line in lines]
     with contextlib.suppress(BrokenPipeError):
         print(*lines, sep="\n", end="\n" if lines else "", flush=True)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _prepare_bash() -> str:
-    """Rewrite the words as bash gives them; return the part of the last one that bash does not ask about."""
+def _prepare_bash() -> tuple[str, bool]:
+    """Rewrite the words as bash gives them; return the part of the last one that bash does not ask about, and whether a
+    quote is open before it."""
     words = os.environ.get("COMP_WORDS", "")
     typed = words.split("\n") if "\n" in words else words.split()
     place = int(os.environ.get("COMP_CWORD", len(typed) - 1))
     typed = [*typed[: place + 1], *([""] if place >= len(typed) else [])]
     joined, cut = _joined(typed[1:])
     *before, last = joined or [""]
+    in_quotes = last[:1] in ("'", '"')
+    last = last[1:] if in_quotes else last
     before = _hoisted(before)
     os.environ["COMP_WORDS"] = "\n".join(["kit", *before, last])
     os.environ["COMP_CWORD"] = str(len(before) + 1)
-    return cut
+    return cut, in_quotes
 
 
 def _joined(words: list[str]) -> tuple[list[str], str]:

@@ -135,7 +135,7 @@ def blend_report(blend: Blend, workspace: Workspace, metric: Metric, picture: Pa
         "correlation: of its errors with those of the most alike other source.",
         "",
         table(["rung", f"CV {label} [95 %]", "gain [95 %]", ""], rungs, bare=[f"CV {label} [95 %]", "gain [95 %]"]),
-        "gain: over the last rung above it that was taken. What the rungs are: kit blend --help",
+        "gain: over the rung that was taken before it. What the rungs are: kit blend --help",
         "",
         table(["error by", "", "share", f"CV {of_parts} [95 %]"], parts),
         "",

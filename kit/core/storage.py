@@ -101,6 +101,8 @@ def disk_errors(path: Path) -> Iterator[None]:
             raise NoPermission(f"No permission to write {path}. Choose a place that you may write to.") from error
         if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
             raise KitError(f"Cannot write {path}: {error.strerror}. Move what is in the way, run again.") from error
+        if _TEMPORARY in str(error.filename or ""):
+            error.filename = str(path)  # nobody knows the other name
         raise
 
 

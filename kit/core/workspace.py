@@ -57,6 +57,10 @@ def checked_name(kind: str, name: str) -> str:
     return name
 
 
+_WORDS = {"all": "every source", "blend": "a blend", "hidden": "what is given", "truth": "the originals"}
+"""Names that no source may have, and what they mean in tables and pictures."""
+
+
 def checked_source_name(called: str, name: str) -> str:
     """Return `name` if a source may have it: a file's name, and not the word for all of them.
 
@@ -66,8 +70,9 @@ def checked_source_name(called: str, name: str) -> str:
     Raises:
         UsageError: it may not.
     """
-    if checked_name(called, name) == "all":
-        raise UsageError(f"{called} {name}: {name} is the word for every source. Take another name.")
+    meaning = _WORDS.get(checked_name(called, name))
+    if meaning is not None:
+        raise UsageError(f"{called} {name}: {name} is the word for {meaning}. Take another name.")
     return name
 
 

@@ -82,9 +82,12 @@ def _sheet(blend: Blend, metric: str) -> Figure:
     _dots(panels[0, 0], f"Sources: CV {metric}", names, [row.cv for row in members])
     _bars(panels[0, 1], "Weights", names, [row.weight for row in members])
     steps = [f"{row.rung} ({row.below})" for row in rungs]
-    _gains(panels[0, 2], "Rungs: gain", steps, [row.gain for row in rungs])
+    taken = [_ORANGE if row.taken else _GREY for row in rungs]
+    _gains(panels[0, 2], "Gain (orange: taken)", steps, [row.gain for row in rungs], taken)
     worth = [(row.name, row.without) for row in members if row.without is not None]
-    _gains(panels[1, 0], "Worth", [name for name, _ in worth], [one for _, one in worth])
+    helps = [_BLUE if one.low > 0 else _GREY for _, one in worth]
+    title = "Worth (blue: credible)"
+    _gains(panels[1, 0], title, [name for name, _ in worth], [one for _, one in worth], helps)
     parts = [f"{row.by} {row.name}" for row in blend.slices]
     _dots(panels[1, 1], "Error by part", parts, [row.cv for row in blend.slices])
     _climb(panels[1, 2], blend)
@@ -114,15 +117,14 @@ def _dots(
     _rows(axes, title, names)
 
 
-def _gains(axes: Axes, title: str, names: Sequence[str], values: Sequence[Estimate]) -> None:
-    """Draw differences about zero: blue is credibly better, orange credibly worse, grey no telling."""
-    colours = [_BLUE if one.low > 0 else _ORANGE if one.high < 0 else _GREY for one in values]
+def _gains(axes: Axes, title: str, names: Sequence[str], values: Sequence[Estimate], colours: Sequence[str]) -> None:
+    """Draw differences about zero, right of it the better ones."""
     axes.axvline(0.0, color="#5d6670", linewidth=1)
     _dots(axes, title, names, values, colours)
 
 
 def _bars(axes: Axes, title: str, names: Sequence[str], values: Sequence[float]) -> None:
-    axes.barh(range(len(values)), values, color=[_BLUE if value >= 0 else _ORANGE for value in values], height=0.6)
+    axes.barh(range(len(values)), values, color=[_BLUE if value >= 0 else _GREY for value in values], height=0.6)
     axes.axvline(0.0, color="#5d6670", linewidth=1)
     _rows(axes, title, names)
 
@@ -131,5 +133,6 @@ def _climb(axes: Axes, blend: Blend) -> None:
     steps = [score for _, score in blend.trajectory]
     axes.plot(range(1, len(steps) + 1), steps, "o-", color=_BLUE, markersize=3)
     axes.set_title("Greedy: RMSE")
+    axes.set_xlabel("sources taken, in sample")
     axes.grid(color="#e4e7eb")
     axes.locator_params(nbins=5)

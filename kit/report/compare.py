@@ -157,15 +157,33 @@ def fold_gain(project: Project, first: str, second: str, fold: int) -> Estimate:
         UnknownName: there is no such source.
         UsageError: no photo of the fold is predicted by both.
     """
+    return paired_gain(project, first, second, among=project.folds.valid_positions(fold), metric=RMSE)
+
+
+def paired_gain(
+    project: Project, first: str, second: str, *, among: np.ndarray | None = None, metric: Metric | None = None
+) -> Estimate:
+    """Return by how much the second source is better on photos that both predict, with its interval.
+
+    Args:
+        among: positions of training photos; None: all.
+        metric: by default the competition's.
+
+    Raises:
+        UnknownName: there is no such source.
+        UsageError: no photo is predicted by both.
+    """
     found = [oof_values(project, name) for name in (first, second)]
-    photos = np.intersect1d(project.folds.valid_positions(fold), np.intersect1d(found[0][1], found[1][1]))
+    photos = np.intersect1d(found[0][1], found[1][1])
+    photos = photos if among is None else np.intersect1d(photos, among)
     if not len(photos):
-        raise UsageError(f"No photo of fold {fold} is predicted by both {first} and {second}.")
-    of = Photos(project, RMSE)
+        raise UsageError(f"No photo is predicted by both {first} and {second}. See which folds are there: kit sources")
+    metric = metric or project.layout.measured_by
+    of = Photos(project, metric)
     errors = np.array([of.errors(int(photo), [values(int(photo)) for values, _ in found]) for photo in photos])
     counts = np.array([3 * project.index.train[photo].scored for photo in photos])
     both = {"1": errors[:, 0], "2": errors[:, 1]}
-    return Bootstrap(both, counts, _groups(project, photos)).difference("1", "2")
+    return Bootstrap(both, counts, _groups(project, photos), metric=metric).difference("1", "2")
 
 
 def oof_values(project: Project, name: str) -> tuple[OofValues, np.ndarray]:

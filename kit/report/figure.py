@@ -1,7 +1,7 @@
 """Hidden, sources, blend and truth side by side, as one picture. Reads the stores; knows no model and computes no fill.
 
-Every number on it is measured as the competition does: RMSE on the hidden pixels, in score space, predictions scaled by
-the estimated value range and the truth by the true one.
+Every number on it is measured as the competition does: on the hidden pixels, in score space, predictions scaled by the
+estimated value range and the truth by the true one.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from kit.blending import blend_values, read_blend, residual_gram
+from kit.blending.evaluation.pixels import source_errors
 from kit.competitions import Competition, to_score_space
 from kit.core.numbers import score_text
 from kit.core.workspace import PredictionSplit, Split
@@ -26,8 +27,8 @@ from kit.data.project import Project
 from kit.errors import MissingStep, UnknownName, UsageError
 from kit.imaging.holes import scored_pixels
 from kit.imaging.images import composite, resize, save_image, to_uint8
-from kit.imaging.metrics import rmse
 from kit.report.sheet import GREY, Sheet
+from kit.submission.photo_error import photo_error
 from kit.submission.pictures import load_whole
 
 WIDTH = 900  # pixels: what a README shows without shrinking it
@@ -35,15 +36,13 @@ WIDTH = 900  # pixels: what a README shows without shrinking it
 _MARGIN, _GUTTER, _HEADING, _CAPTION = 12, 8, 42, 24
 _LINE = 15  # pixels from line to line of small type
 _NARROWEST = 40  # pixels of a column in which something can be seen
-_NOTE_SCORES = (
-    "Beneath each picture: RMSE on its hidden pixels in the competition's score space, the lowest of a row in bold."
-)
+_NOTE_SCORES = "Beneath each picture: {label} on its hidden pixels as the competition scores them, the best in bold."
 _NOTE_ERRORS = (
     "Error: mean difference of the three channels, from black (none) to yellow (half of the range, or more); known "
     "pixels are grey."
 )
 _FULL_ERROR, _KNOWN = 0.5, 225  # of 1 the error that is shown brightest, and the grey of known pixels
-_NOTE_CV = "CV: RMSE on the hidden pixels of the training photos, predicted out of fold."
+_NOTE_CV = "CV: {label} of the training photos, predicted out of fold."
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Column:
     values: Callable[[int], np.ndarray | None]
     """A photo's position in its split to `(n, 3)` RGB in [0, 1], or None where nothing has predicted it."""
     cv: float | None = None
-    """CV RMSE over all OOF predictions, for the heading."""
+    """CV by the competition's metric over all OOF predictions, for the heading."""
     covers: str = ""
     """What that is of, where it is not of all training photos."""
 
@@ -68,7 +67,9 @@ def source_column(project: Project, source: str, split: Split) -> Column:
     predictions = _read(project, source, split)
     oof = predictions if split == "train" else _read(project, source, "train")
     gram = residual_gram(project.index.train, project.pack, [oof])
-    cv = float(np.sqrt(gram.products.sum() / gram.counts.sum()))
+    metric = project.layout.measured_by
+    above, below = metric.statistics(source_errors(project, gram, metric)[:, 0], gram.counts)
+    cv = float(metric.value(above.sum(), below.sum()))
     there, count = len(oof.photos), len(project.index.train)
     return Column(source, _values_of(predictions), cv, "" if there == count else f" of {there} photos")
 
@@ -155,6 +156,7 @@ def side_by_side(
     rows = [_row(project, split, position, shown, truth) for position in positions]
     has_truth = any(row.truth is not None for row in rows)
     titles = [("hidden", ""), *((column.title, _heading(column)) for column in shown)]
+    metric = project.layout.measured_by
     notes = [_NOTE_SCORES] if any(score is not None for row in rows for score in row.scores) else []
     notes += [_NOTE_CV] if any(column.cv is not None for column in shown) else []
     if errors and has_truth:
@@ -163,7 +165,7 @@ def side_by_side(
         notes.append(_NOTE_ERRORS)
     if has_truth:
         titles.append(("truth", ""))
-    return _draw(titles, rows, has_truth, width, " ".join(notes))
+    return _draw(titles, rows, has_truth, width, " ".join(notes).format(label=metric.label))
 
 
 def _heading(column: Column) -> str:
@@ -208,6 +210,8 @@ class _Row:
     scores: list[float | None]
     truth: np.ndarray | None
     hole: np.ndarray
+    best: float | None
+    """Of the scores."""
 
 
 def _position(index: Index, split: Split, photo: int | str) -> int:
@@ -242,9 +246,18 @@ def _row(
         scores.append(
             None
             if values is None or target is None or not photo_row.scored
-            else photo_rmse(photo_row, values, target, pack.estimated_range(split)[position], project.layout)
+            else photo_score(photo_row, values, target, pack.estimated_range(split)[position], project.layout)
         )
-    return _Row(photo_row.name, image, pictures, scores, target, photo_row.hole)
+    best = max if project.layout.measured_by.higher_is_better else min
+    return _Row(
+        photo_row.name,
+        image,
+        pictures,
+        scores,
+        target,
+        photo_row.hole,
+        best((s for s in scores if s is not None), default=None),
+    )
 
 
 def _target(pack: Pack, split: Split, position: int, photo_row: PhotoRow, truth: Path | None) -> np.ndarray | None:
@@ -260,18 +273,21 @@ def filled_photo(image: np.ndarray, photo_row: PhotoRow, values: np.ndarray) -> 
     return composite(predicted, image, photo_row.hole)
 
 
-def photo_rmse(
+def photo_score(
     photo_row: PhotoRow, values: np.ndarray, target: np.ndarray, estimated_range: np.ndarray, layout: Competition
 ) -> float:
-    """Return one photo's RMSE as the competition computes it, overlaps twice, clipped as a submission is.
+    """Return one photo's score as the competition computes it, overlaps twice, clipped as a submission is.
 
     Args:
         values: `(n, 3)` RGB in [0, 1].
         target: the original, uint8 RGB `(H, W, 3)`.
         estimated_range: `(2, 3)`, by which a submission would scale the values.
     """
-    truth = to_score_space(target[scored_pixels(photo_row.boxes)] / 255.0, layout.value_range(target, None))
-    return rmse(np.clip(to_score_space(values, estimated_range), 0.0, 1.0), truth)
+    metric = layout.measured_by
+    sent = np.clip(to_score_space(values, estimated_range), 0.0, 1.0)
+    error = photo_error(metric, layout, photo_row, target, sent)
+    above, below = metric.statistics(np.array([error]), np.array([3 * photo_row.scored]))
+    return float(metric.value(above, below)[0])
 
 
 def _draw(
@@ -333,7 +349,6 @@ def _typed_row(
     its column."""
     beneath, pictures = top + size[0] + 10, []
     type_.put(row.name, lefts[0] + cell_width / 2, beneath, cell_width, colour=GREY)
-    best = min((score for score in row.scores if score is not None), default=None)
     cells = [row.hidden, *row.pictures, *([row.truth] if has_truth else [])]
     for place, (left, picture) in enumerate(zip(lefts, cells, strict=True)):
         middle = left + cell_width / 2
@@ -343,5 +358,5 @@ def _typed_row(
         pictures.append((top, left + (cell_width - size[1]) // 2, resize(picture, *size)))
         score = row.scores[place - 1] if 0 < place <= len(row.scores) else None
         if score is not None:
-            type_.put(score_text(score), middle, beneath, cell_width, bold=score == best)
+            type_.put(score_text(score), middle, beneath, cell_width, bold=score == row.best)
     return pictures

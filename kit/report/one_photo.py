@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,9 @@ from kit.blending.evaluation.pixels import Photos
 from kit.core.numbers import score_text
 from kit.core.tables import html_picture, html_table
 from kit.core.workspace import Split
+from kit.data.index import PhotoRow
 from kit.data.project import Project
-from kit.errors import KitError, MissingStep, UnknownName
+from kit.errors import KitError, MissingStep, UnknownName, UsageError, closest_name
 from kit.report.compare import oof_values
 from kit.report.figure import side_by_side
 
@@ -61,18 +63,31 @@ def find_photo(project: Project, wanted: str) -> tuple[Split, int]:
 
     Raises:
         UnknownName: there is none.
+        UsageError: several are called so.
     """
     wanted = str(wanted)  # of Python's callers, some give a number
     splits: tuple[Split, ...] = ("train", "test")
     for exact in (True, False):
-        for split in splits:
-            for place, row in enumerate(project.index.split(split)):
-                names = (row.id, row.name) if exact else (Path(row.name).stem, Path(row.name).name)
-                if wanted in names:
-                    return split, place
+        for split in splits:  # of the same name in both, the training photo: its truth is known
+            found = [
+                place
+                for place, row in enumerate(project.index.split(split))
+                if wanted in ((row.id, row.name) if exact else (Path(row.name).stem, Path(row.name).name))
+            ]
+            if len(found) > 1:
+                raise _ambiguous(wanted, [project.index.split(split)[place].id for place in found])
+            if found:
+                return split, found[0]
     rows = [*project.index.train, *project.index.test]
     known = [name for row in rows for name in (row.name, Path(row.name).stem)]
-    raise UnknownName("photo", wanted, known, listed_by="kit report")
+    nearest = closest_name(wanted, known)
+    suggestion = shlex.quote(nearest) if nearest else None
+    raise UnknownName("photo", wanted, known, suggestion=suggestion, listed_by="kit sources --photos photos.csv")
+
+
+def _ambiguous(wanted: str, ids: Sequence[str]) -> UsageError:
+    said = ", ".join(shlex.quote(one) for one in ids[:3]) + (" ..." if len(ids) > 3 else "")
+    return UsageError(f"{len(ids)} photos are called {wanted!r}: {said}. Name one by its id: kit show ID")
 
 
 def show_photo(project: Project, wanted: str, *, out: Path | None = None, draw: bool = True) -> OnePhoto:
@@ -96,11 +111,18 @@ def show_photo(project: Project, wanted: str, *, out: Path | None = None, draw: 
     scored.sort(key=lambda one: (one.score is None, sign * (one.score or 0.0)))
     path = None
     if draw:
-        path = out or project.workspace.report / f"photo-{Path(row.name).stem}.png"
+        path = out or project.workspace.report / f"photo-{_file_name(project, row)}.png"
         _draw(path, project, split, place, [one.name for one in scored])
     fold = int(project.folds.fold[place]) if split == "train" and project.folds_if_any is not None else None
     facts = (row.id, row.name, split, row.klass, row.width, row.height, int(row.hole.sum()))
     return OnePhoto(*facts, fold, metric.label, tuple(scored), path)
+
+
+def _file_name(project: Project, row: PhotoRow) -> str:
+    """Return a photo's name without suffix, or its whole id where another one is called the same."""
+    stem = Path(row.name).stem
+    every = (*project.index.train, *project.index.test)
+    return stem if sum(Path(one.name).stem == stem for one in every) == 1 else row.id.replace("/", "-")
 
 
 def _names(project: Project) -> list[str]:

@@ -13,7 +13,7 @@ from kit.data.index import Index, PhotoRow
 from kit.data.project import Project
 from kit.errors import UnknownName, UsageError
 from kit.report.compare import oof_values
-from kit.report.figure import photo_rmse
+from kit.report.figure import photo_score
 
 Order = Literal["spread", "worst", "best", "random"]
 """`spread`: from the classes in turn; `worst` and `best` by the last column."""
@@ -77,7 +77,7 @@ def _by_score(project: Project, name: str, among: Sequence[int], count: int, *, 
     pack, rows = project.pack, project.index.train
     scores = np.array(
         [
-            photo_rmse(
+            photo_score(
                 rows[place],
                 values(place),
                 np.asarray(pack.train_target[place]),
@@ -87,7 +87,8 @@ def _by_score(project: Project, name: str, among: Sequence[int], count: int, *, 
             for place in track(among, "Score photos", len(among), "photos")
         ]
     )
-    order = np.argsort(-scores if worst else scores, kind="stable")[:count]
+    bad = -scores if project.layout.measured_by.higher_is_better else scores
+    order = np.argsort(-bad if worst else bad, kind="stable")[:count]
     return [among[place] for place in order]
 
 

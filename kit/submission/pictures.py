@@ -5,6 +5,7 @@ Known pixels are those of the picture as given, bit for bit; in the zip a pictur
 
 from __future__ import annotations
 
+import functools
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -20,7 +21,7 @@ from kit.data.index import Index, PhotoRow
 from kit.data.project import Project
 from kit.errors import ImageError, KitError, SubmissionError
 from kit.imaging.holes import scored_pixels
-from kit.imaging.images import MAX_PIXELS, composite_values, decode_image, load_image
+from kit.imaging.images import IMAGE_SUFFIXES, MAX_PIXELS, composite_values, decode_image, load_image
 from kit.imaging.metrics import Metric
 from kit.submission.csv_rows import AGAIN
 from kit.submission.photo_error import photo_error
@@ -162,7 +163,19 @@ def whole_path(folder: Path, name: str) -> Path | None:
         found = sorted(one for one in path.parent.glob("*.*") if one.stem == stem)
         if found:
             return found[0]
-    return None
+    below = [one for stem in filter(None, stems) for one in _pictures_below(folder).get(stem, [])]
+    return below[0] if len(below) == 1 else None
+
+
+@functools.lru_cache(maxsize=4)
+def _pictures_below(folder: Path) -> dict[str, list[Path]]:
+    """Return the pictures in the folders in a folder, by their names without suffix: where classes are folders, a
+    submission knows names alone."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.parent != folder:
+            found.setdefault(path.stem, []).append(path)
+    return found
 
 
 def picture_means(path: Path) -> dict[str, float]:

@@ -176,6 +176,8 @@ def test_bash_itself_completes(root: Path, tmp_path: Path) -> None:
 source <(_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION=1 kit --show-completion bash)
 COMP_WORDS=(kit show "Cat"); COMP_CWORD=2
 _kit_completion kit; printf '%s\\n' "${COMPREPLY[0]}"
+COMP_WORDS=(kit show "'Cat"); COMP_CWORD=2
+_kit_completion kit; printf '%s\\n' "${COMPREPLY[0]}"
 COMP_WORDS=(kit export ""); COMP_CWORD=2
 _kit_completion kit; echo "${COMPREPLY[@]}"
 """
@@ -183,5 +185,6 @@ _kit_completion kit; echo "${COMPREPLY[@]}"
     done = subprocess.run(
         ["bash", "--norc", "-c", script], capture_output=True, text=True, cwd=root, env={**os.environ, **path}
     )
-    photo, names = done.stdout.splitlines()
+    photo, quoted, names = done.stdout.splitlines()
     assert done.stderr == "" and photo.startswith("Cat\\ \\(") and names == "good unet first"
+    assert quoted == photo.replace("\\", "")

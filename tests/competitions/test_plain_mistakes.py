@@ -13,7 +13,7 @@ from support.command import kit, ok
 
 from kit.core.workspace import Workspace
 from kit.data.project import Project
-from kit.imaging.images import save_image
+from kit.imaging.images import load_image, save_image
 
 
 def photos(folder: Path, count: int, hidden: str = "") -> None:
@@ -180,3 +180,31 @@ def test_no_picture_is_in_a_zip_twice(tmp_path: Path) -> None:
         archive.writestr("t00.png", archive.read("t00.png"))
     done = kit(f"{w} check {path}")
     assert done.is_one_error_line and "holds t00.png twice" in done.err, done
+
+
+def test_originals_may_lie_in_the_folders_of_their_classes(tmp_path: Path) -> None:
+    for split in ("train", "test", "originals"):
+        photos(tmp_path / split / "cats", 6 if split == "train" else 2, "colour" if split == "test" else "")
+        photos(tmp_path / split / "dogs", 6 if split == "train" else 2, "colour" if split == "test" else "")
+    w = f"-w {tmp_path / 'w'}"
+    ok(f"{w} fetch c --images {tmp_path / 'train'} --test-images {tmp_path / 'test'} --hole '#ff00ff' --metric mse")
+    ok(f"{w} folds --k 2")
+    ok(f"{w} fill harmonic mean")
+    ok(f"{w} upload harmonic --dry-run")
+    for path in sorted((tmp_path / "test").rglob("*.png")):
+        whole, given = (
+            load_image(tmp_path / folder / path.parent.name / path.name) for folder in ("originals", "test")
+        )
+        hidden = (given == (255, 0, 255)).all(axis=2)
+        save_image(tmp_path / "originals" / path.parent.name / path.name, np.where(hidden[..., None], whole, given))
+    said = ok(f"{w} grade {tmp_path / 'w' / 'submissions' / 'harmonic.zip'} --truth {tmp_path / 'originals'}")
+    assert "MSE 0." in said and "of 4 photos" in said
+    shown = ok(f"{w} figure harmonic mean --out {tmp_path / 'f.png'}")
+    assert "Written" in shown
+    (tmp_path / "train" / "dogs" / "d00.png").rename(tmp_path / "train" / "dogs" / "c00.png")
+    ok(f"{w} fetch --force")
+    done = kit(f"{w} show c00")  # of cats and of dogs
+    assert done.is_one_error_line and "2 photos are called 'c00'" in done.err, done
+    for name in ("truth", "hidden", "blend"):
+        done = kit(f"{w} import {name} --test {tmp_path / 'w' / 'submissions' / 'harmonic.zip'}")
+        assert done.is_one_error_line and "is the word for" in done.err, done

@@ -17,7 +17,7 @@ from kit.report import figure
 from kit.report.figure import (
     Column,
     blend_column,
-    photo_rmse,
+    photo_score,
     save_figure,
     side_by_side,
     source_column,
@@ -91,7 +91,7 @@ def test_the_number_under_a_test_photo_is_the_one_that_grading_gives(toy: Toy) -
     done = write_submission(toy.project, iter(values), "fair")
     grade = grade_submission(done.path, workspace.root / "truth", index, toy.layout)
     for place, photo in enumerate(grade.photos):
-        mine = photo_rmse(
+        mine = photo_score(
             index.test[place], values[place], toy.truth[place], pack.test_estimated_range[place], toy.layout
         )
         assert mine == pytest.approx(photo.score, abs=1e-6)
@@ -233,3 +233,13 @@ def test_a_map_of_errors_stands_behind_each_prediction(toy: Toy) -> None:
     hole = toy.index.train[0].hole
     assert (shown[~hole] == figure._KNOWN).all() and not (shown[hole] == figure._KNOWN).all()
     assert source_column(toy.project, "partial", "train").covers == f" of {2 * len(toy.index.train) // 3} photos"
+
+
+def test_the_numbers_are_the_competition_s_metric(toy: Toy) -> None:
+    row, column = toy.index.train[0], source_column(toy.project, "good", "train")
+    values, target = column.values(0), np.asarray(toy.pack.train_target[0])
+    assert values is not None
+    args = (row, values, target, toy.pack.train_estimated_range[0])
+    squared = dataclasses.replace(toy.layout, metric="mse")
+    assert photo_score(*args, squared) == pytest.approx(photo_score(*args, toy.layout) ** 2)
+    assert photo_score(*args, dataclasses.replace(toy.layout, metric="ssim")) < 1

@@ -23,7 +23,7 @@ from kit.core.workspace import Workspace
 from kit.data.project import Project
 from kit.errors import KitError, MissingStep
 from kit.imaging.holes import RINGS, Box
-from kit.imaging.metrics import Estimate, Metric
+from kit.imaging.metrics import RMSE, Estimate, Metric
 from kit.report.page.line import leaderboard_line
 from kit.submission.ledger import read_ledger
 
@@ -127,9 +127,14 @@ def _scores(metric: Metric, errors: np.ndarray, counts: np.ndarray) -> np.ndarra
     return np.where(counts > 0, metric.value(above, below), np.nan)
 
 
+def _of_parts(metric: Metric) -> Metric:
+    """Return the metric of parts of photos: the competition's where it is made of all values alike, else RMSE."""
+    return metric if metric.is_square else RMSE
+
+
 def _parts(project: Project, grams: dict[str, ResidualGram]) -> dict[str, Any]:
-    """Return RMSE by distance, channel, class and overlap of boxes: for each a list of names and a table of sources."""
-    rows = project.index.train
+    """Return errors by distance, channel, class, overlap of boxes: for each a list of names and a table of sources."""
+    rows, metric = project.index.train, project.layout.measured_by
     klass = np.array([row.klass or "none" for row in rows])
     overlap = np.array(["boxes overlap" if _overlap(row.boxes) else "apart" for row in rows])
     found: dict[str, Any] = {
@@ -144,10 +149,13 @@ def _parts(project: Project, grams: dict[str, ResidualGram]) -> dict[str, Any]:
         if counts.shape[1] == 3 * len(RINGS):
             by = (len(gram), len(RINGS), 3)
             for part, axes in (("distance", (0, 2)), ("channel", (0, 1))):
-                found[part]["rows"][name] = _roots(squares.reshape(by).sum(axes), counts.reshape(by).sum(axes))
+                found[part]["rows"][name] = _mean_errors(
+                    metric, squares.reshape(by).sum(axes), counts.reshape(by).sum(axes)
+                )
         for part, labels in (("class", klass[gram.photos]), ("boxes", overlap[gram.photos])):
             groups = [labels == one for one in found[part]["names"]]
-            found[part]["rows"][name] = _roots(
+            found[part]["rows"][name] = _mean_errors(
+                metric,
                 np.array([squares[group].sum() for group in groups]),
                 np.array([counts[group].sum() for group in groups]),
             )
@@ -165,9 +173,9 @@ def _overlap(boxes: Sequence[Box]) -> bool:
     )
 
 
-def _roots(squares: np.ndarray, counts: np.ndarray) -> list[float | None]:
-    pairs = zip(squares.tolist(), counts.tolist(), strict=True)
-    return [rounded(math.sqrt(one / count)) if count else None for one, count in pairs]
+def _mean_errors(metric: Metric, squares: np.ndarray, counts: np.ndarray) -> list[float | None]:
+    scores = _of_parts(metric).value(squares, counts.astype(np.float64))
+    return [rounded(float(one)) if count else None for one, count in zip(scores, counts.tolist(), strict=True)]
 
 
 def as_plain(numbers: Numbers) -> dict[str, Any]:
@@ -176,7 +184,12 @@ def as_plain(numbers: Numbers) -> dict[str, Any]:
     metric = numbers.metric
     return {
         "competition": workspace.slug,
-        "metric": {"name": metric.name, "label": metric.label, "higher": metric.higher_is_better},
+        "metric": {
+            "name": metric.name,
+            "label": metric.label,
+            "higher": metric.higher_is_better,
+            "parts": _of_parts(metric).label,
+        },
         "photos": {"train": len(project.index.train), "test": len(project.index.test)},
         "sources": [_source(one) for one in numbers.sources],
         "blend": None if numbers.blend is None else _plain_blend(numbers.blend),

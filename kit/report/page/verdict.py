@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from kit.blending import Blend, SourceScore
 from kit.core.numbers import score_text
+from kit.report.compare import paired_gain
 from kit.report.page.numbers import Numbers
 
 
@@ -26,6 +27,8 @@ def _sentences(numbers: Numbers) -> Iterator[str]:
     yield from _of_training(numbers, complete)
     if incomplete := [one.name for one in scored if not one.complete]:
         yield f"Not all folds are there of {_listed(incomplete)}: no blend takes them."
+    if broken := [one.name for one in numbers.sources if one.problem]:
+        yield f"Cannot be read: {_listed(broken)}. See why: kit sources"
     if numbers.blend is not None and numbers.oof_values is None:
         yield f"Blend {numbers.blend.name} no longer fits what is stored. Make it again: kit blend"
 
@@ -58,10 +61,12 @@ def _of_training(numbers: Numbers, complete: list[SourceScore]) -> Iterator[str]
         if free is not None:
             yield "Nothing is trained on all folds yet: kit train --fold all"
         return
-    gain = (trained.score.value - free.score.value) * (1 if numbers.metric.higher_is_better else -1)
-    share = gain / abs(free.score.value)
-    side = f"{abs(share):.1%} {'better than' if gain > 0 else 'worse than'}" if abs(share) >= 0.0005 else "as good as"
-    best = f"The best trained source, {trained.name} ({score_text(trained.score.value)})"
+    gain = paired_gain(numbers.project, free.name, trained.name)
+    share = abs(gain.value) / abs(free.score.value)
+    side = "not credibly different from"
+    if gain.low > 0 or gain.high < 0:
+        side = f"{share:.1%} {'better' if gain.low > 0 else 'worse'} than"
+    best = f"The best source that learns, {trained.name} ({score_text(trained.score.value)})"
     yield f"{best}, is {side} the best fill, {free.name} ({score_text(free.score.value)})."
 
 

@@ -94,9 +94,10 @@ function canvas(width, height) {
   return shape("svg", { width, height, viewBox: `0 0 ${width} ${height}` });
 }
 
-function axes(svg, box, x, y, xTitle, yTitle) {
+function axes(svg, box, x, y, xTitle, yTitle, { whole = false, bare = false } = {}) {
   const at = scales(box, x, y);
-  for (const one of ticks(x[0], x[1], Math.max(2, Math.floor((box.right - box.left) / 90)))) {
+  const across = bare ? [] : ticks(x[0], x[1], Math.max(2, Math.floor((box.right - box.left) / 90)));
+  for (const one of across.filter((tick) => !whole || Number.isInteger(tick.value))) {
     svg.append(shape("line", { class: "grid", x1: at.x(one.value), x2: at.x(one.value), y1: box.top, y2: box.bottom }));
     svg.append(shape("text", { class: "soft", x: at.x(one.value), y: box.bottom + 16, "text-anchor": "middle" }, one.text));
   }
@@ -105,7 +106,7 @@ function axes(svg, box, x, y, xTitle, yTitle) {
       svg.append(shape("line", { class: "grid", x1: box.left, x2: box.right, y1: at.y(one.value), y2: at.y(one.value) }));
       svg.append(shape("text", { class: "soft", x: box.left - 6, y: at.y(one.value) + 4, "text-anchor": "end" }, one.text));
     }
-    if (yTitle) svg.append(shape("text", { class: "soft", x: 0, y: box.top - 8 }, yTitle));
+    if (yTitle) svg.append(shape("text", { class: "soft", x: 0, y: box.top - 12 }, yTitle));
   }
   if (xTitle) svg.append(shape("text", { class: "soft", x: box.right, y: box.bottom + 34, "text-anchor": "end" }, xTitle));
   return at;
@@ -124,7 +125,7 @@ function shortened(text, most) {
 // Rows of [name, [value, low, high]]: a dot on its interval. A line at `zero` where one is given.
 function dots(title, said, rows, axis, { zero = null, format = interval, mark = () => 0 } = {}) {
   const draw = (width) => {
-    const label = Math.min(190, Math.max(90, width * 0.3));
+    const label = Math.min(190, Math.max(90, width * 0.28));
     const box = { left: label, right: width - 12, top: 8, bottom: 8 + rows.length * 24 };
     const svg = canvas(width, box.bottom + 42);
     const x = widened([...rows.flatMap((row) => row[1] || []), ...(zero === null ? [] : [zero])]);
@@ -146,21 +147,22 @@ function dots(title, said, rows, axis, { zero = null, format = interval, mark = 
 
 // Series of {name, x: [], y: [], colour, dash}; buttons of the legend hide them, and only the first ones are shown.
 const SHOWN = 12;
-function lines(title, said, series, xTitle, yTitle, { marks = false, level = null, names = null } = {}) {
+function lines(title, said, series, xTitle, yTitle, { marks = false, level = null, names = null, whole = false } = {}) {
   const off = new Set(series.slice(SHOWN).map((one) => one.name));
   const strokeOf = (place) => ({ stroke: colour(series[place].colour ?? place), "stroke-dasharray": (series[place].dash === undefined ? dash(place) : DASHES[series[place].dash % DASHES.length]) || null });
   const shown = () => series.filter((one) => !off.has(one.name));
   const draw = (width) => {
     const height = Math.max(200, Math.min(320, width * 0.55));
-    const box = { left: 58, right: width - 12, top: 24, bottom: height };
+    const box = { left: 58, right: width - 12, top: 30, bottom: height };
     const svg = canvas(width, height + 42);
     const all = shown().length ? shown() : series;
-    const x = widened(all.flatMap((one) => one.x), 0.02);
+    const across = all.flatMap((one) => one.x);
+    const x = whole && new Set(across).size < 3 ? [Math.min(...across) - 0.5, Math.max(...across) + 0.5] : widened(across, names ? 0.12 : 0.02);
     const y = widened([...all.flatMap((one) => one.y), ...(level ? [level.value] : [])]);
-    const at = axes(svg, box, x, y, names ? null : xTitle, yTitle);
+    const at = axes(svg, box, x, y, names ? null : xTitle, yTitle, { whole, bare: Boolean(names) });
     if (names) {
-      svg.querySelectorAll("text.soft").forEach((one) => { if (Number(one.getAttribute("y")) === box.bottom + 16) one.remove(); });
-      names.forEach((name, place) => svg.append(shape("text", { class: "soft", x: at.x(place), y: box.bottom + 16, "text-anchor": "middle" }, name)));
+      const room = Math.max(4, Math.floor((box.right - box.left) / names.length / 7.4));
+      names.forEach((name, place) => svg.append(shape("text", { class: "soft", x: at.x(place), y: box.bottom + 16, "text-anchor": "middle" }, shortened(name, room), name)));
       svg.append(shape("text", { class: "soft", x: box.right, y: box.bottom + 34, "text-anchor": "end" }, xTitle));
     }
     if (level) {
@@ -171,7 +173,7 @@ function lines(title, said, series, xTitle, yTitle, { marks = false, level = nul
       if (off.has(one.name)) return;
       const points = one.x.map((value, number) => [value, one.y[number]]).filter((pair) => pair[1] !== null && pair[1] !== undefined);
       const path = points.map((pair, number) => `${number ? "L" : "M"}${at.x(pair[0]).toFixed(1)} ${at.y(pair[1]).toFixed(1)}`).join("");
-      svg.append(shape("path", { d: path, fill: "none", "stroke-width": 2, ...strokeOf(place) }, null, one.name));
+      svg.append(shape("path", { d: path, fill: "none", "stroke-width": names ? 1 : 2, ...strokeOf(place) }, null, one.name));
       if (marks || points.length < 3) {
         for (const pair of points) svg.append(shape("circle", { cx: at.x(pair[0]), cy: at.y(pair[1]), r: 3.5, fill: strokeOf(place).stroke }, null, `${one.name}: ${digits(pair[1])}`));
       }
@@ -226,7 +228,7 @@ function heat(title, said, names, rows) {
 function scatter(title, said, points, xTitle, yTitle, { band = null, same = false, large = true, press = null } = {}) {
   const draw = (width) => {
     const height = Math.max(240, Math.min(400, width * 0.7));
-    const box = { left: 58, right: width - 12, top: 24, bottom: height };
+    const box = { left: 58, right: width - 12, top: 30, bottom: height };
     const svg = canvas(width, height + 42);
     const x = widened(points.map((one) => one.x)), y = widened([...points.flatMap((one) => [one.y, one.low, one.high]), ...(band ? [...band.low, ...band.high] : [])]);
     const at = axes(svg, box, x, y, xTitle, yTitle);

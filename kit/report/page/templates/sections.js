@@ -19,10 +19,12 @@ function spread(photo) {
 }
 
 function showSources() {
-  const rows = DATA.sources.filter((one) => one.score).map((one) => [one.name, one.score]);
-  if (DATA.blend) rows.push([BLEND, DATA.blend.cv]);
-  rows.sort((one, other) => (better(one[1][0], other[1][0]) ? -1 : 1));
-  const trained = new Map(DATA.sources.map((one) => [one.name, one.trained]));
+  // a score on some folds is of other photos, and stands below those of all
+  const called = (one) => (one.complete ? one.name : `${one.name}, ${one.photos} photos`);
+  const rows = DATA.sources.filter((one) => one.score).map((one) => [called(one), one.score, one.complete]);
+  if (DATA.blend) rows.push([BLEND, DATA.blend.cv, true]);
+  rows.sort((one, other) => (one[2] !== other[2] ? (one[2] ? -1 : 1) : better(one[1][0], other[1][0]) ? -1 : 1));
+  const trained = new Map(DATA.sources.map((one) => [called(one), one.trained]));
   const mark = (place) => (rows[place][0] === BLEND ? 1 : trained.get(rows[place][0]) ? 0 : 6);
   const side = DATA.metric.higher ? "to the right is better" : "to the left is better";
   const made = dots("Ladder of sources", `${side}; blue: trained, grey: needs no training, orange: blend. Lines: 95 % by photo.`, rows, `CV ${METRIC}`, { mark });
@@ -35,7 +37,8 @@ function showSources() {
   box.append(histogram(`Score by photo: ${asColumn(first)}`, "Each training photo, out of fold.", columnScores(first), METRIC));
   const second = names.find((name) => name !== first && name !== (DATA.blend || {}).best) || names[0];
   const other = DATA.blend && names.includes(DATA.blend.best) && first !== DATA.blend.best ? DATA.blend.best : second;
-  if (other && other !== first) {
+  const isBlendOfOne = first === "blend" && DATA.blend.members.length === 1 || (DATA.blend && DATA.blend.rung === "single");
+  if (other && other !== first && !(isBlendOfOne && other === DATA.blend.best)) {
     const points = DATA.scores.rows.map((row, photo) => ({ x: scoreOf(photo, other), y: scoreOf(photo, first), name: DATA.scores.names[photo], photo })).filter((one) => one.x !== null && one.y !== null);
     const below = DATA.metric.higher ? "above" : "below";
     box.append(scatter(`${asColumn(first)} against ${other}`, `A dot a photo; ${below} the dashed line ${asColumn(first)} is better. Click a dot to see the photo.`, points, other, asColumn(first), { same: true, large: false, press: (one) => openPhoto("train", one.photo) }));
@@ -55,7 +58,7 @@ function showBlend() {
     box.append(dots("Worth", `What ${METRIC} would lose without a source (weights of ${made.fitted}); right of 0: it helps.`, members.map((one) => [one.name, one.without]), `change of ${METRIC}`, { zero: 0, format: signedInterval, mark: (row) => (members[row].without && members[row].without[1] > 0 ? 0 : 6) }));
   }
   const rungs = made.ladder.filter((one) => one.rung !== "single");
-  box.append(dots("Rungs", "Gain over the rung taken so far; orange: taken.", rungs.map((one) => [`${one.rung} over ${one.below}`, one.gain]), "gain", { zero: 0, format: signedInterval, mark: (row) => (rungs[row].taken ? 1 : 6) }));
+  box.append(dots("Rungs", "Gain over the rung taken before it; orange: taken.", rungs.map((one) => [`${one.rung} over ${one.below}`, one.gain]), "gain", { zero: 0, format: signedInterval, mark: (row) => (rungs[row].taken ? 1 : 6) }));
   if (made.correlation.names.length > 1) box.append(heat("Correlation of residuals", "Near 1: the two err alike, and mixing them brings little.", made.correlation.names, made.correlation.rows));
   place.append(box);
 }
@@ -68,8 +71,8 @@ function showParts() {
   for (const part of parts) {
     const names = Object.keys(part.rows).slice(0, 8);
     const series = names.map((name) => ({ name, x: part.names.map((_, place) => place), y: part.rows[name] }));
-    const least = Math.min(...part.names.map((_, at) => Math.min(...names.map((name) => part.rows[name][at] ?? Infinity))));
-    box.append(lines(`RMSE by ${part.title}`, `Least: ${digits(least)}.`, series, part.title, "RMSE", { marks: true, names: part.names.map((one) => shortened(one, 12)) }));
+    const [least, where] = names.flatMap((name) => part.rows[name].map((one, at) => [one ?? Infinity, `${name}, ${part.names[at]}`])).sort((one, other) => one[0] - other[0])[0];
+    box.append(lines(`${DATA.metric.parts} by ${part.title}`, `Least: ${digits(least)} (${where}).`, series, part.title, DATA.metric.parts, { marks: true, names: part.names }));
   }
   place.append(box);
 }
@@ -82,18 +85,19 @@ function showRuns() {
   const column = (run, name) => run.columns[name] || [];
   DATA.runs.sort((one, other) => (one.fold_rmse ?? Infinity) - (other.fold_rmse ?? Infinity)); // the best are shown at once
   const kinds = [...new Set(DATA.runs.map((run) => run.name))], folds = [...new Set(DATA.runs.map((run) => run.fold))].sort();
-  const curve = (run, name) => ({ name: label(run), x: run.epochs, y: column(run, name), colour: kinds.indexOf(run.name), dash: folds.indexOf(run.fold) });
+  const curve = (run, name, over = 1) => ({ name: label(run), x: run.epochs, y: column(run, name).map((one) => (one === null ? null : one / over)), colour: kinds.indexOf(run.name), dash: folds.indexOf(run.fold) });
   const measured = DATA.runs.filter((run) => column(run, "fold_rmse").some((one) => one !== null));
-  const fill = measured.find((run) => run.fill_rmse);
+  const beside = measured.filter((run) => run.fill_rmse); // each fold has photos of its own, and its own level
   if (measured.length) {
     const best = measured.map((run) => [label(run), run]).filter((pair) => pair[1].fold_rmse).sort((one, other) => one[1].fold_rmse - other[1].fold_rmse)[0];
     const said = best ? `Colour: training, dashes: fold. Best: ${best[0]}, ${digits(best[1].fold_rmse)}, epoch ${best[1].best_epoch} of ${best[1].epochs.at(-1)}.` : "";
-    box.append(lines("RMSE on the fold's photos", said, measured.map((run) => curve(run, "fold_rmse")), "epoch", "RMSE", { level: fill ? { value: fill.fill_rmse, name: `fill alone, fold ${fill.fold}` } : null }));
+    if (beside.length) box.append(lines("RMSE on the fold's photos, the fill's alone being 1", `Below 1: better than the fill. ${said}`, beside.map((run) => curve(run, "fold_rmse", run.fill_rmse)), "epoch", "RMSE / fill's RMSE", { level: { value: 1, name: "fill alone" }, whole: true }));
+    box.append(lines("RMSE on the fold's photos", beside.length ? "" : said, measured.map((run) => curve(run, "fold_rmse")), "epoch", "RMSE", { whole: true }));
   }
   const losses = [...new Set(DATA.runs.flatMap((run) => Object.keys(run.columns)))].filter((name) => !["fold_rmse", "learning_rate", "photos_per_second", "seconds"].includes(name));
   for (const name of [...losses, "learning_rate"]) {
     const series = DATA.runs.filter((run) => column(run, name).some((one) => one !== null)).map((run) => curve(run, name));
-    if (series.length) box.append(lines(name === "learning_rate" ? "Learning rate" : `Training: ${name}`, "", series, "epoch", name));
+    if (series.length) box.append(lines(name === "learning_rate" ? "Learning rate" : `Training: ${name}`, "", series, "epoch", name === "learning_rate" ? "rate" : name, { whole: true }));
   }
   place.append(box);
 }
