@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from kit.competitions import Competition, Layout
+from kit.core.numbers import counted
 from kit.core.parallel import map_in_order
 from kit.core.progress import track
 from kit.core.storage import digest_bytes
@@ -157,13 +158,9 @@ def _files(raw: Path, folder: str, option: str, notes: list[str] | None = None) 
     if unread and notes is not None:
         kinds = ", ".join(IMAGE_SUFFIXES)
         notes.append(
-            f"{_counted(len(unread), 'file')} in {folder} left out (first: {unread[0].name}): kit reads {kinds}"
+            f"{counted(len(unread), 'file')} in {folder} left out (first: {unread[0].name}): kit reads {kinds}"
         )
     return found
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _pictures(raw: Path, folder: str, masks: str, option: str, notes: list[str]) -> list[_Picture]:

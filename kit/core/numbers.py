@@ -1,4 +1,4 @@
-"""Scores as text: few digits, and never only zeros. Knows no metric."""
+"""Numbers as text: scores with few digits, and never only zeros; counts. Knows no metric."""
 
 from __future__ import annotations
 
@@ -35,3 +35,8 @@ def signed_text(value: float, places: int) -> str:
     """Return a number with its sign; what rounds to zero has none."""
     text = f"{value:+.{places}f}"
     return text if float(text) else text[1:]
+
+
+def counted(count: int, what: str) -> str:
+    """Return `1 epoch`, `2 epochs`."""
+    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -157,7 +157,8 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
         elif elapsed >= (REPORT_INTERVAL if self._reports else PLAIN_INTERVAL):
-            self._note = ", ".join([*([self._note] if self._note else []), f"done in {time_text(elapsed)}"])
+            ended = "done in" if self.done >= self.total else "stopped after"
+            self._note = ", ".join([*([self._note] if self._note else []), f"{ended} {time_text(elapsed)}"])
             self._say()
             if self._moves and not is_quiet():
                 print(file=sys.stderr, flush=True)

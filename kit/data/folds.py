@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kit.core.numbers import counted
 from kit.core.storage import digest_bytes, read_json
 from kit.core.workspace import FULL, Fold, Workspace
 from kit.data.index import Index
@@ -128,5 +129,5 @@ def describe_folds(folds: Folds, index: Index) -> str:
         counts = ", ".join(f"{klass} {int((members == klass).sum())}" for klass in index.classes)
         lines.append(f"fold {fold}: {len(members)} photos{f' ({counts})' if any(index.classes) else ''}")
     together = len(folds.group) - len(np.unique(folds.group))
-    lines.append(f"{together} near duplicates kept with their originals")
+    lines.append(f"{counted(together, 'near duplicate')} kept with the original")
     return "\n".join(lines)

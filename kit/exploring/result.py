@@ -207,6 +207,9 @@ class Exploration:
     notes: tuple[str, ...]
     """What `kit fetch` noted."""
 
+    def __str__(self) -> str:
+        return "\n".join(f"{one.about}: {one.text}" for one in self.verdicts)
+
 
 def rounded(value: float, digits: int = 6) -> float:
     """Return a number with so many digits."""

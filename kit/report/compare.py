@@ -88,6 +88,9 @@ class Comparison:
             return f"{first} is better than {second}: {gain.signed} {self.metric}, on {self._share} of the photos."
         return f"{first} and {second} are not credibly different: {self.metric} {self.gain.signed}."
 
+    def __str__(self) -> str:
+        return self.verdict
+
     def _repr_html_(self) -> str:
         first, second = self.names
         parts = [

@@ -24,7 +24,7 @@ from kit.data.index import Index, PhotoRow
 from kit.data.pack import Pack
 from kit.data.predictions import Predictions
 from kit.data.project import Project
-from kit.errors import MissingStep, UnknownName, UsageError
+from kit.errors import ImageError, MissingStep, UnknownName, UsageError
 from kit.imaging.holes import scored_pixels
 from kit.imaging.images import composite, resize, save_image, to_uint8
 from kit.report.sheet import GREY, Sheet
@@ -151,6 +151,8 @@ def side_by_side(
     """
     if not photos:
         raise UsageError("There is no photo to show: name at least one.")
+    if truth is not None and not truth.is_dir():
+        raise ImageError(f"{truth} is not a folder. Give that of the original test photos: --truth DIR")
     positions = [_position(project.index, split, photo) for photo in photos]
     shown = [_column(project, one, split) if isinstance(one, str) else one for one in columns]
     rows = [_row(project, split, position, shown, truth) for position in positions]

@@ -49,6 +49,10 @@ class OnePhoto:
     """The best first."""
     picture: Path | None
 
+    def __str__(self) -> str:
+        scores = ", ".join(f"{one.name} {'-' if one.score is None else score_text(one.score)}" for one in self.sources)
+        return f"{self.id}: {self.metric} {scores}"
+
     def _repr_html_(self) -> str:
         of = f"{self.split}, {self.width}x{self.height}, {self.hidden} pixels hidden"
         rows = [[one.name, "-" if one.score is None else score_text(one.score)] for one in self.sources]

@@ -281,7 +281,7 @@ def test_the_description_counts_photos_classes_and_duplicates(toy: Toy) -> None:
     text = describe_folds(toy.folds, toy.index).splitlines()
     assert text[0] == "fold 0: 8 photos (Cat 4, Dog 4)" and text[-1].startswith("0 near duplicates")
     twins = Folds(toy.folds.fold, np.repeat(np.arange(12), 2), 3, "")
-    assert describe_folds(twins, toy.index).splitlines()[-1] == "12 near duplicates kept with their originals"
+    assert describe_folds(twins, toy.index).splitlines()[-1] == "12 near duplicates kept with the original"
 
 
 def test_line_ends_that_git_has_changed_are_no_other_folds(toy: Toy, tmp_path: Path) -> None:

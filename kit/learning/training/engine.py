@@ -22,6 +22,7 @@ import torch
 from kit.core import deadline
 from kit.core.bar_line import rate_text
 from kit.core.moments import Pictures
+from kit.core.numbers import counted
 from kit.core.progress import progress
 from kit.core.workspace import FULL, Fold
 from kit.data.predictions import Predictions
@@ -270,7 +271,7 @@ class _Fold:
         which = f"fold {self.fold} ({place})" if place else f"fold {self.fold}"
         return (
             f"{experiment.name}, {which} on {device} in {precision}: {millions:.2f} million parameters, "
-            f"{state.planned} epochs of {self.steps} steps{done}{planned}"
+            f"{counted(state.planned, 'epoch')} of {counted(self.steps, 'step')}{done}{planned}"
         )
 
     def _epochs(self, bar: _Bar) -> None:

@@ -47,6 +47,9 @@ class Report(Shown):
     """Files that it loads when more photos are asked for."""
     verdict: tuple[str, ...]
 
+    def __str__(self) -> str:
+        return "\n".join((*self.verdict, f"Written: {self.path}"))
+
 
 def write_report(
     project: Project,
