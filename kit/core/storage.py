@@ -15,6 +15,7 @@ import json
 import math
 import os
 import shutil
+import socket
 import tempfile
 import threading
 import time
@@ -32,21 +33,39 @@ from kit.core.speech import detail, detail_once
 from kit.errors import Busy, DamagedStore, KitError, MissingStep, NoPermission
 
 _TEMPORARY = ".partial-"
+_ABANDONED = 7 * 86400.0  # seconds since another machine touched a temporary file of its own
 
 
 def temporary_sibling(path: Path) -> Path:
     """Return a name in the same folder that no reader looks at and `sweep` may delete."""
-    return path.with_name(f"{_TEMPORARY}{os.getpid()}-{uuid.uuid4().hex[:8]}-{path.name}"[:200])
+    return path.with_name(f"{_TEMPORARY}{os.getpid()}-{_machine()}-{uuid.uuid4().hex[:8]}-{path.name}"[:200])
+
+
+@functools.cache
+def _machine() -> str:
+    """Return a short name of this machine: in a shared folder a number alone names no process."""
+    return digest_bytes(socket.gethostname().encode())[:6]
 
 
 def sweep(folder: Path) -> None:
-    """Delete what killed writers left in `folder`; files of live processes are kept."""
+    """Delete what killed writers left in `folder`; files of live processes are kept, and those of other machines until
+    they are old: whether their processes live cannot be seen from here."""
     if not folder.is_dir():
         return
     for leftover in folder.glob(f"{_TEMPORARY}*"):
-        pid = leftover.name[len(_TEMPORARY) :].split("-")[0]
-        if pid.isdigit() and int(pid) != os.getpid() and not _is_running(int(pid)):
+        pid, _, rest = leftover.name[len(_TEMPORARY) :].partition("-")
+        if pid.isdigit() and (_is_left_here(int(pid)) if rest.startswith(f"{_machine()}-") else _is_old(leftover)):
             shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+
+
+def _is_left_here(pid: int) -> bool:
+    return pid != os.getpid() and not _is_running(pid)
+
+
+def _is_old(path: Path) -> bool:
+    with contextlib.suppress(OSError):  # it has become what it was to be
+        return time.time() - path.stat().st_mtime > _ABANDONED
+    return False
 
 
 @functools.lru_cache(maxsize=1024)

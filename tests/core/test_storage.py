@@ -113,6 +113,18 @@ def test_what_a_live_process_is_writing_is_not_swept(tmp_path: Path) -> None:
     sweep(tmp_path / "nowhere")  # no folder, nothing to do
 
 
+def test_what_another_machine_writes_in_a_shared_folder_is_swept_only_when_it_is_old(tmp_path: Path) -> None:
+    parts = temporary_sibling(tmp_path / "a.txt").name.split("-")
+    dead = 4_000_000  # no process of this machine
+    there = tmp_path / "-".join([parts[0], str(dead), "other0", *parts[3:]])
+    old = tmp_path / "-".join([parts[0], str(dead), "other1", *parts[3:]])
+    for path in (there, old):
+        path.touch()
+    os.utime(old, (0, 0))
+    sweep(tmp_path)
+    assert there.exists() and not old.exists()
+
+
 @pytest.mark.parametrize(
     ("number", "said"),
     [
