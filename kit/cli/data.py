@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,8 +22,13 @@ from kit.cli.options import (
     with_workspace_flags,
     workspace_of,
 )
+from kit.cli.queue import OnOption, on_cluster
 from kit.core.workspace import DEFAULT_SLUG
 from kit.errors import KitError, NotFinished
+
+if TYPE_CHECKING:
+    from kit.core.jobs import Cluster
+    from kit.data.project import Project
 
 
 @app.command(short_help="Download the data, check it, make the index.")
@@ -188,6 +193,7 @@ def fill(
     jobs: Annotated[
         int | None, typer.Option("--jobs", min=1, max=256, help="Processes. Default: one a core, where that pays.")
     ] = None,
+    on: OnOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> object:
@@ -204,16 +210,31 @@ def fill(
       kit fill all
       kit fill harmonic fractional
       kit fill all --jobs 8
+      kit fill all --on ray      # a few photos a task, on the cluster that RAY_ADDRESS names
     """
     from kit.cli.results import fills_text
-    from kit.data.fill_sources import fill_processes, fills_named, make_fill_source
+    from kit.data.fill_sources import fills_named
 
     project, left = project_of(context), fills_named(split_commas(names))
+    with on_cluster(on, jobs=jobs) as cluster:
+        done = _fill_all(project, left, jobs, cluster, force=force)
+    if project.folds_if_any is None:
+        say_next("kit folds")
+        return done
+    with contextlib.suppress(KitError):  # all is filled; kit sources says what is wrong with the rest
+        print(fills_text(project))
+    say_next("kit train --fold all")
+    return done
+
+
+def _fill_all(project: Project, left: list[str], jobs: int | None, cluster: Cluster | None, *, force: bool) -> object:
+    from kit.data.fill_sources import fill_processes, make_fill_source
+
     processes = fill_processes(project) if jobs is None else jobs
     done = []
     while left:
         try:
-            made = make_fill_source(project, left[0], force=force, processes=processes)
+            made = make_fill_source(project, left[0], force=force, processes=processes, cluster=cluster)
         except NotFinished as error:
             after = f"; not begun: {', '.join(left[1:])}" if left[1:] else ""
             raise NotFinished(
@@ -221,10 +242,4 @@ def fill(
             ) from None
         done.append({"name": left.pop(0), "made": made})
         print(f"{'Filled' if made else 'There already'}: {done[-1]['name']}")
-    if project.folds_if_any is None:
-        say_next("kit folds")
-        return done
-    with contextlib.suppress(KitError):  # all is filled; kit sources says what is wrong with the rest
-        print(fills_text(project))
-    say_next("kit train --fold all")
     return done

@@ -3,20 +3,48 @@ stand idle."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
-from kit.core.jobs import is_child
+from kit.core.jobs import Cluster, is_child
 from kit.core.parallel import is_alone
 from kit.core.speech import say
 
 GpusOption = Annotated[
-    str | None, typer.Option("--gpus", metavar="all|0,1", help="One at a time on each of these GPUs.")
+    str | None,
+    typer.Option(
+        "--gpus", metavar="all|0,1", help="One at a time on each of these GPUs. With --on ray: so many a job, or 0.5."
+    ),
 ]
 JobsOption = Annotated[
-    int | None, typer.Option("--jobs", min=1, max=256, help="So many at a time; they share the cores.")
+    int | None,
+    typer.Option("--jobs", min=1, max=256, help="So many at a time; they share the cores. With --on ray: at most."),
 ]
+OnOption = Annotated[
+    str | None, typer.Option("--on", metavar="ray", help="Run jobs on the Ray cluster of RAY_ADDRESS, or a Ray here.")
+]
+CpusOption = Annotated[
+    int | None, typer.Option("--cpus", min=1, max=1024, help="With --on ray: cores a job. Default: its share.")
+]
+
+
+@contextlib.contextmanager
+def on_cluster(on: str | None, *, jobs: int | None) -> Iterator[Cluster | None]:
+    """Give the cluster of --on, connected until the block ends, for work that is no queue of commands; else None."""
+    if on is None:
+        yield None
+        return
+    from kit.pretrained.slots import place_for
+
+    place = place_for(on, None, jobs, None)
+    from kit.core.ray_jobs import connected  # brings Ray
+
+    with connected():
+        assert isinstance(place, Cluster)
+        yield place
 
 
 def say_idle_gpus(device: str) -> None:

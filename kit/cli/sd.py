@@ -11,11 +11,11 @@ import typer
 
 from kit.cli import app, candidates
 from kit.cli.options import DeviceOption, JsonOption, SeedOption, project_of
-from kit.cli.queue import GpusOption, JobsOption, say_idle_gpus
+from kit.cli.queue import CpusOption, GpusOption, JobsOption, OnOption, say_idle_gpus
 from kit.cli.verbs import CONTEXT, VerbGroup
 from kit.core.parallel import is_main_process
 from kit.core.speech import say
-from kit.pretrained.slots import slots_for
+from kit.pretrained.slots import place_for
 
 if TYPE_CHECKING:
     from kit.data.project import Project
@@ -95,6 +95,8 @@ def run(
     device: DeviceOption = "auto",
     gpus: GpusOption = None,
     jobs: JobsOption = None,
+    on: OnOption = None,
+    cpus: CpusOption = None,
     dtype: Annotated[str, typer.Option("--dtype", help="auto, float32, float16 or bfloat16.")] = "auto",
     batch: Annotated[int | None, typer.Option("--batch-size", min=1, max=1024, help="Pictures at once.")] = None,
     low_memory: Annotated[bool, typer.Option("--low-memory", help="Slower, for GPUs of 4 GB.")] = False,
@@ -120,6 +122,7 @@ def run(
       kit sd run --samples 4                                             # three more of each prompt
       kit sd run --prompt "A photo of a {animal} in nature" --guidance 3 --scheduler dpm++ --steps 20
       kit sd run --samples 4 --gpus all                                  # a process a GPU; they share the photos
+      kit sd run --samples 4 --on ray                                    # on a cluster: a shard of the photos a GPU
       kit sd run --shard 1/4 --device cuda:0
       torchrun --nproc-per-node 4 -m kit sd run --samples 4              # a share of the photos for each GPU
     """
@@ -136,10 +139,10 @@ def run(
         templates_of(prompts), model, variant, download, samples, drawn, splits, limit, shard_of(shard, os.environ),
         device, batch, low_memory, name, not unmatched, force, clip,
     )  # fmt: skip
-    slots = slots_for(gpus, jobs, device)
+    where = place_for(on, gpus, jobs, cpus, device)
     session = open_session(project_of(context), request, _note)
-    if slots:
-        draw_side_by_side(session, slots)
+    if where:
+        draw_side_by_side(session, where)
     elif missing_samples(session):
         say_idle_gpus(device)
     _print_result(run_session(session), request, as_json)

@@ -29,7 +29,7 @@ from kit.cli.options import (
     with_workspace_flags,
     workspace_of,
 )
-from kit.cli.queue import GpusOption, JobsOption, say_idle_gpus
+from kit.cli.queue import CpusOption, GpusOption, JobsOption, OnOption, say_idle_gpus
 from kit.cli.trial import try_all
 from kit.cli.watched import LogOption, PicturesOption, watching
 from kit.core.jobs import is_child
@@ -37,10 +37,10 @@ from kit.core.parallel import is_main_process
 from kit.core.speech import say, say_once, warn_once
 from kit.learning.chosen import choose, names_of, read_document, with_weights_at_hand
 from kit.learning.trainings import Training, Trainings, average, claim_mean, mean_of
-from kit.pretrained.slots import slots_for
+from kit.pretrained.slots import place_for
 
 if TYPE_CHECKING:
-    from kit.core.jobs import Slot
+    from kit.core.jobs import Cluster, Slot
     from kit.core.workspace import Fold
     from kit.data.project import Project
     from kit.learning.experiments import Experiment
@@ -104,6 +104,8 @@ def train(
     device: DeviceOption = "auto",
     gpus: GpusOption = None,
     jobs: JobsOption = None,
+    on: OnOption = None,
+    cpus: CpusOption = None,
     max_minutes: _MinutesOption = None,
     extra: Annotated[str | None, typer.Option("--extra", help="A folder of more photos to train on.")] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", help="As --set epochs=N.")] = None,
@@ -153,6 +155,7 @@ def train(
       kit train regress --try                             # one epoch: does it run, how long would it take?
       kit train regress --fold all --gpus all             # one training at a time on each GPU
       kit train regress bilstm --fold all --jobs 4        # four at a time, which share the cores
+      kit train regress bilstm --fold all --on ray        # each fold a task of the cluster that RAY_ADDRESS names
       kit train --fold all --stop-after 11h30m            # stop by then; type it again to go on
       kit train regress --fold 0 --log mlflow             # or tensorboard, wandb, trackio; see it live: kit watch
       torchrun --nproc-per-node 2 -m kit train pix2pix --fold 0   # two processes share each step
@@ -167,7 +170,9 @@ def train(
     document = read_document(config)
     names = names_of(split_commas(experiments or []), document) or [DEFAULT]
     if trial:
-        _check_trial({"--force": force, "--seeds": seeds > 1, "--gpus": gpus, "--jobs": jobs, "--log": log or board})
+        _check_trial(
+            {"--force": force, "--seeds": seeds > 1, "--gpus": gpus, "--jobs": jobs, "--on": on, "--log": log or board}
+        )
         fold = fold or ["0"]
     if not fold and not print_config:
         raise UsageError(f"Which fold of {', '.join(names)}? Run the same command with --fold 0, or --fold all.")
@@ -191,9 +196,9 @@ def train(
     families = [with_seeds(one, seeds) for one in chosen]
     trained = [Training(one, number) for number in numbers for family in families for one in family]
     work = Trainings(project, trained, force, split_commas([begun or ""]), _going_on)
-    slots = slots_for(gpus, jobs, device)
+    where = place_for(on, gpus, jobs, cpus, device)
     before = {one.key for one in trained if not force and work.done(one)} if as_json else set()
-    _train_all(work, families, device, options, replaced, slots, mean=mean)
+    _train_all(work, families, device, options, replaced, where, mean=mean)
     _say_what_is_left(project, [one.name for family in families for one in family], mean=mean)
     return [_answer(work, one, made=one.key not in before) for one in trained] if as_json else None
 
@@ -253,7 +258,7 @@ def _train_all(
     device: str,
     options: dict[str, Any],
     replacing: list[Fold],
-    slots: Sequence[Slot],
+    where: Sequence[Slot] | Cluster,
     *,
     mean: bool,
 ) -> None:
@@ -261,7 +266,7 @@ def _train_all(
 
     Args:
         replacing: folds that are trained anew, one after the other: what is there of them may differ.
-        slots: where trainings run side by side; none: in this process.
+        where: trainings run side by side; []: in this process.
     """
     from kit.learning.experiments import check_conflicts
 
@@ -272,9 +277,9 @@ def _train_all(
         check_conflicts(project, one.experiment, one.fold, replacing=replacing)
     if is_main_process():
         _say_extra(work)
-    if slots:
+    if where:
         there = partial(_say_there, work)
-        work.run_side_by_side(slots, options, there=there, spoken=with_workspace_flags)
+        work.run_side_by_side(where, options, there=there, spoken=with_workspace_flags)
     else:
         count = len(work.all)
         numbers = {one.key: f"{number} of {count}" if count > 1 else "" for number, one in enumerate(work.all, 1)}

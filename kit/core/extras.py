@@ -15,6 +15,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "tune": ("optuna", *_TRAIN),
     "many": ("faiss",),
     "demo": ("skimage", "sklearn"),
+    "ray": ("ray",),
 }
 """Extras of `pyproject.toml`, and the modules that each brings."""
 

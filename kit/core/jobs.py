@@ -1,7 +1,7 @@
 """A queue of commands for a few slots: each slot runs one child process at a time. Knows no command's meaning.
 
 A job is a command line that says everything by itself, and its end is an exit code: whoever can run commands (another
-machine, a cluster's scheduler) can run the same jobs.
+machine, a cluster's scheduler) can run the same jobs. `kit.core.ray_jobs` does, on a Ray cluster.
 
     run_jobs([Job("fold 0", ("train", "regress", "--fold", "0"))], [Slot("GPU 0", ("--device", "cuda:0"))], watcher)
 
@@ -11,6 +11,7 @@ Children get the moment at which this process stops itself (`kit.core.deadline`)
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, Protocol
 
 from kit.core import deadline
@@ -28,6 +30,10 @@ from kit.core.parallel import CORES, cores
 from kit.core.speech import speech_environment
 
 PARENT = "KIT_PARENT"
+AT_ONCE = ":at-once"
+"""Behind the parent's number: be killed with it. Another machine may take the job up in the next second."""
+SINCE = "KIT_FIRST_TRIED"
+"""The variable that tells a job which was begun before, and lost its machine, when that was."""
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _GRACE = 30.0  # seconds that a child has to end after Ctrl-C
 _LOOK = 1.0  # seconds between two looks whether the parent is still there
@@ -41,6 +47,8 @@ class Job:
     """As people call it."""
     words: tuple[str, ...]
     """After `python -m kit`."""
+    folder: Path | None = None
+    """Of files that the words name, which go along to where the job runs."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,20 @@ class Slot:
     words: tuple[str, ...] = ()
     """Added to a job's own."""
     environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What each job asks of a Ray cluster, in place of slots: it runs where that is free."""
+
+    cpus: int | None = None
+    """Cores of a job; None: its share of them."""
+    gpus: float | None = None
+    """GPUs of a job, or a part of one; None: one where the cluster has any."""
+    jobs: int | None = None
+    """So many at a time; None: as many as there is room for."""
+    words: tuple[str, ...] = ()
+    """Added to a job's own."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +90,9 @@ class Watcher(Protocol):
     def began(self, job: Job, slot: Slot) -> None:
         """Hear that a job has begun."""
 
+    def moved(self, job: Job, before: Slot, slot: Slot) -> None:
+        """Hear that a job goes on elsewhere, because its worker or machine was lost."""
+
     def result(self, job: Job, slot: Slot, line: str) -> None:
         """Hear a line of standard output."""
 
@@ -80,7 +105,11 @@ class Watcher(Protocol):
 
 def core_shares(count: int) -> dict[str, str]:
     """Return the environment in which one of `count` processes takes its share of the cores, and no more."""
-    share = max(1, cores() // count)
+    return thread_words(max(1, cores() // count))
+
+
+def thread_words(share: int) -> dict[str, str]:
+    """Return the environment of a process that takes so many cores; fewer threads where fewer are asked for here."""
     threads = {name: min(share, int(os.environ[name])) for name in _THREADS if os.environ.get(name, "").isdecimal()}
     return {CORES: str(share), **{name: str(threads.get(name, share)) for name in _THREADS}}
 
@@ -191,17 +220,43 @@ def is_child() -> bool:
 _parent: int | None = None
 
 
+def first_tried() -> float | None:
+    """Return when this job was first begun, in seconds since the epoch, if it goes on elsewhere because its machine or
+    worker was lost; None for any other process."""
+    text = os.environ.get(SINCE, "")
+    return float(text) if text.replace(".", "", 1).isdecimal() else None
+
+
 def follow_parent() -> None:
     """End this process as Ctrl-C does when the queue that started it is killed: it must not train on unseen."""
     global _parent
-    parent = os.environ.pop(PARENT, "")  # which is not that of processes that this one starts
+    told = os.environ.pop(PARENT, "")  # which is not that of processes that this one starts
+    parent = told.removesuffix(AT_ONCE)
     if not parent.isdecimal():
         return
     _parent = int(parent)
-    threading.Thread(target=_watch, args=(_parent,), daemon=True, name="parent").start()
+    how = signal.SIGKILL if told.endswith(AT_ONCE) else signal.SIGINT
+    if how == signal.SIGKILL:
+        _hear_interrupts()
+        _die_with_parent()
+    threading.Thread(target=_watch, args=(_parent, how), daemon=True, name="parent").start()
 
 
-def _watch(parent: int) -> None:
+def _hear_interrupts() -> None:
+    """Undo what Ray's processes do: they block Ctrl-C, and hand that on to those that they start."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def _die_with_parent() -> None:
+    """Let the kernel kill this process the moment its parent dies; elsewhere than on Linux, `_watch` does it soon."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1  # of <linux/prctl.h>
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+def _watch(parent: int, how: signal.Signals) -> None:
     while os.getppid() == parent:
         time.sleep(_LOOK)
-    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), how)

@@ -1,16 +1,17 @@
-"""A queue of commands, shown: a bar for each slot on a terminal, elsewhere lines. Knows no command's meaning."""
+"""A queue of commands, shown: a bar for each job that runs on a terminal, elsewhere lines. Knows no command's
+meaning."""
 
 from __future__ import annotations
 
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kit.core.bar_line import Reading
-from kit.core.jobs import Ended, Job, Slot, run_jobs
+from kit.core.jobs import Cluster, Ended, Job, Slot, Watcher, run_jobs
 from kit.core.progress import REPORTS, read_report
 from kit.core.speech import is_quiet, warn
 from kit.core.terminal import can_move
@@ -30,18 +31,28 @@ def global_words(workspace: Workspace) -> tuple[str, ...]:
     return ("--workspace", str(workspace.root.absolute()), "--competition", workspace.slug)
 
 
-def run_queue(jobs: Sequence[Job], slots: Sequence[Slot], *, spoken: Spoken | None = None) -> list[Ended]:
+def run_queue(jobs: Sequence[Job], where: Sequence[Slot] | Cluster, *, spoken: Spoken | None = None) -> list[Ended]:
     """Run the jobs and show their bars side by side on a terminal, elsewhere their lines.
 
     Args:
+        where: slots of this machine, or what a job asks of a Ray cluster.
         spoken: print their results so; None: keep them back.
     """
-    slots = slots[: len(jobs)]
     if not can_move(sys.stderr) or is_quiet():
-        return run_jobs(jobs, slots, _Lines(spoken))
-    slots = [Slot(slot.name, slot.words, {**slot.environment, REPORTS: "reports"}) for slot in slots]
-    with _Bars(slots, len(jobs), spoken) as bars:
-        return run_jobs(jobs, slots, bars)
+        return _run(jobs, where, _Lines(spoken), {})
+    with _Bars(len(jobs), spoken) as bars:
+        return _run(jobs, where, bars, {REPORTS: "reports"})
+
+
+def _run(
+    jobs: Sequence[Job], where: Sequence[Slot] | Cluster, watcher: Watcher, environment: Mapping[str, str]
+) -> list[Ended]:
+    if isinstance(where, Cluster):
+        from kit.core.ray_jobs import run_on_ray  # brings Ray
+
+        return run_on_ray(jobs, where, watcher, environment)
+    slots = [Slot(slot.name, slot.words, {**slot.environment, **environment}) for slot in where[: len(jobs)]]
+    return run_jobs(jobs, slots, watcher)
 
 
 class _Lines:
@@ -54,6 +65,10 @@ class _Lines:
         """Say what runs where."""
         if not is_quiet():
             self.note(job, slot, f"begins on {slot.name}")
+
+    def moved(self, job: Job, before: Slot, slot: Slot) -> None:
+        """Say where a job goes on, and why."""
+        self.show(f"[{job.name}] its worker on {before.name} was lost; goes on on {slot.name}")
 
     def result(self, job: Job, slot: Slot, line: str) -> None:
         """Print a result as it is."""
@@ -76,22 +91,24 @@ class _Lines:
 
 
 class _Bars(_Lines):
-    """A bar for each slot, and one for all jobs."""
+    """A bar for each job that runs, and one for all: what waits, runs and has failed."""
 
-    def __init__(self, slots: Sequence[Slot], count: int, spoken: Spoken | None) -> None:
+    def __init__(self, count: int, spoken: Spoken | None) -> None:
         super().__init__(spoken)
         from kit.core.bars import new_bars
 
         self._rich = new_bars(lambda task: _with_time(task.fields["reading"], task.fields["began"]))
-        self._tasks: dict[int, Any] = {
-            id(slot): self._rich.add_task("", total=None, reading=_idle(slot.name), began=0.0) for slot in slots
-        }
-        self._done, self._count = 0, count
-        self._all = self._rich.add_task("", reading=self._of_all(), began=time.monotonic())
+        self._tasks: dict[str, Any] = {}
+        self._done, self._failed, self._count = 0, 0, count
+        self._started = time.monotonic()
+        self._all = self._rich.add_task("", reading=self._of_all(), began=self._started)
         self._lock = threading.Lock()
 
     def _of_all(self) -> Reading:
-        return Reading("all", self._done, self._count, "jobs")
+        running = len(self._tasks)
+        states = {"running": running, "waiting": self._count - self._done - running, "failed": self._failed}
+        note = ", ".join(f"{number} {state}" for state, number in states.items() if number)
+        return Reading("all", self._done, self._count, "jobs", note=note)
 
     def __enter__(self) -> _Bars:
         self._rich.start()
@@ -101,9 +118,12 @@ class _Bars(_Lines):
         self._rich.stop()
 
     def began(self, job: Job, slot: Slot) -> None:
-        """Give the slot's bar to the job."""
+        """Give the job a bar, above the one of all."""
         reading = _idle(f"{slot.name}  {job.name}")
-        self._rich.update(self._tasks[id(slot)], reading=reading, began=time.monotonic())
+        with self._lock:
+            self._rich.remove_task(self._all)
+            self._tasks[job.name] = self._rich.add_task("", total=None, reading=reading, began=time.monotonic())
+            self._all = self._rich.add_task("", reading=self._of_all(), began=self._started)
 
     def result(self, job: Job, slot: Slot, line: str) -> None:
         """Print a result above the bars, or where standard output goes."""
@@ -114,22 +134,23 @@ class _Bars(_Lines):
                 super().result(job, slot, line)
 
     def note(self, job: Job, slot: Slot, line: str) -> None:
-        """Move the slot's bar by a report; print other lines."""
+        """Move the job's bar by a report; print other lines."""
         report = read_report(line)
         if report is None:
             super().note(job, slot, line)
             return
         title = f"{slot.name}  {report.description}"
         reading = Reading(title, report.done, report.total, report.unit, 0.0, report.left, report.speed, report.note)
-        self._rich.update(self._tasks[id(slot)], reading=reading)
+        self._rich.update(self._tasks[job.name], reading=reading)
 
     def ended(self, ended: Ended, slot: Slot) -> None:
-        """Count it."""
+        """Count it, and take its bar away."""
         super().ended(ended, slot)
         with self._lock:
             self._done += 1
+            self._failed += ended.code not in (0, TRY_AGAIN)
+            self._rich.remove_task(self._tasks.pop(ended.job.name))
             self._rich.update(self._all, reading=self._of_all())
-        self._rich.update(self._tasks[id(slot)], reading=_idle(slot.name))
 
     def show(self, line: str) -> None:
         """Print a line above the bars."""
@@ -141,7 +162,11 @@ def _idle(title: str) -> Reading:
 
 
 def _with_time(reading: Reading, began: float) -> Reading:
-    return replace(reading, elapsed=time.monotonic() - began)
+    elapsed = time.monotonic() - began
+    if reading.unit != "jobs" or not 0 < reading.done < (reading.total or 0):
+        return replace(reading, elapsed=elapsed)
+    assert reading.total is not None
+    return replace(reading, elapsed=elapsed, left=elapsed / reading.done * (reading.total - reading.done))
 
 
 def failed_jobs(ended: Sequence[Ended]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from kit.core.jobs import Cluster
 from kit.core.parallel import cores, map_in_order, map_in_processes
 from kit.core.progress import track
 from kit.data.index import PhotoRow
@@ -35,12 +36,15 @@ def fill_processes(project: Project) -> int:
     return cores() if cores() >= ENOUGH_CORES and photos >= ENOUGH_PHOTOS else 0
 
 
-def make_fill_source(project: Project, name: str, *, force: bool = False, processes: int = 0) -> bool:
+def make_fill_source(
+    project: Project, name: str, *, force: bool = False, processes: int = 0, cluster: Cluster | None = None
+) -> bool:
     """Fill every training and test photo and store the hidden pixels; False when they were there already.
 
     Args:
         processes: so many fill, each a photo at a time; 0: threads do. The values do not depend on it. A script that
             gives it must be guarded by `if __name__ == "__main__"`, as for all of `multiprocessing`.
+        cluster: fill on Ray, a few photos a task; the values are the same.
 
     Raises:
         UnknownName: there is no such fill.
@@ -55,7 +59,7 @@ def make_fill_source(project: Project, name: str, *, force: bool = False, proces
         project.predictions.write(
             name,
             split,
-            _values(name, photos, project.pack.image(photo_split(split)), split, processes),
+            _values(name, photos, project.pack.image(photo_split(split)), split, processes, cluster),
             made_by=f"kit fill {name}",
             recipe=recipe,
             seconds=lambda started=started: time.perf_counter() - started,  # type: ignore[misc]
@@ -65,10 +69,19 @@ def make_fill_source(project: Project, name: str, *, force: bool = False, proces
 
 
 def _values(
-    name: str, photo_rows: tuple[PhotoRow, ...], images: PhotoArray, split: str, processes: int
+    name: str,
+    photo_rows: tuple[PhotoRow, ...],
+    images: PhotoArray,
+    split: str,
+    processes: int,
+    cluster: Cluster | None,
 ) -> Iterator[np.ndarray]:
     photos = ((name, np.array(images[number]), photo_row) for number, photo_row in enumerate(photo_rows))
-    if processes:
+    if cluster is not None:
+        from kit.core.ray_jobs import map_on_ray  # brings Ray
+
+        filled = map_on_ray(_hidden_values, photos, cluster, count=len(photo_rows))
+    elif processes:
         filled = map_in_processes(_hidden_values, photos, workers=processes)
     else:
         filled = map_in_order(_hidden_values, photos)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.core import deadline
-from kit.core.jobs import Job, Slot
+from kit.core.jobs import Cluster, Job, Slot, first_tried
 from kit.core.parallel import is_main_process
 from kit.core.queue import Spoken, failed_jobs, global_words, run_queue
 from kit.core.speech import say
@@ -68,10 +68,12 @@ class Trainings:
         known = {one.key for one in self.all}
         if wrong := [key for key in self.begun if key not in known]:
             raise UsageError(f"--begun {wrong[0]}: that is none of this command's trainings, {titles_of(self.all)}.")
-        self.started = time.time() - 1.0  # some file systems count whole seconds
+        self.started = (first_tried() or time.time()) - 1.0  # some file systems count whole seconds
 
     def replaces(self, one: Training) -> bool:
         """Return whether a training begins anew although it is there."""
+        if first_tried() is not None and self.has_begun(one):  # by this very job, whose worker was lost
+            return False
         return self.forced and one.key not in self.begun
 
     def done(self, one: Training) -> dict[str, Any] | None:
@@ -136,15 +138,16 @@ class Trainings:
 
     def run_side_by_side(
         self,
-        slots: Sequence[Slot],
+        where: Sequence[Slot] | Cluster,
         options: Mapping[str, Any],
         *,
         there: Callable[[Training, dict[str, Any]], None] = lambda one, done: None,
         spoken: Spoken | None = None,
     ) -> None:
-        """Train in child processes, one in each slot at a time; base fills are made here, once.
+        """Train in child processes, one in each slot at a time, or on a Ray cluster; base fills are made here, once.
 
         Args:
+            where: see `run_queue`.
             options: those of `kit.learning.training.Options`, for all of them.
             there: hears of each training that is there already.
             spoken: see `run_queue`.
@@ -161,8 +164,8 @@ class Trainings:
             else:
                 there(one, done)
         with tempfile.TemporaryDirectory(prefix="kit-queue-") as folder:
-            jobs = [Job(one.title, self.words_of(one, Path(folder), words)) for one in todo]
-            ended = run_queue(jobs, slots, spoken=spoken) if jobs else []
+            jobs = [Job(one.title, self.words_of(one, Path(folder), words), Path(folder)) for one in todo]
+            ended = run_queue(jobs, where, spoken=spoken) if jobs else []
         codes = {one.job.name: one.code for one in ended}
         left = [one for one in todo if codes.get(one.title) != 0]
         if failed := failed_jobs(ended):

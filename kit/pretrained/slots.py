@@ -1,14 +1,59 @@
-"""Where commands run side by side: on GPUs, or in shares of the cores. Starts nothing."""
+"""Where commands run side by side: on GPUs, in shares of the cores, or on a Ray cluster. Starts nothing."""
 
 from __future__ import annotations
 
-from kit.core.jobs import Slot, core_shares
+from kit.core.extras import is_installed, missing_package
+from kit.core.jobs import Cluster, Slot, core_shares
 from kit.core.parallel import is_alone
-from kit.errors import UsageError
+from kit.errors import UnknownName, UsageError
+
+
+def place_for(
+    on: str | None, gpus: str | None, jobs: int | None, cpus: int | None, device: str = "auto"
+) -> list[Slot] | Cluster:
+    """Return where jobs run side by side, as --on, --gpus, --jobs and --cpus say; [] for none beside this process.
+
+    Args:
+        on: `ray`, or None for this machine's own slots.
+        gpus, jobs, device: see `slots_for`; on Ray `gpus` is how many each job has.
+        cpus: cores of each job on Ray.
+
+    Raises:
+        UsageError: an option cannot be, or two contradict each other.
+        MissingPackage: Ray is not installed.
+    """
+    if on is None:
+        if cpus is not None:
+            raise UsageError("--cpus are those of each job on a cluster: it goes with --on ray. Here: --jobs")
+        return slots_for(gpus, jobs, device)
+    if on != "ray":
+        raise UnknownName("place to run jobs on", on, ["ray"])
+    if not is_alone():
+        raise UsageError("--on ray starts processes of its own. Start kit without torchrun.")
+    if not is_installed("ray"):
+        raise missing_package("ray")
+    return Cluster(cpus, _gpus_each(gpus, device), jobs, () if device == "auto" else ("--device", device))
+
+
+def _gpus_each(gpus: str | None, device: str) -> float | None:
+    """Return how many GPUs a job on Ray has; None: one where there are any."""
+    if device == "cpu":
+        if gpus not in (None, "0"):
+            raise UsageError(f"--device cpu and --gpus {gpus} contradict each other. Give one.")
+        return 0.0
+    if gpus is None:
+        return None
+    try:
+        count = float(gpus)
+    except ValueError:
+        count = -1.0
+    if not (0 <= count <= 64) or (count > 1 and count != int(count)):
+        raise UsageError(f"--gpus {gpus}: with --on ray it is how many GPUs each job has: 0, 0.5, 1, 2 ...")
+    return count
 
 
 def slots_for(gpus: str | None, jobs: int | None, device: str) -> list[Slot]:
-    """Return where trainings run side by side; [] for none beside this process's own.
+    """Return where trainings run side by side; [] for none beside this process.
 
     Args:
         gpus: `all`, or numbers with commas between.

@@ -60,6 +60,7 @@ NEEDS = {
     "weights check {archive}": "train",
     "blend --stack": "train",
     "tune regress": "tune",
+    "fill mean --on ray": "ray",
     "clip embed --model thumbnail": "clip",
     "clip classes --model thumbnail": "clip",
     "clip prompts cat --model thumbnail": "clip",
