@@ -113,6 +113,13 @@ def typed_again(*, without: Sequence[str] = (), without_values: Sequence[str] = 
         without_values: options to leave out with their values.
         stop: say --stop-after too.
     """
+    words = typed_words(without=without, without_values=without_values)
+    is_duration = stop and _stop_after is not None and not set(_stop_after) & set(":-")
+    return shlex.join(["kit", *words, *(["--stop-after", str(_stop_after)] if is_duration else [])])
+
+
+def typed_words(*, without: Sequence[str] = (), without_values: Sequence[str] = ()) -> list[str]:
+    """Return the words of the command that was typed, but for these flags, and these options with their values."""
     words, rest = [], list(_typed)
     while rest:
         word = rest.pop(0)
@@ -120,8 +127,7 @@ def typed_again(*, without: Sequence[str] = (), without_values: Sequence[str] = 
             rest = rest[1:]
         elif word not in without and word.partition("=")[0] not in without_values:
             words.append(word)
-    is_duration = stop and _stop_after is not None and not set(_stop_after) & set(":-")
-    return shlex.join(["kit", *words, *(["--stop-after", str(_stop_after)] if is_duration else [])])
+    return words
 
 
 def typed_flags(command: str) -> str:

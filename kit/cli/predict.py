@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,8 +11,11 @@ import typer
 from kit.cli import app, candidates
 from kit.cli.answers import answers
 from kit.cli.options import DeviceOption, FoldOption, ForceOption, JsonOption, project_of, with_workspace_flags
+from kit.cli.queue import CpusOption, GpusOption, JobsOption, OnOption
+from kit.pretrained.slots import place_for
 
 if TYPE_CHECKING:
+    from kit.core.jobs import Cluster, Slot
     from kit.data.project import Project
 
 
@@ -44,6 +48,10 @@ def predict(
     size: Annotated[
         int | None, typer.Option("--size", help="Show photos at this side from now on; 0: as trained.")
     ] = None,
+    gpus: GpusOption = None,
+    jobs: JobsOption = None,
+    on: OnOption = None,
+    cpus: CpusOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> object:
@@ -61,6 +69,7 @@ def predict(
       kit predict regress
       kit predict regress --fold 2 --force
       kit predict regress --fold all,full
+      kit predict regress --on ray --force     # each fold a task of the cluster that RAY_ADDRESS names
       kit predict regress --size 80        # larger than it was trained at: see predict_size in kit train --list
       kit predict --input /kaggle/input --out submission.csv
       kit predict regress --input hidden.zip --out submission.zip --work /kaggle/working/work
@@ -78,8 +87,12 @@ def predict(
             "--work": work,
             "--fold": fold != ["all"],
             "--size": size is not None,
+            "--gpus": gpus,
+            "--jobs": jobs,
+            "--on": on,
         }
     )
+    place = place_for(on, gpus, jobs, cpus, device)
     project = project_of(context)
     if out is not None:
         check_output(project.workspace, out)
@@ -89,7 +102,7 @@ def predict(
         return _own_pictures(project, source, images, masks, out, device)
     if source is None:
         raise UsageError("Which source? Name one: kit predict SOURCE, or give photos: kit predict --input FOLDER")
-    return _again(project, source, fold, device, size, force)
+    return _again(project, source, fold, device, size, force, place)
 
 
 def _check_options(given: dict[str, object]) -> None:
@@ -111,15 +124,35 @@ def _check_options(given: dict[str, object]) -> None:
         raise UsageError("--work goes with --input: kit predict NAME --input FOLDER --work DIR")
     if "--fold" in names and ("--input" in names or "--images" in names):
         raise UsageError("--fold: other photos are predicted by all the models of a source. Leave it out.")
+    if (side := {"--gpus", "--jobs", "--on"} & set(names)) and ("--input" in names or "--images" in names):
+        raise UsageError(
+            f"{min(side)}: folds of one source are predicted side by side, other photos are not. Leave it out."
+        )
     if "--size" in names and ("--input" in names or "--images" in names):
         raise UsageError("--size changes a source for good, for all photos. First run: kit predict SOURCE --size N")
 
 
-def _again(project: Project, source: str, fold: list[str], device: str, size: int | None, force: bool) -> object:
+def _again(
+    project: Project,
+    source: str,
+    fold: list[str],
+    device: str,
+    size: int | None,
+    force: bool,
+    place: Sequence[Slot] | Cluster,
+) -> object:
+    numbers = project.folds.chosen(fold)
+    if place:
+        from kit.learning.predict_jobs import predict_side_by_side
+
+        words = [*(["--force"] if force else []), *(["--size", str(size)] if size is not None else [])]
+        said = predict_side_by_side(project, source, numbers, words, place)
+        told = [(number, f"Predicted: {source}, fold {number}" in said) for number in numbers]
+        return [{"source": source, "fold": number, "made": made} for number, made in told]
     from kit.learning.training.fit import predict_fold
 
     done = []
-    for number in project.folds.chosen(fold):
+    for number in numbers:
         made = predict_fold(project, source, number, device=device, force=force, size=size)
         print(f"{'Predicted' if made else 'There already'}: {source}, fold {number}")
         done.append({"source": source, "fold": number, "made": made})

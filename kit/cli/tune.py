@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,14 +17,22 @@ from kit.cli.options import (
     going_on_without_force,
     project_of,
     say_next,
+    typed_again,
+    typed_words,
+    with_workspace_flags,
     workspace_of,
 )
+from kit.cli.queue import CpusOption, OnOption
 from kit.core.shortening import shortened
 from kit.core.speech import say
 from kit.core.tables import table
+from kit.errors import TRY_AGAIN, NotFinished
 from kit.learning.chosen import choose, names_of, read_document, study_name
+from kit.pretrained.slots import place_for
 
 if TYPE_CHECKING:
+    from kit.core.jobs import Cluster, Slot
+    from kit.data.project import Project
     from kit.learning.experiments import Experiment
     from kit.learning.tuning.study import Tuned
 
@@ -57,6 +66,9 @@ def tune(
     ] = [],  # noqa: B006
     name: Annotated[str | None, typer.Option("--as", help="The study's name. Default: EXPERIMENT-tuned.")] = None,
     device: DeviceOption = "auto",
+    on: OnOption = None,
+    gpus: Annotated[str | None, typer.Option("--gpus", help="With --on ray: so many GPUs.")] = None,
+    cpus: CpusOption = None,
     json: JsonOption = False,
     force: ForceOption = False,
 ) -> None:
@@ -64,6 +76,7 @@ def tune(
 
     The first trial has the experiment's own settings. Killed at any moment and typed again, it goes on where it was;
     more --trials make it longer. The best settings are written as TOML, for kit train --config FILE --fold all.
+    With --on ray the study is one job of the cluster: each trial builds on those before it.
     A range whose end is ten times its beginning is searched on a logarithmic scale, or add :log or :linear.
 
     \b
@@ -72,6 +85,7 @@ def tune(
       kit tune regress --set size=128 --set epochs=6 --as regress128-tuned
       kit tune pix2pix --space l1_weight=10:1000 --space adversary=bce,lsgan,hinge
       kit tune mine.py:Net --space width=16:64 --space depth=1:4
+      kit tune regress --on ray --cpus 8
       kit tune regress --space decoder_channels=64,32,16/128,64,32,16 --space epochs=8:24:linear
     """
     from kit.errors import UsageError
@@ -87,6 +101,11 @@ def tune(
     called = study_name(workspace_of(context), name, base)
     project = project_of(context)
     number = project.folds.checked(fold)
+    if on is None and gpus is not None:
+        raise UsageError("--gpus is how many GPUs a study has on a cluster: it goes with --on ray. Here: --device")
+    if where := place_for(on, gpus, None, cpus, device):
+        _tune_elsewhere(project, called, where)
+        return
     from kit.learning.tuning import study
 
     say(f"Tuning {base.name} on fold {number}: {'; '.join(map(str, dimensions))}")
@@ -108,6 +127,22 @@ def tune(
         print(_report(tuned, base))
         # without a gain its file holds the experiment's own settings, which need none
         say_next(f"kit train {f'--config {tuned.config}' if tuned.best.settings else tuned.experiment} --fold all")
+
+
+def _tune_elsewhere(project: Project, name: str, where: Sequence[Slot] | Cluster) -> None:
+    """Run this very command as a job elsewhere, and say what it says."""
+    from kit.core import deadline
+    from kit.core.jobs import Job
+    from kit.core.queue import global_words, run_queue
+    from kit.errors import KitError
+
+    words = typed_words(without_values=("--on", "--gpus", "--cpus", "--device"))
+    ended = run_queue([Job(name, (*global_words(project.workspace), *words))], where, spoken=with_workspace_flags)
+    code = ended[0].code if ended else TRY_AGAIN
+    if code == TRY_AGAIN and deadline.is_over():
+        raise NotFinished(f"tuning {name}", again=typed_again(without=("--force",)))
+    if code:
+        raise KitError(f"The study {name} has not come to its end there. Run the same command again to go on.")
 
 
 def _report(tuned: Tuned, base: Experiment) -> str:

@@ -179,6 +179,8 @@ class _RayQueue:
                 self._jobs.append(job)
             if not self._running:
                 return
+            if deadline.is_over():
+                self.cancel_waiting()
             done, _ = self._ray.wait(list(self._running), num_returns=len(self._running), timeout=_LOOK)
             self.hear()  # a task's last lines are there before its end is
             for task in done:
@@ -225,25 +227,32 @@ class _RayQueue:
         job = self._jobs[number]
         try:
             code, reason = int(self._ray.get(task)), ""
+        except self._ray.exceptions.TaskCancelledError:
+            code, reason = TRY_AGAIN, ""
         except Exception as error:  # the worker was lost too often, or has no kit; other jobs go on
             code, reason = FAILED, _reason(error)
         slot = self._slots.get(number)
-        if slot is None:  # it has never begun
+        if slot is None and code == TRY_AGAIN:  # it has never begun, and is left for the next time
+            return
+        if slot is None:
             slot = Slot("Ray")
-            if code != TRY_AGAIN:
-                self._watcher.began(job, slot)
+            self._watcher.began(job, slot)
         if reason:
             self._watcher.note(job, slot, without_secrets(f"Error: {reason}"))
         ended = Ended(job, code)
         self.ended.append(ended)
         self._watcher.ended(ended, slot)
 
-    def interrupt(self) -> None:
-        """End the jobs: children as Ctrl-C does, those that have no room yet at once, and at last by force."""
-        self._ray.get(self._mailbox.stop.remote())
+    def cancel_waiting(self) -> None:
+        """Give up the tasks that have found no room yet."""
         for task, number in self._running.items():
             if number not in self._slots:
                 self._ray.cancel(task)
+
+    def interrupt(self) -> None:
+        """End the jobs: children as Ctrl-C does, those that have no room yet at once, and at last by force."""
+        self._ray.get(self._mailbox.stop.remote())
+        self.cancel_waiting()
         running = [task for task, number in self._running.items() if number in self._slots]
         try:
             self._ray.wait(running, num_returns=len(running), timeout=GRACE) if running else None

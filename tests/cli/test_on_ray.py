@@ -12,10 +12,8 @@ from pathlib import Path
 
 import pytest
 from core.test_jobs import is_gone, until
-from support.ray_cluster import jobs_in, ray_cluster
+from support.ray_cluster import jobs_in
 from support.trainings import flags, project_at, results
-
-__all__ = ["ray_cluster"]  # a fixture
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
 
@@ -55,16 +53,18 @@ def test_a_grid_ends_with_the_bytes_of_one_that_is_trained_here_and_a_failure_st
     root: Path, tmp_path: Path
 ) -> None:
     here = Path(shutil.copytree(root, tmp_path / "here"))
-    (root / "runs").mkdir()
-    (root / "runs" / "regress-s1").write_text("in the way")
-    line = f"{REGRESS} --fold 0,1 --epochs 2"
-    code, out, err = ended(root, f"{line} --seeds 2 --on ray", KAGGLE_KEY=SECRET)
-    assert code == 1 and "Error: 2 of 4 trainings failed: regress-s1, fold 0;" in err.splitlines()[-1], err
+    (root / "runs" / "regress").mkdir(parents=True)
+    (root / "runs" / "regress" / "fold_1").write_text("in the way")
+    line = f"{REGRESS} --epochs 2"
+    code, out, err = ended(root, f"{line} --fold 0,1,2 --on ray", KAGGLE_KEY=SECRET)
+    assert code == 1 and "Error: 1 of 3 trainings failed: regress, fold 1." in err.splitlines()[-1], err
     trained = sorted(text.split(": fold RMSE")[0] for text in out.splitlines())
-    assert trained == ["Trained: regress, fold 0", "Trained: regress, fold 1"]
-    assert err.count(" begins on ") == 4 and SECRET not in out + err and "raylet" not in out + err
-    assert ended(here, line)[0] == 0
-    for fold in (0, 1):
+    assert trained == ["Trained: regress, fold 0", "Trained: regress, fold 2"]
+    assert err.count(" begins on ") == 3 and SECRET not in out + err and "raylet" not in out + err
+    code, out, err = ended(root, "predict regress --fold 0 --on ray --force")
+    assert (code, out) == (0, "Predicted: regress, fold 0\n"), err
+    assert ended(here, f"{line} --fold 0,2")[0] == 0
+    for fold in (0, 2):
         assert results(root, "regress", fold) == results(here, "regress", fold)
 
 
@@ -87,6 +87,7 @@ def test_a_training_whose_worker_is_killed_goes_on_from_its_checkpoint_to_the_sa
     assert results(root, "regress", 0) == results(whole, "regress", 0)
 
 
+@pytest.mark.long
 def test_what_force_replaces_is_replaced_once_though_a_worker_is_killed(root: Path) -> None:
     line = f"{REGRESS} --fold 0 --epochs 2"
     assert ended(root, line)[0] == 0
@@ -118,6 +119,18 @@ def test_ctrl_c_ends_the_children_and_the_same_command_goes_on(root: Path) -> No
     assert not list(root.rglob("run.json"))
 
 
+@pytest.mark.long
+def test_a_study_on_the_cluster_finds_what_it_would_find_here(root: Path, tmp_path: Path) -> None:
+    here = Path(shutil.copytree(root, tmp_path / "here"))
+    small = flags("regress").replace("--set batch_size=4", "")
+    line = f"tune regress {small} --set epochs=2 --device cpu --space learning_rate=0.001:0.01 --trials 2"
+    code, out, err = ended(root, f"{line} --on ray --cpus 1")
+    assert code == 0 and "2 trials: 2 done" in out and "[regress-tuned] Trial 2 of 2" in err
+    assert ended(here, line)[0] == 0
+    for name in ("regress-tuned.toml", "regress-tuned/best.csv"):
+        assert (root / "tuning" / name).read_bytes() == (here / "tuning" / name).read_bytes()
+
+
 def test_fills_have_the_same_bytes_from_one_and_from_two_workers_and_from_here(root: Path, tmp_path: Path) -> None:
     roots = [root, *(Path(shutil.copytree(root, tmp_path / name)) for name in ("one", "two"))]
     for where, more in zip(roots, ("", "--on ray --jobs 1", "--on ray"), strict=True):
@@ -135,6 +148,7 @@ def test_fills_have_the_same_bytes_from_one_and_from_two_workers_and_from_here(r
         ("--on ray --gpus 1 --device cpu", "--device cpu and --gpus 1 contradict each other"),
         ("--cpus 2", "--cpus are those of each job on a cluster"),
         ("--on ray --try", "leave out --on"),
+        ("--on ray --gpus 1.5", "--gpus 1.5: with --on ray it is how many GPUs each job has"),
     ],
 )
 def test_what_cannot_be_is_told_before_anything_begins(root: Path, words: str, said: str) -> None:

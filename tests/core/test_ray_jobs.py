@@ -12,13 +12,11 @@ from pathlib import Path
 
 import pytest
 from core.test_jobs import Heard, children_of, is_gone, until
-from support.ray_cluster import jobs_in, ray_cluster
+from support.ray_cluster import jobs_in
 
 from kit.core.jobs import Cluster, Job, Slot
 from kit.data.fill_sources import fills_named
 from kit.errors import KitError
-
-__all__ = ["ray_cluster"]  # a fixture
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
 
@@ -129,6 +127,5 @@ def test_a_job_that_fits_nowhere_waits_until_the_time_is_over(capsys: pytest.Cap
         codes, _ = run([Job("large", ("--version",))], Cluster(cpus=64))
     finally:
         deadline.set_stop(None)
-    assert codes == {} or set(codes.values()) == {75}
-    assert time.monotonic() - began < 30
+    assert codes == {} and time.monotonic() - began < 30
     assert "No machine of this cluster has 64 cores" in capsys.readouterr().err

@@ -447,3 +447,22 @@ def test_two_processes_of_a_queue_share_the_samples_and_one_that_stops_goes_on(
     for split in ("oof", "test"):
         parts = [toy.workspace.source("sd-mean", split) / "all.npy" for toy in (alone, together)]
         assert parts[0].read_bytes() == parts[1].read_bytes()
+
+
+@pytest.mark.long
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
+def test_two_machines_of_a_cluster_draw_a_shard_each_and_the_sources_have_the_same_bytes(
+    fetched: Toy, models: Path, tmp_path: Path
+) -> None:
+    together, alone = fetched.copy(tmp_path / "together"), fetched.copy(tmp_path / "alone")
+    line = f"sd run --model {models / 'plain'} {LINE} --prompt seamless --samples 2 --batch-size 1"
+    done = [run_kit(toy.workspace.root, f"{line}{more}") for toy, more in ((alone, ""), (together, " --on ray"))]
+    assert [one.returncode for one in done] == [0, 0], done
+    assert "[shard 1/2] begins on" in done[1].stderr and "[shard 2/2] begins on" in done[1].stderr
+    assert "There already: 24 samples" in done[1].stdout
+    for split in ("oof", "test"):
+        parts = [toy.workspace.source("sd-mean", split) / "all.npy" for toy in (alone, together)]
+        assert parts[0].read_bytes() == parts[1].read_bytes()
+    refused = run_kit(together.workspace.root, f"{line} --samples 3 --on ray --shard 1/2")
+    assert refused.returncode == 2 and "leave --shard out" in refused.stderr

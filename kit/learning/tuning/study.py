@@ -26,6 +26,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
+from kit.core.jobs import first_tried
 from kit.core.storage import digest_of, only_one, read_json, write_json, write_text
 from kit.data.prediction_store import SourceKind
 from kit.data.project import Project
@@ -153,11 +154,17 @@ def tune(
     check_ends(plan)
     folder = project.workspace.study(plan.name)
     with only_one(folder, f"kit tune {plan.base.name}"):
-        if force:
+        if force and not _has_begun(folder):
             shutil.rmtree(folder, ignore_errors=True)
         _reserve(project, plan, folder)
         work = _Work(project, plan, folder, processes, _open(folder, plan), say)
         return work.run(trials, max_minutes)
+
+
+def _has_begun(folder: Path) -> bool:
+    """Return whether this very job, whose worker was lost, has begun the study anew already (--force)."""
+    since, path = first_tried(), folder / "study.json"
+    return since is not None and path.is_file() and path.stat().st_mtime >= since - 1.0
 
 
 def check_name(project: Project, plan: Plan) -> None:
