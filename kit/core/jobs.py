@@ -109,9 +109,13 @@ def core_shares(count: int) -> dict[str, str]:
 
 
 def thread_words(share: int) -> dict[str, str]:
-    """Return the environment of a process that takes so many cores; fewer threads where fewer are asked for here."""
-    threads = {name: min(share, int(os.environ[name])) for name in _THREADS if os.environ.get(name, "").isdecimal()}
-    return {CORES: str(share), **{name: str(threads.get(name, share)) for name in _THREADS}}
+    """Return the environment of a process that takes so many cores; fewer threads where fewer are asked for here. What
+    is not said of a library is what is said of OpenMP, as without it: other numbers of threads give other last bits.
+    """
+    usual = os.environ.get(_THREADS[0], "")
+    said = {name: os.environ.get(name, "") or usual for name in _THREADS}
+    threads = {name: min(share, int(text)) if text.isdecimal() else share for name, text in said.items()}
+    return {CORES: str(share), **{name: str(count) for name, count in threads.items()}}
 
 
 def run_jobs(jobs: Sequence[Job], slots: Sequence[Slot], watcher: Watcher) -> list[Ended]:

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from kit.core import deadline
-from kit.core.jobs import SINCE, Cluster, Ended, Job, Slot, Watcher
+from kit.core.jobs import SINCE, Cluster, Ended, Job, Slot, Watcher, thread_words
 from kit.core.parallel import cores
 from kit.core.remote_child import GRACE, Line, RemoteCommand, run_command, versions
 from kit.core.secrets import without_secrets
@@ -140,9 +140,10 @@ def _command(job: Job, cluster: Cluster, need: _Need, environment: Mapping[str, 
     if job.folder is not None:
         paths = [path for path in sorted(job.folder.rglob("*")) if path.is_file()]
         files = {path.relative_to(job.folder).as_posix(): path.read_bytes() for path in paths}
-    told = {**deadline.stop_environment(), **speech_environment(), **environment}
+    threads = thread_words(need.cpus)  # as many as here: on workers Ray says so itself
+    told = {**threads, **deadline.stop_environment(), **speech_environment(), **environment}
     words = (*job.words, *need.words, *cluster.words)
-    return RemoteCommand(words, need.cpus, told, str(job.folder or ""), files, os.getcwd())  # noqa: PTH109
+    return RemoteCommand(words, told, str(job.folder or ""), files, os.getcwd())  # noqa: PTH109
 
 
 class _RayQueue:

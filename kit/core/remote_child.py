@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO
 
 import kit
-from kit.core.jobs import AT_ONCE, PARENT, thread_words
+from kit.core.jobs import AT_ONCE, PARENT
 
 GRACE = 30.0  # seconds that a child has to end after Ctrl-C
 _PAUSE = 0.25  # seconds between two looks at what the child has printed
@@ -41,7 +41,6 @@ class RemoteCommand:
     """A job as it travels."""
 
     words: tuple[str, ...]
-    cores: int
     environment: Mapping[str, str] = field(default_factory=dict)
     folder: str = ""
     """Where its files lay, as the words name it."""
@@ -83,8 +82,7 @@ def run_command(command: RemoteCommand, post: Post, told: Mapping[str, str]) -> 
             text=True,
             errors="replace",
             cwd=here,
-            env={**os.environ, **_same_kit(), **thread_words(command.cores), **command.environment, **told}
-            | {PARENT: f"{os.getpid()}{AT_ONCE}"},
+            env={**os.environ, **_same_kit(), **command.environment, **told} | {PARENT: f"{os.getpid()}{AT_ONCE}"},
             start_new_session=True,
         )
         try:

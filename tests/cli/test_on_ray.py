@@ -72,8 +72,8 @@ def test_a_training_whose_worker_is_killed_goes_on_from_its_checkpoint_to_the_sa
     root: Path, tmp_path: Path
 ) -> None:
     whole = Path(shutil.copytree(root, tmp_path / "whole"))
-    line = f"{REGRESS} --fold 0 --epochs 60"
-    assert ended(root, f"{line} --stop-after 5s")[0] == 75  # leaves a checkpoint in its midst
+    line = f"{REGRESS} --fold 0 --epochs 40"
+    assert ended(root, f"{line} --stop-after 4s")[0] == 75  # leaves a checkpoint in its midst
     process = started(root, f"{line} --on ray")
     for text in process.stderr:
         if "of them done" in text:
@@ -131,9 +131,10 @@ def test_a_study_on_the_cluster_finds_what_it_would_find_here(root: Path, tmp_pa
         assert (root / "tuning" / name).read_bytes() == (here / "tuning" / name).read_bytes()
 
 
-def test_fills_have_the_same_bytes_from_one_and_from_two_workers_and_from_here(root: Path, tmp_path: Path) -> None:
-    roots = [root, *(Path(shutil.copytree(root, tmp_path / name)) for name in ("one", "two"))]
-    for where, more in zip(roots, ("", "--on ray --jobs 1", "--on ray"), strict=True):
+def test_fills_have_the_same_bytes_from_one_two_and_four_workers_and_from_here(root: Path, tmp_path: Path) -> None:
+    ways = ["", "--on ray --jobs 1", "--on ray --jobs 2", "--on ray --jobs 4"]
+    roots = [root, *(Path(shutil.copytree(root, tmp_path / str(number))) for number in (1, 2, 4))]
+    for where, more in zip(roots, ways, strict=True):
         code, out, err = ended(where, f"fill harmonic telea {more}")
         assert code == 0 and out.startswith("Filled: harmonic\nFilled: telea"), err
     for path in sorted((root / "predictions").rglob("all.npy")):

@@ -62,6 +62,9 @@ def test_a_slot_adds_its_words() -> None:
 def test_shares_of_the_cores_are_at_least_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "64")
     assert core_shares(1000)["OMP_NUM_THREADS"] == "1"
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    assert core_shares(1)["MKL_NUM_THREADS"] == "1"  # as it would be without a queue
     assert core_shares(1)["KIT_CORES"] == str(cores())
     monkeypatch.setenv("KIT_CORES", "1")
     assert cores() == 1

@@ -1,4 +1,4 @@
-"""A real Ray cluster of two machines, one core each, for tests: both run here, on the loopback address alone.
+"""A real Ray cluster of two machines, two cores each, for tests: both run here, on the loopback address alone.
 
 RAY_ADDRESS names it to every `kit ... --on ray` that a test starts.
 """
@@ -25,7 +25,7 @@ def ray_cluster() -> Iterator[str]:
         ray = pytest.importorskip("ray")
         from ray.cluster_utils import Cluster
 
-        machine = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
+        machine = {"num_cpus": 2, "object_store_memory": 80 << 20, "include_dashboard": False}
         # not 127.0.0.1, for which Ray takes the address that other machines know
         cluster = Cluster(initialize_head=True, head_node_args={**machine, "node_ip_address": "127.0.0.2"})
         try:
