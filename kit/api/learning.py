@@ -36,6 +36,8 @@ class Learning(Folder):
         device: str = "auto",
         gpus: str | int | Iterable[int] | None = None,
         jobs: int | None = None,
+        on: str | None = None,
+        cpus: int | None = None,
         max_minutes: float | None = None,
         compiled: bool = False,
         tensorboard: bool = False,
@@ -46,8 +48,8 @@ class Learning(Folder):
     ) -> Trainings:
         """Train on all folds but one, and predict that one and the test photos, as `kit train`.
 
-        Interrupted and called again, it goes on where it was; what is done is skipped. With `gpus` or `jobs` each
-        training is a process of its own, which ends with this one.
+        Interrupted and called again, it goes on where it was; what is done is skipped. With `gpus`, `jobs` or `on`
+        each training is a process of its own, which ends with this one.
 
         Args:
             experiment: one of `kit train --list`, a source that was trained before, or `FILE.py:NAME`. Default: what
@@ -60,6 +62,9 @@ class Learning(Folder):
             device: `auto`, `cpu`, `cuda`, `cuda:1` ...
             gpus: `all` or numbers: one training at a time on each of these.
             jobs: so many at a time, which share the cores; or the GPUs, where these are given.
+            on: `ray`: each training is a job of the cluster of RAY_ADDRESS, or of a Ray of this machine. `gpus` is then
+                how many it has.
+            cpus: cores of each job on a cluster.
             max_minutes: plan each fold for this long; an epoch at least.
             compiled: run the generator through `torch.compile`.
             tensorboard: as `log="tensorboard"`.
@@ -84,10 +89,10 @@ class Learning(Folder):
         drawn = TrainingPictures if pictures else None
         options = {"max_minutes": max_minutes, "compiled": compiled, "trackers": trackers, "pictures": drawn}
         with extras_of("train"):
-            from kit.pretrained.slots import slots_for
+            from kit.pretrained.slots import place_for
 
-            slots = slots_for(_numbers(gpus), jobs, device)
-            return train(self.opened, request, fold, device, options, seeds=seeds, mean=mean, slots=slots)
+            where = place_for(on, _numbers(gpus), jobs, cpus, device)
+            return train(self.opened, request, fold, device, options, seeds=seeds, mean=mean, where=where)
 
     def try_(
         self,

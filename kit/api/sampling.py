@@ -123,6 +123,8 @@ class Sampling:
         device: str = "auto",
         gpus: str | None = None,
         jobs: int | None = None,
+        on: str | None = None,
+        cpus: int | None = None,
         batch: int | None = None,
         low_memory: bool = False,
         clip: str | None = None,
@@ -143,6 +145,7 @@ class Sampling:
             limit: so many photos of each split; no sources then.
             shard: `I/N`: every Nth photo from the Ith on.
             gpus, jobs: draw in processes of their own; `all` or `0,2`, and how many.
+            on, cpus: `ray`: draw on a cluster, a shard of the photos each job; its cores. `gpus` is how many each has.
             batch: pictures at once.
             low_memory: slower, for small GPUs.
             clip: a CLIP that predicts missing classes.
@@ -164,17 +167,17 @@ class Sampling:
             from kit.pretrained.diffusion.session import SamplingRequest, open_session, run, splits_named
             from kit.pretrained.diffusion.side_by_side import draw_side_by_side
             from kit.pretrained.prompts import templates_of
-            from kit.pretrained.slots import slots_for
+            from kit.pretrained.slots import place_for
 
             request = SamplingRequest(
                 templates_of(listed(prompts)), model or DEFAULT_MODEL, variant, download, samples, _checked(settings),
                 splits_named(split), limit, shard_of(shard, os.environ), device, batch, low_memory, name, match_colours,
                 force, clip,
             )  # fmt: skip
-            slots = slots_for(gpus, jobs, device)
+            where = place_for(on, gpus, jobs, cpus, device)
             session = open_session(self._folder.opened, request, say)
-            if slots:
-                draw_side_by_side(session, slots)
+            if where:
+                draw_side_by_side(session, where)
             found = run(session)
         made = found.outcome
         sources = dict.fromkeys([*(one.name for one in found.written), *([f"{name}-shrunk"] if found.shrinks else [])])

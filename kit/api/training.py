@@ -13,7 +13,7 @@ from kit.api.results import Predicted, PredictedFolds, Study, Trained, Trainings
 from kit.errors import UsageError
 
 if TYPE_CHECKING:
-    from kit.core.jobs import Slot
+    from kit.core.jobs import Cluster, Slot
     from kit.core.workspace import Fold
     from kit.data.project import Project
     from kit.learning.experiments import Experiment
@@ -78,9 +78,9 @@ def train(
     *,
     seeds: int = 1,
     mean: bool = False,
-    slots: Sequence[Slot] = (),
+    where: Sequence[Slot] | Cluster = (),
 ) -> Trainings:
-    """Train folds as `kit train` does, one after the other, or in processes of their own where there are slots; what is
+    """Train folds as `kit train` does, one after the other, or in processes of their own where a place is given; what is
     done is skipped."""
     from kit.learning.experiments import check_conflicts, with_seeds
     from kit.learning.trainings import Training, average, claim_mean, mean_of
@@ -97,7 +97,7 @@ def train(
     replacing = numbers if request.force else []
     for each in work.all:  # all of them before torch is imported: a conflict is told at once, not after hours
         check_conflicts(project, each.experiment, each.fold, replacing=replacing)
-    trained = _side_by_side(work, slots, options) if slots else _in_turn(work, device, options, replacing)
+    trained = _side_by_side(work, where, options) if where else _in_turn(work, device, options, replacing)
     command = f"kit train {one.name} --fold all --seeds {seeds} --mean"
     averaged = mean and average(project, family, command, force=request.force) is not None
     return Trainings(tuple(trained), mean_of(family) if averaged else None)
@@ -130,10 +130,10 @@ def _with_weights(project: Project, one: Experiment, request: Request) -> Experi
     return found
 
 
-def _side_by_side(work: Work, slots: Sequence[Slot], options: Mapping[str, Any]) -> list[Trained]:
+def _side_by_side(work: Work, where: Sequence[Slot] | Cluster, options: Mapping[str, Any]) -> list[Trained]:
     """Train in child processes: `python -m kit train`, as the command line does."""
     there = [one.key for one in work.all if work.done(one) is not None]
-    work.run_side_by_side(slots, options)
+    work.run_side_by_side(where, options)
     return [_stored(work, one, already=one.key in there) for one in work.all]
 
 

@@ -15,6 +15,8 @@ from core.test_jobs import is_gone, until
 from support.ray_cluster import jobs_in
 from support.trainings import flags, project_at, results
 
+import kit
+
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
 
 REGRESS = f"train regress {flags('regress')} --device cpu"
@@ -117,6 +119,15 @@ def test_ctrl_c_ends_the_children_and_the_same_command_goes_on(root: Path) -> No
     assert process.returncode == 130 and err.splitlines()[-1].startswith("Stopped. Run the same command again")
     assert len(children) == 2 and all(is_gone(child) for child in children) and time.monotonic() - began < 20
     assert not list(root.rglob("run.json"))
+
+
+@pytest.mark.long
+def test_python_trains_on_the_cluster_too(root: Path) -> None:
+    settings = dict(setting.split("=", 1) for setting in flags("regress").replace("--set ", "").split())
+    kinds = {name: int(value) if value.isdecimal() else value for name, value in settings.items()}
+    kinds["decoder_channels"] = (16, 16, 16)
+    trained = kit.open(root).train("regress", [0, 1], device="cpu", on="ray", cpus=1, epochs=2, **kinds)
+    assert [(one.fold, one.already) for one in trained] == [(0, False), (1, False)]
 
 
 @pytest.mark.long
