@@ -80,8 +80,8 @@ def train(
     mean: bool = False,
     where: Sequence[Slot] | Cluster = (),
 ) -> Trainings:
-    """Train folds as `kit train` does, one after the other, or in processes of their own where a place is given; what is
-    done is skipped."""
+    """Train folds as `kit train` does, one after the other, or in processes of their own where a place is given; what
+    is done is skipped."""
     from kit.learning.experiments import check_conflicts, with_seeds
     from kit.learning.trainings import Training, average, claim_mean, mean_of
     from kit.learning.trainings import Trainings as Work

@@ -40,7 +40,7 @@ def on_cluster(on: str | None, *, jobs: int | None) -> Iterator[Cluster | None]:
     from kit.pretrained.slots import place_for
 
     place = place_for(on, None, jobs, None)
-    from kit.core.ray_jobs import connected  # brings Ray
+    from kit.core.ray_cluster import connected  # brings Ray
 
     with connected():
         assert isinstance(place, Cluster)

@@ -78,7 +78,7 @@ def _values(
 ) -> Iterator[np.ndarray]:
     photos = ((name, np.array(images[number]), photo_row) for number, photo_row in enumerate(photo_rows))
     if cluster is not None:
-        from kit.core.ray_jobs import map_on_ray  # brings Ray
+        from kit.core.ray_map import map_on_ray  # brings Ray
 
         filled = map_on_ray(_hidden_values, photos, cluster, count=len(photo_rows))
     elif processes:

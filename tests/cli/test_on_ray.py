@@ -116,7 +116,8 @@ def test_ctrl_c_ends_the_children_and_the_same_command_goes_on(root: Path) -> No
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and err.splitlines()[-1].startswith("Stopped. Run the same command again")
+    assert process.returncode == 130, err
+    assert err.splitlines()[-1].startswith("Stopped. Run the same command again")
     assert len(children) == 2 and all(is_gone(child) for child in children) and time.monotonic() - began < 20
     assert not list(root.rglob("run.json"))
 

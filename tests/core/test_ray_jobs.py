@@ -105,14 +105,14 @@ def test_children_end_with_the_command_that_asked_for_them(small, tmp_path: Path
 
 
 def test_values_come_in_order_and_do_not_depend_on_the_number_of_workers() -> None:
-    from kit.core.ray_jobs import map_on_ray
+    from kit.core.ray_map import map_on_ray
 
     for jobs in (1, 2, None):
         assert list(map_on_ray(abs, range(-20, 0), Cluster(jobs=jobs), count=20)) == list(range(20, 0, -1))
 
 
 def test_an_error_in_a_task_is_that_error() -> None:
-    from kit.core.ray_jobs import map_on_ray
+    from kit.core.ray_map import map_on_ray
 
     with pytest.raises(KitError, match="There is no fill 'nonsense'"):
         list(map_on_ray(fills_named, [["mean"], ["nonsense"]], Cluster(), count=2))

@@ -35,7 +35,7 @@ def draw_side_by_side(session: SamplingSession, where: Sequence[Slot] | Cluster)
 
 
 def _draw_on_ray(session: SamplingSession, cluster: Cluster, command: Sequence[str]) -> None:
-    from kit.core.ray_jobs import connected, room_for  # brings Ray
+    from kit.core.ray_cluster import connected, room_for  # brings Ray
 
     if session.request.shard is not None:
         raise UsageError("--on ray gives each job a shard of its own: leave --shard out.")
