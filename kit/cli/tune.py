@@ -125,8 +125,7 @@ def tune(
         print_json(tuned)
     else:
         print(_report(tuned, base))
-        # without a gain its file holds the experiment's own settings, which need none
-        say_next(f"kit train {f'--config {tuned.config}' if tuned.best.settings else tuned.experiment} --fold all")
+        say_next(f"kit train --config {tuned.config} --fold all")
 
 
 def _tune_elsewhere(project: Project, name: str, where: Sequence[Slot] | Cluster) -> None:
@@ -165,7 +164,7 @@ def _report(tuned: Tuned, base: Experiment) -> str:
         f"Fold {tuned.fold} chose the best of them, so its RMSE is a little too good there; the other folds tell.",
     ]
     if not best.settings:
-        lines.append("No trial was better than the experiment's own settings.")
+        lines.append("No trial was better than the experiment's own settings, which the file holds.")
     if tuned.out_of_time:
         lines.append("Time is over. Run the same command again to go on where it was.")
     lines.append(f"Written: {tuned.config}")
