@@ -120,7 +120,8 @@ def test_torchrun_trains_with_the_real_command_and_one_process_speaks(tmp_path: 
     command += [*(word for setting in chosen for word in ("--set", setting)), "--device", "cpu"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    *lines, following = done.stdout.splitlines()
+    assert following.startswith("Next: kit ") and following.endswith(" train regress --fold 1,2")
     assert [line[: line.index(", fold 0: fold RMSE")] for line in lines] == ["Trained: regress", "Trained: pix2pix"]
     said = [line for line in done.stderr.splitlines() if not line.startswith("Warning: regress is worse than mean")]
     assert [line.partition(" on cpu")[0] for line in said] == ["regress, fold 0 (1 of 2)", "pix2pix, fold 0 (2 of 2)"]

@@ -134,7 +134,8 @@ def test_what_is_done_is_skipped(trained: Project, digests: Callable[[Path], dic
     assert fit_fold(trained, short(), FULL, device="cpu").skipped
     said = ok(f"-w {trained.workspace.root} train regress --fold all,full {flags('regress')} --epochs 2")
     assert said.count("There already") == FOLDS + 1
-    last = said.splitlines()[-1]
+    *_, last, following = said.splitlines()
+    assert following == "Next: kit blend"
     assert last.startswith("There already: regress, fold full: after 2 epochs, ") and "RMSE" not in last
     assert digests(trained.workspace.root) == before
 
