@@ -44,7 +44,8 @@ def verdict_of_blend(blend: Blend, label: str) -> Iterator[str]:
     if len(blend.members) == 1 or blend.rung == "single":
         yield f"{name} is one source, {blend.best_single}: CV {label} {blend.cv}."
     elif credible:
-        yield f"{name}: CV {label} {blend.cv}, better than {than} by {blend.gain}."
+        gain = blend.gain.signed.replace("+", "")
+        yield f"{name}: CV {label} {blend.cv}, better than {than} by {gain}."
     else:
         yield f"{name}: CV {label} {blend.cv}, not credibly better than {than}."
     yield f"On the leaderboard's {blend.leaderboard.photos} photos expect {label} {blend.leaderboard.score}."
