@@ -6,9 +6,8 @@ import base64
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from kit.core.storage import write_text
+from kit.report.templates import templates_of
 
 REFRESH = 10  # seconds after which a browser reads the page again
 MOST_PICTURES = 24  # of a page: each is some hundred kilobytes
@@ -37,15 +36,9 @@ def write_watch_page(
     Raises:
         KitError: no room, or no permission.
     """
-    pages = Environment(
-        loader=PackageLoader("kit.report.page"),  # whose style it has
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     found = [(caption, _address(file)) for caption, file in pictures[:MOST_PICTURES]]
-    text = pages.get_template("watch.html").render(
+    # whose style it has
+    text = templates_of("kit.report.page").get_template("watch.html").render(
         verdict=verdict,
         note=note,
         header=header,

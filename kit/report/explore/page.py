@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from kit.core.progress import progress
 from kit.core.storage import write_text
 from kit.core.workspace import Split
@@ -21,6 +19,7 @@ from kit.errors import UsageError
 from kit.exploring.result import Exploration, Spread
 from kit.report.explore import charts
 from kit.report.explore.thumbnail import thumbnail_of
+from kit.report.templates import templates_of
 
 _LEAKS, _GROUPS, _OF_GROUP, _OF_KIND = 12, 8, 5, 6
 
@@ -62,13 +61,7 @@ def write_page(path: Path, project: Project, found: Exploration) -> None:
 
 def page_of(project: Project, found: Exploration) -> str:
     """Return the page as text."""
-    pages = Environment(
-        loader=PackageLoader("kit.report.explore"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    pages = templates_of("kit.report.explore")
     pages.filters["number"], pages.filters["spread"] = _number, _spread
     most = charts.most_of(found.holes.train, found.holes.test)
     spectrum = found.spectrum

@@ -149,18 +149,11 @@ def _write_beside(path: Path, shown: Sequence[Picked]) -> list[Path]:
 
 def page(title: str, said: Sequence[str], data: dict[str, Any], photos: Sequence[dict[str, Any]]) -> str:
     """Return the page. No text of a workspace is run: all is data, and only these very scripts may run."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from kit.report.templates import templates_of  # brings jinja2, which a verdict alone does without
 
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     style = (_TEMPLATES / "style.css").read_text("utf-8")
     script = "".join((_TEMPLATES / name).read_text("utf-8") for name in _SCRIPTS)
-    return environment.get_template("report.html").render(
+    text: str = templates_of("kit.report.page").get_template("report.html").render(
         title=title,
         verdict=said,
         style=style,
@@ -172,6 +165,7 @@ def page(title: str, said: Sequence[str], data: dict[str, Any], photos: Sequence
         metric=data["metric"]["label"],
         version=__version__,
     )
+    return text
 
 
 def _hash(text: str) -> str:
