@@ -6,12 +6,12 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from core.test_jobs import is_gone, until
+from support import processes
 from support.ray_cluster import jobs_in
 from support.trainings import flags, project_at, results
 
@@ -25,16 +25,12 @@ SECRET = "a-key-that-nobody-may-read"
 
 def started(root: Path, line: str, **environment: str) -> subprocess.Popen[str]:
     """`kit -w ROOT LINE` as a process, with one thread as the cluster's."""
-    command = [sys.executable, "-m", "kit", "-w", str(root), *line.split()]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1", **environment}, **pipes)
+    return processes.started(root, line, **{"OMP_NUM_THREADS": "1", **environment})
 
 
 def ended(root: Path, line: str, **environment: str) -> tuple[int, str, str]:
     """Run it to its end: exit code and both streams."""
-    process = started(root, line, **environment)
-    out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
+    return processes.ended(root, line, **{"OMP_NUM_THREADS": "1", **environment})
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from support.processes import ended, started
 from support.toy import SLUG
 from support.trainings import flags, project_at, results
 
@@ -20,20 +19,6 @@ from kit.errors import Busy, KitError, NotFinished, QuotaReached, RemoteUnavaila
 
 REGRESS = f"{flags('regress')} --epochs 2 --device cpu"
 LONG_AGO = {"KIT_STOP_AT": "2020-01-01T00:00"}  # each process stops after the first unit of its work
-
-
-def started(root: Path, line: str, **environment: str) -> subprocess.Popen[str]:
-    """`kit -w ROOT LINE` as a process."""
-    command = [sys.executable, "-m", "kit", "-w", str(root), *line.split()]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env={**os.environ, **environment}, **pipes)
-
-
-def ended(root: Path, line: str, **environment: str) -> tuple[int, str, str]:
-    """Run it to its end: exit code and both streams."""
-    process = started(root, line, **environment)
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
 
 
 @pytest.fixture(scope="module")
