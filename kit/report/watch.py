@@ -38,13 +38,17 @@ def write_watch_page(
     """
     found = [(caption, _address(file)) for caption, file in pictures[:MOST_PICTURES]]
     # whose style it has
-    text = templates_of("kit.report.page").get_template("watch.html").render(
-        verdict=verdict,
-        note=note,
-        header=header,
-        rows=rows,
-        pictures=[(caption, address) for caption, address in found if address],
-        refresh=REFRESH if refresh else 0,
+    text = (
+        templates_of("kit.report.page")
+        .get_template("watch.html")
+        .render(
+            verdict=verdict,
+            note=note,
+            header=header,
+            rows=rows,
+            pictures=[(caption, address) for caption, address in found if address],
+            refresh=REFRESH if refresh else 0,
+        )
     )
     write_text(path, text)
 

@@ -153,17 +153,21 @@ def page(title: str, said: Sequence[str], data: dict[str, Any], photos: Sequence
 
     style = (_TEMPLATES / "style.css").read_text("utf-8")
     script = "".join((_TEMPLATES / name).read_text("utf-8") for name in _SCRIPTS)
-    text: str = templates_of("kit.report.page").get_template("report.html").render(
-        title=title,
-        verdict=said,
-        style=style,
-        script=script,
-        style_hash=_hash(style),
-        script_hash=_hash(script),
-        data=_json(data),
-        photos=_json(photos),
-        metric=data["metric"]["label"],
-        version=__version__,
+    text: str = (
+        templates_of("kit.report.page")
+        .get_template("report.html")
+        .render(
+            title=title,
+            verdict=said,
+            style=style,
+            script=script,
+            style_hash=_hash(style),
+            script_hash=_hash(script),
+            data=_json(data),
+            photos=_json(photos),
+            metric=data["metric"]["label"],
+            version=__version__,
+        )
     )
     return text
 
