@@ -158,6 +158,11 @@ def read_index(workspace: Workspace) -> Index:
     return Index(tuple(photo_rows["train"]), tuple(photo_rows["test"]), manifest["digest"])
 
 
+def evenly_spread(count: int, most: int) -> list[int]:
+    """Return so many positions of `count` at most, the first and the last among them."""
+    return sorted({int(place) for place in np.linspace(0, count - 1, min(most, count))})
+
+
 def checked_folder(root: Path) -> Path:
     """Return a workspace's root with `~` replaced. Raises `UsageError` where a file has that name."""
     folder = root.expanduser()

@@ -13,7 +13,7 @@ import numpy as np
 from kit.blending import score_sources
 from kit.core.progress import track
 from kit.core.workspace import PredictionSplit
-from kit.data.index import PhotoRow
+from kit.data.index import PhotoRow, evenly_spread
 from kit.data.prediction_store import SPLITS
 from kit.data.project import Project
 from kit.exchange.continuity import other_reading, steps
@@ -100,8 +100,7 @@ def _look(project: Project, name: str, split: PredictionSplit) -> _Looks:
 def _some(photo_rows: Sequence[PhotoRow]) -> np.ndarray:
     """Return the positions of some photos that hide something, evenly spread."""
     hiding = [position for position, row in enumerate(photo_rows) if row.boxes]
-    places = np.unique(np.linspace(0, len(hiding) - 1, min(len(hiding), LOOKED_AT)).astype(int))
-    return np.array([hiding[place] for place in places], int)
+    return np.array([hiding[place] for place in evenly_spread(len(hiding), LOOKED_AT)], int)
 
 
 def _errors(values: np.ndarray, truth: np.ndarray, around: np.ndarray, estimated_range: np.ndarray) -> dict[str, float]:

@@ -28,8 +28,8 @@ from kit.errors import ImageError, MissingStep, UnknownName, UsageError
 from kit.imaging.holes import scored_pixels
 from kit.imaging.images import composite, resize, save_image, to_uint8
 from kit.report.sheet import GREY, Sheet
+from kit.submission.originals import Originals
 from kit.submission.photo_error import photo_error
-from kit.submission.pictures import load_whole
 
 WIDTH = 900  # pixels: what a README shows without shrinking it
 
@@ -155,7 +155,8 @@ def side_by_side(
         raise ImageError(f"{truth} is not a folder. Give that of the original test photos: --truth DIR")
     positions = [_position(project.index, split, photo) for photo in photos]
     shown = [_column(project, one, split) if isinstance(one, str) else one for one in columns]
-    rows = [_row(project, split, position, shown, truth) for position in positions]
+    originals = None if truth is None else Originals(truth)
+    rows = [_row(project, split, position, shown, originals) for position in positions]
     has_truth = any(row.truth is not None for row in rows)
     titles = [("hidden", ""), *((column.title, _heading(column)) for column in shown)]
     metric = project.layout.measured_by
@@ -233,11 +234,11 @@ def _row(
     split: Split,
     position: int,
     columns: Sequence[Column],
-    truth: Path | None,
+    originals: Originals | None,
 ) -> _Row:
     photo_row, pack = project.index.split(split)[position], project.pack
     image = np.asarray(pack.image(split)[position])
-    target = _target(pack, split, position, photo_row, truth)
+    target = _target(pack, split, position, photo_row, originals)
     pictures: list[np.ndarray | None] = []
     scores: list[float | None] = []
     for column in columns:
@@ -262,10 +263,12 @@ def _row(
     )
 
 
-def _target(pack: Pack, split: Split, position: int, photo_row: PhotoRow, truth: Path | None) -> np.ndarray | None:
+def _target(
+    pack: Pack, split: Split, position: int, photo_row: PhotoRow, originals: Originals | None
+) -> np.ndarray | None:
     if split == "train":
         return np.asarray(pack.train_target[position])
-    return None if truth is None else load_whole(truth, photo_row)
+    return None if originals is None else originals.load(photo_row)
 
 
 def filled_photo(image: np.ndarray, photo_row: PhotoRow, values: np.ndarray) -> np.ndarray:

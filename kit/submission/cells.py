@@ -22,8 +22,8 @@ from kit.data.project import Project
 from kit.errors import SubmissionError, TableError
 from kit.imaging.metrics import Metric
 from kit.submission.csv_rows import AGAIN
+from kit.submission.originals import Originals
 from kit.submission.photo_error import photo_error
-from kit.submission.pictures import load_whole
 from kit.submission.write import Check, SubmissionFile, checked_values, sample_of, target_of
 
 _LARGEST = 1 << 30  # letters of a cell
@@ -79,7 +79,7 @@ def check_cells(path: Path, project: Project) -> Check:
 
 
 def graded_cells(
-    path: Path, truth: Path, index: Index, layout: Competition, metric: Metric
+    path: Path, originals: Originals, index: Index, layout: Competition, metric: Metric
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return errors by the metric and hidden values by photo, two of `(M,)`; 0 values where a photo is not asked for.
 
@@ -90,7 +90,7 @@ def graded_cells(
     errors, counts = np.zeros(len(index.test)), np.zeros(len(index.test), np.int64)
     places = {row.name: place for place, row in enumerate(index.test)}
     for row, values in track(_values(path, index, layout), "Grading", len(index.test), "photos"):
-        whole = load_whole(truth, row)
+        whole = originals.load(row)
         errors[places[row.name]] = photo_error(metric, layout, row, whole, values)
         counts[places[row.name]] = values.size
     return errors, counts

@@ -18,8 +18,9 @@ from kit.imaging.holes import scored_pixels
 from kit.imaging.metrics import Estimate, Metric, score_by_photo
 from kit.submission.cells import graded_cells
 from kit.submission.csv_rows import SUBMISSION, batches, first_difference, numbers, open_rows, read_all
+from kit.submission.originals import Originals
 from kit.submission.photo_error import photo_error
-from kit.submission.pictures import graded_pictures, load_whole, whole_path
+from kit.submission.pictures import graded_pictures
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ def grade_submission(
             pass
     if not truth.is_dir():
         raise ImageError(f"{truth} is not a folder. Give that of the original test photos: --truth DIR")
-    absent = [row.name for row in index.test if whole_path(truth, row.name) is None]
+    originals = Originals(truth)
+    absent = [row.name for row in index.test if originals.path(row.name) is None]
     if absent:
         raise ImageError(
             f"{truth} lacks {len(absent)} of the {len(index.test)} original test photos (first: {absent[0]!r}). "
@@ -76,9 +78,9 @@ def grade_submission(
         )
     try:
         grade = {"csv": _in_index_order, "cells": graded_cells}.get(layout.submission, graded_pictures)
-        errors, counts = grade(path, truth, index, layout, metric)
+        errors, counts = grade(path, originals, index, layout, metric)
     except SubmissionError as error:
-        found = _in_any_order(path, truth, index, layout, metric) if layout.submission == "csv" else None
+        found = _in_any_order(path, originals, index, layout, metric) if layout.submission == "csv" else None
         if found is None:
             raise error from None
         errors, counts = found
@@ -95,14 +97,14 @@ def grade_submission(
 
 
 def _in_index_order(
-    path: Path, truth: Path, index: Index, layout: Competition, metric: Metric
+    path: Path, originals: Originals, index: Index, layout: Competition, metric: Metric
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return errors and rows by photo. Raises `SubmissionError` for other ids, or another order of them."""
     errors, counts = np.zeros(len(index.test)), np.zeros(len(index.test), np.int64)
     with open_rows(path) as rows:
         for position, photo_row in enumerate(track(index.test, "Grading", len(index.test), "photos")):
-            whole = load_whole(truth, photo_row)
-            expected, target = _truth_rows(truth, photo_row, whole, layout)
+            whole = originals.load(photo_row)
+            expected, target = _truth_rows(originals, photo_row, whole, layout)
             ids, texts = rows.take(len(expected))
             wrong = first_difference(ids, expected)
             if wrong is None and len(ids) < len(expected):
@@ -125,7 +127,7 @@ def _in_index_order(
 
 
 def _in_any_order(
-    path: Path, truth: Path, index: Index, layout: Competition, metric: Metric
+    path: Path, originals: Originals, index: Index, layout: Competition, metric: Metric
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Return the same of a file with the rows of some photos, each once, in any order; None where it is not that.
 
@@ -136,7 +138,7 @@ def _in_any_order(
         values = pc.cast(texts, pa.float64()).to_numpy()
     except pa.ArrowInvalid:
         return None
-    truths = [_truth_rows(truth, row, load_whole(truth, row), layout) for row in index.test]
+    truths = [_truth_rows(originals, row, originals.load(row), layout) for row in index.test]
     places = pc.index_in(pa.concat_arrays([expected for expected, _ in truths]), value_set=ids)
     found = places.fill_null(-1).to_numpy(zero_copy_only=False)
     errors, counts, start = np.zeros(len(truths)), np.zeros(len(truths), np.int64), 0
@@ -145,7 +147,7 @@ def _in_any_order(
         start += len(target)
         if (here >= 0).all():
             row = index.test[position]
-            whole = load_whole(truth, row)
+            whole = originals.load(row)
             errors[position] = _error(metric, layout, row, whole, values[here], target)
             counts[position] = len(target)
         elif (here >= 0).any():
@@ -163,13 +165,17 @@ def _error(
 
 
 def _truth_rows(
-    truth: Path, photo_row: PhotoRow, photo: np.ndarray, layout: Competition
+    originals: Originals, photo_row: PhotoRow, photo: np.ndarray, layout: Competition
 ) -> tuple[pa.Array, np.ndarray]:
     """Return ids and values of a photo's rows, as the layout writes the truth."""
     rows, columns = scored_pixels(photo_row.boxes)
     values = to_score_space(photo[rows, columns] / 255.0, layout.value_range(photo, None))
     parts = list(
-        batches(truth / photo_row.name, io.BytesIO(layout.encode(photo_row.name, photo_row.boxes, values)), SUBMISSION)
+        batches(
+            originals.folder / photo_row.name,
+            io.BytesIO(layout.encode(photo_row.name, photo_row.boxes, values)),
+            SUBMISSION,
+        )
     )
     texts = pa.concat_arrays([part.column(1) for part in parts])
     return pa.concat_arrays([part.column(0) for part in parts]), pc.cast(texts, pa.float64()).to_numpy()

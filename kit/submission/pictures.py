@@ -5,7 +5,6 @@ Known pixels are those of the picture as given, bit for bit; in the zip a pictur
 
 from __future__ import annotations
 
-import functools
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -19,11 +18,12 @@ from kit.core.progress import track
 from kit.core.storage import digest_file, writing
 from kit.data.index import Index, PhotoRow
 from kit.data.project import Project
-from kit.errors import ImageError, KitError, SubmissionError
+from kit.errors import KitError, SubmissionError
 from kit.imaging.holes import scored_pixels
-from kit.imaging.images import IMAGE_SUFFIXES, MAX_PIXELS, composite_values, decode_image, load_image
+from kit.imaging.images import MAX_PIXELS, composite_values, decode_image
 from kit.imaging.metrics import Metric
 from kit.submission.csv_rows import AGAIN
+from kit.submission.originals import Originals
 from kit.submission.photo_error import photo_error
 from kit.submission.write import Check, SubmissionFile, checked_values, target_of
 
@@ -111,7 +111,7 @@ def check_pictures(path: Path, project: Project) -> Check:
 
 
 def graded_pictures(
-    path: Path, truth: Path, index: Index, layout: Competition, metric: Metric
+    path: Path, originals: Originals, index: Index, layout: Competition, metric: Metric
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return errors by the metric and hidden values by photo, two of `(M,)`.
 
@@ -121,61 +121,12 @@ def graded_pictures(
     """
     errors, counts = np.zeros(len(index.test)), np.zeros(len(index.test), np.int64)
     for position, (row, picture) in enumerate(_pictures(path, index, "Grading")):
-        whole = load_whole(truth, row)
+        whole = originals.load(row)
         estimated = layout.value_range(whole, row.hole)  # known pixels alone: what a submission is scaled by
         values = to_score_space(picture[scored_pixels(row.boxes)] / 255.0, estimated).clip(0, 1)
         errors[position] = photo_error(metric, layout, row, whole, values)
         counts[position] = values.size
     return errors, counts
-
-
-def load_whole(folder: Path, row: PhotoRow) -> np.ndarray:
-    """Return the original of a test photo, uint8 RGB: of its name, or of its name with another suffix.
-
-    Raises:
-        ImageError: it is missing, cannot be read, or has another size.
-    """
-    path = whole_path(folder, row.name)
-    if path is None:
-        raise ImageError(
-            f"{folder / row.name}: found nothing. Give the folder of the original test photos: --truth DIR"
-        )
-    try:
-        photo = load_image(path)
-    except ImageError:
-        found = f"{path.stat().st_size} bytes that are no whole picture"
-        raise ImageError(f"{path}: found {found}. Give the folder of the original test photos: --truth DIR") from None
-    if photo.shape[:2] != (row.height, row.width):
-        raise ImageError(
-            f"{path} is {photo.shape[1]}x{photo.shape[0]}, expected {row.width}x{row.height}. Give the folder of the "
-            "original test photos: --truth DIR"
-        )
-    return photo
-
-
-def whole_path(folder: Path, name: str) -> Path | None:
-    """Return where the original of a test photo lies: of several masks of one picture, all have the same one."""
-    path = folder / name
-    if path.is_file():
-        return path
-    stems = [path.stem, path.stem.rpartition("_mask")[0]]
-    for stem in filter(None, stems):
-        found = sorted(one for one in path.parent.glob("*.*") if one.stem == stem)
-        if found:
-            return found[0]
-    below = [one for stem in filter(None, stems) for one in _pictures_below(folder).get(stem, [])]
-    return below[0] if len(below) == 1 else None
-
-
-@functools.lru_cache(maxsize=4)
-def _pictures_below(folder: Path) -> dict[str, list[Path]]:
-    """Return the pictures in the folders in a folder, by their names without suffix: where classes are folders, a
-    submission knows names alone."""
-    found: dict[str, list[Path]] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.parent != folder:
-            found.setdefault(path.stem, []).append(path)
-    return found
 
 
 def picture_means(path: Path) -> dict[str, float]:

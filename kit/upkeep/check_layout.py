@@ -18,7 +18,7 @@ from kit.competitions import Competition
 from kit.competitions.loading import LayoutChoice, layout_choice, load_layout
 from kit.core.workspace import Workspace
 from kit.data.fetch import fetch
-from kit.data.index import PhotoRow
+from kit.data.index import PhotoRow, evenly_spread
 from kit.data.project import Project
 from kit.errors import ArchiveError, KitError, TableError, UsageError
 from kit.submission.csv_rows import SUBMISSION, batches
@@ -100,7 +100,7 @@ def _noted(notes: tuple[str, ...]) -> str:
 
 
 def _some(rows: tuple[PhotoRow, ...]) -> list[int]:
-    return sorted({int(place) for place in np.linspace(0, len(rows) - 1, min(LOOKED_AT, len(rows)))})
+    return evenly_spread(len(rows), LOOKED_AT)
 
 
 def _ids(project: Project) -> str:

@@ -199,6 +199,12 @@ def test_originals_may_lie_in_the_folders_of_their_classes(tmp_path: Path) -> No
         save_image(tmp_path / "originals" / path.parent.name / path.name, np.where(hidden[..., None], whole, given))
     said = ok(f"{w} grade {tmp_path / 'w' / 'submissions' / 'harmonic.zip'} --truth {tmp_path / 'originals'}")
     assert "MSE 0." in said and "of 4 photos" in said
+    original = next((tmp_path / "originals" / "dogs").iterdir())
+    original.rename(tmp_path / original.name)
+    line = f"{w} grade {tmp_path / 'w' / 'submissions' / 'harmonic.zip'} --truth {tmp_path / 'originals'}"
+    assert "lacks 1 of the 4 original test photos" in kit(line).err
+    (tmp_path / original.name).rename(original)
+    assert ok(line) == said  # what was missing a moment ago is found where it is now
     shown = ok(f"{w} figure harmonic mean --out {tmp_path / 'f.png'}")
     assert "Written" in shown
     (tmp_path / "train" / "dogs" / "d00.png").rename(tmp_path / "train" / "dogs" / "c00.png")
