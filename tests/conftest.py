@@ -17,6 +17,7 @@ os.environ.pop("KIT_WORKSPACE", None)
 import pytest
 from hypothesis import settings
 from support.kaggle_standin import kaggle_env, kaggle_service
+from support.object_store import bucket, object_store
 from support.ray_cluster import ray_cluster
 from support.small import Small
 from support.toy import Toy, toy_with
@@ -26,7 +27,7 @@ from kit.data.fetch import fetch
 from kit.data.project import Project
 from kit.data.sample_competition import make_demo_archive
 
-__all__ = ["kaggle_env", "kaggle_service", "ray_cluster"]  # fixtures
+__all__ = ["bucket", "kaggle_env", "kaggle_service", "object_store", "ray_cluster"]  # fixtures
 
 settings.register_profile("kit", deadline=None)
 settings.load_profile("kit")

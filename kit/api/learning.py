@@ -38,6 +38,7 @@ class Learning(Folder):
         jobs: int | None = None,
         on: str | None = None,
         cpus: int | None = None,
+        bucket: str | None = None,
         max_minutes: float | None = None,
         compiled: bool = False,
         tensorboard: bool = False,
@@ -65,6 +66,7 @@ class Learning(Folder):
             on: `ray`: each training is a job of the cluster of RAY_ADDRESS, or of a Ray of this machine. `gpus` is then
                 how many it has.
             cpus: cores of each job on a cluster.
+            bucket: by way of this object store jobs on a cluster get and return files, such as `s3://mine/work`.
             max_minutes: plan each fold for this long; an epoch at least.
             compiled: run the generator through `torch.compile`.
             tensorboard: as `log="tensorboard"`.
@@ -91,7 +93,7 @@ class Learning(Folder):
         with extras_of("train"):
             from kit.pretrained.slots import place_for
 
-            where = place_for(on, _numbers(gpus), jobs, cpus, device)
+            where = place_for(on, _numbers(gpus), jobs, cpus, device, bucket)
             return train(self.opened, request, fold, device, options, seeds=seeds, mean=mean, where=where)
 
     def try_(

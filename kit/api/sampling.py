@@ -125,6 +125,7 @@ class Sampling:
         jobs: int | None = None,
         on: str | None = None,
         cpus: int | None = None,
+        bucket: str | None = None,
         batch: int | None = None,
         low_memory: bool = False,
         clip: str | None = None,
@@ -146,6 +147,7 @@ class Sampling:
             shard: `I/N`: every Nth photo from the Ith on.
             gpus, jobs: draw in processes of their own; `all` or `0,2`, and how many.
             on, cpus: `ray`: draw on a cluster, a shard of the photos each job; its cores. `gpus` is how many each has.
+            bucket: by way of this object store jobs on a cluster get and return files, such as `s3://mine/work`.
             batch: pictures at once.
             low_memory: slower, for small GPUs.
             clip: a CLIP that predicts missing classes.
@@ -174,10 +176,10 @@ class Sampling:
                 splits_named(split), limit, shard_of(shard, os.environ), device, batch, low_memory, name, match_colours,
                 force, clip,
             )  # fmt: skip
-            where = place_for(on, gpus, jobs, cpus, device)
+            where = place_for(on, gpus, jobs, cpus, device, bucket)
             session = open_session(self._folder.opened, request, say)
             if where:
-                draw_side_by_side(session, where)
+                session = draw_side_by_side(session, where)
             found = run(session)
         made = found.outcome
         sources = dict.fromkeys([*(one.name for one in found.written), *([f"{name}-shrunk"] if found.shrinks else [])])

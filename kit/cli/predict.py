@@ -11,7 +11,7 @@ import typer
 from kit.cli import app, candidates
 from kit.cli.answers import answers
 from kit.cli.options import DeviceOption, FoldOption, ForceOption, JsonOption, project_of, with_workspace_flags
-from kit.cli.queue import CpusOption, GpusOption, JobsOption, OnOption
+from kit.cli.queue import BucketOption, CpusOption, GpusOption, JobsOption, OnOption
 from kit.pretrained.slots import place_for
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def predict(
     jobs: JobsOption = None,
     on: OnOption = None,
     cpus: CpusOption = None,
+    bucket: BucketOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> object:
@@ -92,7 +93,7 @@ def predict(
             "--on": on,
         }
     )
-    place = place_for(on, gpus, jobs, cpus, device)
+    place = place_for(on, gpus, jobs, cpus, device, bucket)
     project = project_of(context)
     if out is not None:
         check_output(project.workspace, out)

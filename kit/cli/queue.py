@@ -29,6 +29,14 @@ OnOption = Annotated[
 CpusOption = Annotated[
     int | None, typer.Option("--cpus", min=1, max=1024, help="With --on ray: cores a job. Default: its share.")
 ]
+BucketOption = Annotated[
+    str | None,
+    typer.Option(
+        "--bucket",
+        metavar="s3://...",
+        help="With --on ray: jobs get and return files by way of this object store, not a shared folder. KIT_BUCKET.",
+    ),
+]
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import typer
 
 from kit.cli import app, candidates
 from kit.cli.options import DeviceOption, JsonOption, SeedOption, project_of
-from kit.cli.queue import CpusOption, GpusOption, JobsOption, OnOption, say_idle_gpus
+from kit.cli.queue import BucketOption, CpusOption, GpusOption, JobsOption, OnOption, say_idle_gpus
 from kit.cli.verbs import CONTEXT, VerbGroup
 from kit.core.parallel import is_main_process
 from kit.core.speech import say
@@ -97,6 +97,7 @@ def run(
     jobs: JobsOption = None,
     on: OnOption = None,
     cpus: CpusOption = None,
+    bucket: BucketOption = None,
     dtype: Annotated[str, typer.Option("--dtype", help="auto, float32, float16 or bfloat16.")] = "auto",
     batch: Annotated[int | None, typer.Option("--batch-size", min=1, max=1024, help="Pictures at once.")] = None,
     low_memory: Annotated[bool, typer.Option("--low-memory", help="Slower, for GPUs of 4 GB.")] = False,
@@ -139,10 +140,10 @@ def run(
         templates_of(prompts), model, variant, download, samples, drawn, splits, limit, shard_of(shard, os.environ),
         device, batch, low_memory, name, not unmatched, force, clip,
     )  # fmt: skip
-    where = place_for(on, gpus, jobs, cpus, device)
+    where = place_for(on, gpus, jobs, cpus, device, bucket)
     session = open_session(project_of(context), request, _note)
     if where:
-        draw_side_by_side(session, where)
+        session = draw_side_by_side(session, where)
     elif missing_samples(session):
         say_idle_gpus(device)
     _print_result(run_session(session), request, as_json)

@@ -29,7 +29,7 @@ from kit.cli.options import (
     with_workspace_flags,
     workspace_of,
 )
-from kit.cli.queue import CpusOption, GpusOption, JobsOption, OnOption, say_idle_gpus
+from kit.cli.queue import BucketOption, CpusOption, GpusOption, JobsOption, OnOption, say_idle_gpus
 from kit.cli.trial import try_all
 from kit.cli.watched import LogOption, PicturesOption, watching
 from kit.core.jobs import is_child
@@ -106,6 +106,7 @@ def train(
     jobs: JobsOption = None,
     on: OnOption = None,
     cpus: CpusOption = None,
+    bucket: BucketOption = None,
     max_minutes: _MinutesOption = None,
     extra: Annotated[str | None, typer.Option("--extra", help="A folder of more photos to train on.")] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", help="As --set epochs=N.")] = None,
@@ -156,6 +157,7 @@ def train(
       kit train regress --fold all --gpus all             # one training at a time on each GPU
       kit train regress bilstm --fold all --jobs 4        # four at a time, which share the cores
       kit train regress bilstm --fold all --on ray        # each fold a task of the cluster that RAY_ADDRESS names
+      kit train regress --fold all --on ray --bucket s3://mine/work   # machines that share no folder
       kit train --fold all --stop-after 11h30m            # stop by then; type it again to go on
       kit train regress --fold 0 --log mlflow             # or tensorboard, wandb, trackio; see it live: kit watch
       torchrun --nproc-per-node 2 -m kit train pix2pix --fold 0   # two processes share each step
@@ -196,7 +198,7 @@ def train(
     families = [with_seeds(one, seeds) for one in chosen]
     trained = [Training(one, number) for number in numbers for family in families for one in family]
     work = Trainings(project, trained, force, split_commas([begun or ""]), _going_on)
-    where = place_for(on, gpus, jobs, cpus, device)
+    where = place_for(on, gpus, jobs, cpus, device, bucket)
     before = {one.key for one in trained if not force and work.done(one)} if as_json else set()
     _train_all(work, families, device, options, replaced, where, mean=mean)
     _say_what_is_left(project, [one.name for family in families for one in family], mean=mean)

@@ -22,7 +22,7 @@ from kit.cli.options import (
     with_workspace_flags,
     workspace_of,
 )
-from kit.cli.queue import CpusOption, OnOption
+from kit.cli.queue import BucketOption, CpusOption, OnOption
 from kit.core.shortening import shortened
 from kit.core.speech import say
 from kit.core.tables import table
@@ -31,7 +31,7 @@ from kit.learning.chosen import choose, names_of, read_document, study_name
 from kit.pretrained.slots import place_for
 
 if TYPE_CHECKING:
-    from kit.core.jobs import Cluster, Slot
+    from kit.core.jobs import Cargo, Cluster, Slot
     from kit.data.project import Project
     from kit.learning.experiments import Experiment
     from kit.learning.tuning.study import Tuned
@@ -69,6 +69,7 @@ def tune(
     on: OnOption = None,
     gpus: Annotated[str | None, typer.Option("--gpus", help="With --on ray: so many GPUs.")] = None,
     cpus: CpusOption = None,
+    bucket: BucketOption = None,
     json: JsonOption = False,
     force: ForceOption = False,
 ) -> None:
@@ -88,7 +89,9 @@ def tune(
       kit tune regress --on ray --cpus 8
       kit tune regress --space decoder_channels=64,32,16/128,64,32,16 --space epochs=8:24:linear
     """
+    from kit.data.fill_sources import make_fill_source
     from kit.errors import UsageError
+    from kit.learning.cargo import study_cargo
     from kit.learning.tuning import space_of
 
     document = read_document(config)
@@ -103,8 +106,9 @@ def tune(
     number = project.folds.checked(fold)
     if on is None and gpus is not None:
         raise UsageError("--gpus is how many GPUs a study has on a cluster: it goes with --on ray. Here: --device")
-    if where := place_for(on, gpus, None, cpus, device):
-        _tune_elsewhere(project, called, where)
+    if where := place_for(on, gpus, None, cpus, device, bucket):
+        make_fill_source(project, base.base)
+        _tune_elsewhere(project, study_cargo(project, called, base), where, force)
         return
     from kit.learning.tuning import study
 
@@ -128,15 +132,19 @@ def tune(
         say_next(f"kit train --config {tuned.config} --fold all")
 
 
-def _tune_elsewhere(project: Project, name: str, where: Sequence[Slot] | Cluster) -> None:
+def _tune_elsewhere(project: Project, cargo: Cargo, where: Sequence[Slot] | Cluster, force: bool) -> None:
     """Run this very command as a job elsewhere, and say what it says."""
     from kit.core import deadline
+    from kit.core.bucket import take_leftovers
     from kit.core.jobs import Job
     from kit.core.queue import global_words, run_queue
     from kit.errors import KitError
 
-    words = typed_words(without_values=("--on", "--gpus", "--cpus", "--device"))
-    ended = run_queue([Job(name, (*global_words(project.workspace), *words))], where, spoken=with_workspace_flags)
+    words = typed_words(without_values=("--on", "--gpus", "--cpus", "--device", "--bucket"))
+    name = cargo.name.rpartition("/")[2]
+    take_leftovers(where, [] if force else [cargo])
+    job = Job(name, (*global_words(project.workspace), *words), cargo=cargo)
+    ended = run_queue([job], where, spoken=with_workspace_flags)
     code = ended[0].code if ended else TRY_AGAIN
     if code == TRY_AGAIN and deadline.is_over():
         raise NotFinished(f"tuning {name}", again=typed_again(without=("--force",)))

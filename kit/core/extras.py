@@ -16,6 +16,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "many": ("faiss",),
     "demo": ("skimage", "sklearn"),
     "ray": ("ray",),
+    "s3": ("s3fs",),
+    "gs": ("gcsfs",),
 }
 """Extras of `pyproject.toml`, and the modules that each brings."""
 

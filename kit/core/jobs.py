@@ -40,6 +40,20 @@ _LOOK = 1.0  # seconds between two looks whether the parent is still there
 
 
 @dataclass(frozen=True)
+class Cargo:
+    """The files of a workspace that a job has to do with, for clusters whose machines share no folder."""
+
+    name: str
+    """Of what it writes, unlike any other job's."""
+    root: Path
+    """The workspace."""
+    reads: tuple[str, ...]
+    """Patterns of files below it."""
+    writes: tuple[str, ...]
+    """Patterns of files that are the job's alone; what it reads is none of them, also where it fits."""
+
+
+@dataclass(frozen=True)
 class Job:
     """A command to run."""
 
@@ -49,6 +63,8 @@ class Job:
     """After `python -m kit`."""
     folder: Path | None = None
     """Of files that the words name, which go along to where the job runs."""
+    cargo: Cargo | None = None
+    """What goes by way of a bucket, where there is one."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +89,8 @@ class Cluster:
     """So many at a time; None: as many as there is room for."""
     words: tuple[str, ...] = ()
     """Added to a job's own."""
+    bucket: str | None = None
+    """The object store by way of which jobs get and return files; None: all machines share the workspace's folder."""
 
 
 @dataclass(frozen=True)

@@ -185,6 +185,8 @@ def reason_of(error: Exception) -> str:
         return "kit is not installed on the cluster's machines. Install the same there, and start Ray anew."
     if isinstance(error, ray.exceptions.OutOfMemoryError):
         return "the memory of its machine was full each time. Give each job more room: fewer --jobs, or more --cpus"
+    if isinstance(cause, KitError):
+        return str(cause)
     if isinstance(error, ray.exceptions.RayTaskError):
         return f"{type(cause).__name__}: {_one_line(cause)}"
     return f"its worker or machine was lost {RETRIES + 1} times. Run the same command again to go on."

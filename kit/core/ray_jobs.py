@@ -16,10 +16,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kit.core import deadline
+from kit.core.bucket import Exchange
 from kit.core.jobs import SINCE, Cluster, Ended, Job, Slot, Watcher, thread_words
 from kit.core.ray_cluster import RETRIES, Need, connected, name_of, need_of, reason_of
 from kit.core.remote_child import GRACE, Line, RemoteCommand, run_command, versions
@@ -28,6 +29,7 @@ from kit.core.speech import speech_environment, warn
 from kit.errors import FAILED, TRY_AGAIN, KitError
 
 _LOOK = 0.25  # seconds between two looks for what jobs have printed
+_SENDING = 60.0  # seconds more that an interrupted job has to send what it has written
 
 
 @dataclass
@@ -50,13 +52,14 @@ class _Mailbox:
         self._first: dict[int, float] = {}
         self._stopped = False
 
-    def begin(self, number: int, machine: str, found: Mapping[str, str]) -> tuple[bool, float | None]:
-        """Note that a job begins; return whether it may, and when it was first begun if this is not the first time."""
-        before = self._first.get(number)
-        self._first.setdefault(number, time.time())
+    def begin(self, number: int, machine: str, found: Mapping[str, str]) -> tuple[bool, float | None, float]:
+        """Note that a job begins; return whether it may, when it was first begun if this is not the first time, and
+        what time it is."""
+        before, now = self._first.get(number), time.time()
+        self._first.setdefault(number, now)
         if not self._stopped:
             self._events.append(_Event(number, machine, found))
-        return not self._stopped, before
+        return not self._stopped, before, now
 
     def put(self, number: int, lines: Sequence[Line]) -> bool:
         """Take lines of a job; return whether it is to go on."""
@@ -81,7 +84,7 @@ def _run(number: int, command: RemoteCommand, stops: float, mailbox: Any) -> int
     if time.time() > stops:  # it has waited for room until the time was over
         return TRY_AGAIN
     machine = ray.get_runtime_context().get_node_id()
-    goes_on, first = ray.get(mailbox.begin.remote(number, machine, versions()))
+    goes_on, first, now = ray.get(mailbox.begin.remote(number, machine, versions()))
     if not goes_on:
         return TRY_AGAIN
     told = {SINCE: str(first)} if first is not None else {}
@@ -89,7 +92,10 @@ def _run(number: int, command: RemoteCommand, stops: float, mailbox: Any) -> int
     def post(lines: Sequence[Line]) -> bool:
         return bool(ray.get(mailbox.put.remote(number, lines)))
 
-    return run_command(command, post, told)
+    try:
+        return run_command(command, post, told, now)
+    except KitError as error:
+        raise KitError(str(error)) from None  # some of its kinds cannot travel
 
 
 def run_on_ray(
@@ -109,14 +115,30 @@ def run_on_ray(
     """
     with connected() as ray:
         need = need_of(ray, cluster, len(jobs))
-        queue = _RayQueue(ray, watcher, need, cluster.jobs or len(jobs))
+        exchange = _exchange_of(cluster, jobs)
+        queue = _RayQueue(ray, watcher, need, cluster.jobs or len(jobs), exchange)
         commands = [_command(job, cluster, need, environment) for job in jobs]
+        if exchange is not None:
+            errands = exchange.errands([job.cargo for job in jobs if job.cargo is not None])
+            commands = [replace(one, errand=errand) for one, errand in zip(commands, errands, strict=True)]
         try:
             queue.run(deque(zip(jobs, commands, strict=True)))
         except BaseException:
             queue.interrupt()
             raise
+        finally:
+            if exchange is not None:
+                exchange.wait()
         return queue.ended
+
+
+def _exchange_of(cluster: Cluster, jobs: Sequence[Job]) -> Exchange | None:
+    """Return the bucket by way of which jobs get and return their files; None where they share a folder."""
+    if cluster.bucket is None:
+        return None
+    cargos = [job.cargo for job in jobs if job.cargo is not None]
+    assert len(cargos) == len(jobs) > 0
+    return Exchange(cluster.bucket, cargos[0].root)
 
 
 @contextlib.contextmanager
@@ -153,8 +175,8 @@ def _command(job: Job, cluster: Cluster, need: Need, environment: Mapping[str, s
 class _RayQueue:
     """Jobs that wait, run and have ended."""
 
-    def __init__(self, ray: Any, watcher: Watcher, need: Need, limit: int) -> None:
-        self._ray, self._watcher, self._need, self._limit = ray, watcher, need, limit
+    def __init__(self, ray: Any, watcher: Watcher, need: Need, limit: int, exchange: Exchange | None = None) -> None:
+        self._ray, self._watcher, self._need, self._limit, self._exchange = ray, watcher, need, limit, exchange
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             ray.get_runtime_context().get_node_id(), soft=True
         )
@@ -244,6 +266,7 @@ class _RayQueue:
         slot = self._slots.get(number)
         if slot is None and code == TRY_AGAIN:  # it has never begun, and is left for the next time
             return
+        self._bring(job)
         if slot is None:
             slot = Slot("Ray")
             self._watcher.began(job, slot)
@@ -252,6 +275,10 @@ class _RayQueue:
         ended = Ended(job, code)
         self.ended.append(ended)
         self._watcher.ended(ended, slot)
+
+    def _bring(self, job: Job) -> None:
+        if self._exchange is not None and job.cargo is not None:
+            self._exchange.bring_soon(job.cargo)
 
     def cancel_waiting(self) -> None:
         """Give up the tasks that have found no room yet."""
@@ -263,9 +290,12 @@ class _RayQueue:
         """End the jobs: children as Ctrl-C does, those that have no room yet at once, and at last by force."""
         self._ray.get(self._mailbox.stop.remote())
         self.cancel_waiting()
-        running = [task for task, number in self._running.items() if number in self._slots]
+        running = {task: number for task, number in self._running.items() if number in self._slots}
+        grace = GRACE if self._exchange is None else GRACE + _SENDING
         try:
-            self._ray.wait(running, num_returns=len(running), timeout=GRACE) if running else None
+            self._ray.wait(list(running), num_returns=len(running), timeout=grace) if running else None
+            for number in running.values():
+                self._bring(self._jobs[number])
         finally:  # also after a second Ctrl-C
             for task in running:
                 self._ray.cancel(task, force=True)

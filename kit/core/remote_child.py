@@ -18,12 +18,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO
 
 import kit
+from kit.core.bucket import Errand, run_errand
 from kit.core.jobs import AT_ONCE, PARENT
 
 GRACE = 30.0  # seconds that a child has to end after Ctrl-C
@@ -47,6 +48,8 @@ class RemoteCommand:
     files: Mapping[str, bytes] = field(default_factory=dict)
     here: str = ""
     """The folder that it was typed in: paths may be relative to it."""
+    errand: Errand | None = None
+    """What it has to fetch and to send, where it has no folder in common with whoever typed it."""
 
 
 def versions() -> dict[str, str]:
@@ -65,13 +68,30 @@ def _sources() -> str:
     return digest.hexdigest()[:8]
 
 
-def run_command(command: RemoteCommand, post: Post, told: Mapping[str, str]) -> int:
+def run_command(command: RemoteCommand, post: Post, told: Mapping[str, str], begun: float = 0.0) -> int:
     """Run a command to its end and return its exit code.
 
     Args:
         post: gets what it prints; as soon as it returns False, the child is interrupted as Ctrl-C does.
         told: what the child is told beside the command's own environment.
+        begun: when this try of the command began, see `run_errand`.
+
+    Raises:
+        KitError: its files cannot be fetched, or what it has written cannot be sent.
     """
+    if command.errand is None:
+        return _run(command, post, told)
+    with run_errand(command.errand, begun, lambda line: post([(False, line)])) as courier:
+        there, home = str(courier.root), command.errand.root
+        words = tuple(there if word == home else word for word in command.words)
+
+        def post_from_there(lines: Sequence[Line]) -> bool:
+            return post([(is_result, line.replace(there, home)) for is_result, line in lines]) and courier.lost is None
+
+        return _run(replace(command, words=words), post_from_there, told)
+
+
+def _run(command: RemoteCommand, post: Post, told: Mapping[str, str]) -> int:
     with _unpacked(command) as words:
         here = Path(command.here) if Path(command.here).is_dir() else None
         process = subprocess.Popen(

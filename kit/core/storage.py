@@ -41,6 +41,11 @@ def temporary_sibling(path: Path) -> Path:
     return path.with_name(f"{_TEMPORARY}{os.getpid()}-{_machine()}-{uuid.uuid4().hex[:8]}-{path.name}"[:200])
 
 
+def is_temporary_name(name: str) -> bool:
+    """Return whether a file or folder has a name of `temporary_sibling`."""
+    return name.startswith(_TEMPORARY)
+
+
 @functools.cache
 def _machine() -> str:
     """Return a short name of this machine: in a shared folder a number alone names no process."""

@@ -18,6 +18,7 @@ A workspace is a folder that holds one competition's work:
     blends/<name>.json
     submissions/<name>.csv, ledger.csv
     report/                     pages and pictures
+    .bucket/                    what commands with --bucket note of files that they have sent
 """
 
 from __future__ import annotations
@@ -157,6 +158,22 @@ class Workspace:
     def predictions(self) -> Path:
         """Return the folder of all sources' predictions."""
         return self.root / "predictions"
+
+    @property
+    def photo_files(self) -> tuple[str, ...]:
+        """Return patterns of the files, below the root, that hold the photos and their folds."""
+        data = f"data/{self.slug}"
+        return (*(f"{data}/*.{kind}" for kind in ("csv", "json", "py")), f"{data}/pack/**/*", f"folds/{self.slug}.*")
+
+    def source_files(self, name: str) -> tuple[str, ...]:
+        """Return patterns of the files, below the root, that hold a source's predictions."""
+        return (f"predictions/{checked_name('The source', name)}/**/*",)
+
+    def fold_files(self, experiment: str, fold: Fold) -> tuple[str, ...]:
+        """Return patterns of the files, below the root, of a training on one fold, of what it replaces and predicts."""
+        name = checked_name("The experiment", experiment)
+        runs = (f"runs/{name}/{folder}/**/*" for folder in (f"fold_{fold}", f".fold_{fold}.replaced"))
+        return (*runs, f"predictions/{name}/*/fold_{fold}.*")
 
     def source(self, name: str, split: PredictionSplit) -> Path:
         """Return the folder of one source's predictions on one split."""

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kit.core import deadline
+from kit.core.bucket import take_leftovers
 from kit.core.jobs import Cluster, Job, Slot
 from kit.core.queue import failed_jobs, global_words, run_queue
 from kit.data.fill_sources import fill_processes, make_fill_source
 from kit.errors import KitError, NotFinished
+from kit.learning.cargo import fold_cargo
 from kit.learning.experiments import stored_experiment
 
 if TYPE_CHECKING:
@@ -33,8 +35,12 @@ def predict_side_by_side(
     """
     if (stored := stored_experiment(project.workspace, source)) is not None:
         make_fill_source(project, stored.base, processes=fill_processes(project))
+    cargos = {fold: fold_cargo(project, source, fold, stored) for fold in folds}
+    take_leftovers(where, list(cargos.values()))
     command = (*global_words(project.workspace), "predict", source, *words)
-    jobs = [Job(f"{source}, fold {fold}", (*command, "--fold", str(fold))) for fold in folds]
+    jobs = [
+        Job(f"{source}, fold {fold}", (*command, "--fold", str(fold)), cargo=cargo) for fold, cargo in cargos.items()
+    ]
     said: list[str] = []
 
     def spoken(line: str) -> str:

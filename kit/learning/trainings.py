@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.core import deadline
-from kit.core.jobs import Cluster, Job, Slot, first_tried
+from kit.core.bucket import take_leftovers
+from kit.core.jobs import Cargo, Cluster, Job, Slot, first_tried
 from kit.core.parallel import is_main_process
 from kit.core.queue import Spoken, failed_jobs, global_words, run_queue
 from kit.core.speech import say
 from kit.errors import Busy, NotFinished, TrainingError, UsageError
+from kit.learning.cargo import fold_cargo
 
 if TYPE_CHECKING:
     from kit.core.workspace import Fold
@@ -156,6 +158,7 @@ class Trainings:
             TrainingError: some have failed; their own lines have said why.
             NotFinished, Busy: see `run`.
         """
+        take_leftovers(where, [self.cargo_of(one) for one in self.all if not self.replaces(one)])
         self.make_base_fills()
         todo, words = [], _words(options)
         for one in self.all:
@@ -164,7 +167,7 @@ class Trainings:
             else:
                 there(one, done)
         with tempfile.TemporaryDirectory(prefix="kit-queue-") as folder:
-            jobs = [Job(one.title, self.words_of(one, Path(folder), words), Path(folder)) for one in todo]
+            jobs = [self.job_of(one, Path(folder), words) for one in todo]
             ended = run_queue(jobs, where, spoken=spoken) if jobs else []
         codes = {one.job.name: one.code for one in ended}
         left = [one for one in todo if codes.get(one.title) != 0]
@@ -187,6 +190,14 @@ class Trainings:
                 make_fill_source(self.project, base, processes=fill_processes(self.project))
             except NotFinished as error:
                 raise self.not_finished(str(error), self.left()) from None
+
+    def job_of(self, one: Training, folder: Path, words: Sequence[str]) -> Job:
+        """Return the job of one training, with its settings in a file of this folder."""
+        return Job(one.title, self.words_of(one, folder, words), folder, self.cargo_of(one))
+
+    def cargo_of(self, one: Training) -> Cargo:
+        """Return the files that a training has to do with."""
+        return fold_cargo(self.project, one.experiment.name, one.fold, one.experiment)
 
     def words_of(self, one: Training, folder: Path, words: Sequence[str]) -> tuple[str, ...]:
         """Return the command of one training, with its settings in a file of this folder."""

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import os
+
+from kit.core.bucket import checked_bucket
 from kit.core.extras import is_installed, missing_package
 from kit.core.jobs import Cluster, Slot, core_shares
 from kit.core.parallel import is_alone
 from kit.errors import UnknownName, UsageError
 
+BUCKET = "KIT_BUCKET"
+"""The variable that names the bucket where no option does."""
+
 
 def place_for(
-    on: str | None, gpus: str | None, jobs: int | None, cpus: int | None, device: str = "auto"
+    on: str | None,
+    gpus: str | None,
+    jobs: int | None,
+    cpus: int | None,
+    device: str = "auto",
+    bucket: str | None = None,
 ) -> list[Slot] | Cluster:
     """Return where jobs run side by side, as --on, --gpus, --jobs and --cpus say; [] for none beside this process.
 
@@ -17,6 +28,7 @@ def place_for(
         on: `ray`, or None for this machine's own slots.
         gpus, jobs, device: see `slots_for`; on Ray `gpus` is how many each job has.
         cpus: cores of each job on Ray.
+        bucket: the object store by way of which jobs on Ray get and return files; None: they share the workspace.
 
     Raises:
         UsageError: an option cannot be, or two contradict each other.
@@ -25,6 +37,8 @@ def place_for(
     if on is None:
         if cpus is not None:
             raise UsageError("--cpus are those of each job on a cluster: it goes with --on ray. Here: --jobs")
+        if bucket is not None:
+            raise UsageError("--bucket is how jobs on a cluster get and return files: it goes with --on ray.")
         return slots_for(gpus, jobs, device)
     if on != "ray":
         raise UnknownName("place to run jobs on", on, ["ray"])
@@ -32,7 +46,9 @@ def place_for(
         raise UsageError("--on ray starts processes of its own. Start kit without torchrun.")
     if not is_installed("ray"):
         raise missing_package("ray")
-    return Cluster(cpus, _gpus_each(gpus, device), jobs, () if device == "auto" else ("--device", device))
+    words = () if device == "auto" else ("--device", device)
+    address = bucket or os.environ.get(BUCKET) or None
+    return Cluster(cpus, _gpus_each(gpus, device), jobs, words, checked_bucket(address) if address else None)
 
 
 def _gpus_each(gpus: str | None, device: str) -> float | None:

@@ -143,7 +143,8 @@ def test_what_an_extra_brings_is_what_pyproject_says() -> None:
         requirements = [*extras[extra], *(extras["train"] if "hole-kit[train]" in extras[extra] else [])]
         names = {one.partition(">")[0] for one in requirements}
         assert {named.get(module, module) for module in modules} <= names, extra
-        assert f"hole-kit[{','.join(EXTRAS)}]" in extras["all"]
+        of_commands = [extra for extra in EXTRAS if extra not in ("s3", "gs")]  # they change others' versions of boto
+    assert f"hole-kit[{','.join(of_commands)}]" in extras["all"]
     core = {one.partition(">")[0].replace("-", "_") for one in PROJECT["dependencies"]}
     assert not core & {module for modules in EXTRAS.values() for module in modules}
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ from support.sampling import CPU, LINE, QUICK, before_unet, sample, values
 from support.toy import Toy
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from kit import open as open_workspace
 from kit.core.workspace import Workspace
 from kit.data.index import read_index
 from kit.data.pack import read_pack
+from kit.data.project import Project
 from kit.errors import KitError, TrainingError, UsageError
 from kit.pretrained.diffusion import pipeline
 from kit.pretrained.diffusion.model import find_model
@@ -32,7 +35,9 @@ from kit.pretrained.diffusion.pipeline import load_pipeline
 from kit.pretrained.diffusion.plan import PhotoSelection, Shard, sample_specs, seed_of
 from kit.pretrained.diffusion.preprocess import hidden_values, model_mask, model_picture
 from kit.pretrained.diffusion.sample_store import RETRIED, Cache
+from kit.pretrained.diffusion.session import SamplingRequest, open_session
 from kit.pretrained.diffusion.settings import BASE_FILL, NEGATIVE, SamplingSettings
+from kit.pretrained.diffusion.side_by_side import as_drawn
 from kit.pretrained.prompts import templates_of
 
 
@@ -449,20 +454,40 @@ def test_two_processes_of_a_queue_share_the_samples_and_one_that_stops_goes_on(
         assert parts[0].read_bytes() == parts[1].read_bytes()
 
 
+def test_samples_that_machines_with_gpus_have_drawn_are_those_to_go_on_with(
+    fetched: Toy, models: Path, tmp_path: Path
+) -> None:
+    toy = fetched.copy(tmp_path / "w")
+    request = SamplingRequest(("{animal}",), str(models / "plain"), settings=replace(QUICK, dtype="auto"))
+    session = open_session(Project(toy.workspace), request, print)
+    assert session.recipe.settings.dtype == "float32" and as_drawn(session) is session
+    half = replace(session.recipe, settings=replace(session.recipe.settings, dtype="float16"))
+    half.save(toy.workspace)
+    assert as_drawn(session).recipe == half
+
+
 @pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_two_machines_of_a_cluster_draw_a_shard_each_and_the_sources_have_the_same_bytes(
-    fetched: Toy, models: Path, tmp_path: Path
+    fetched: Toy, models: Path, tmp_path: Path, bucket: str
 ) -> None:
-    together, alone = fetched.copy(tmp_path / "together"), fetched.copy(tmp_path / "alone")
+    alone, together, apart = (fetched.copy(tmp_path / name) for name in ("alone", "together", "apart"))
     line = f"sd run --model {models / 'plain'} {LINE} --prompt seamless --samples 2 --batch-size 1"
-    done = [run_kit(toy.workspace.root, f"{line}{more}") for toy, more in ((alone, ""), (together, " --on ray"))]
-    assert [one.returncode for one in done] == [0, 0], done
-    assert "[shard 1/2] begins on" in done[1].stderr and "[shard 2/2] begins on" in done[1].stderr
-    assert "There already: 24 samples" in done[1].stdout
+    assert run_kit(apart.workspace.root, line.replace("--samples 2", "--samples 1")).returncode == 0
+    ways = [(alone, ""), (together, " --on ray"), (apart, f" --on ray --bucket {bucket}")]
+    done = [run_kit(toy.workspace.root, f"{line}{more}") for toy, more in ways]
+    assert [one.returncode for one in done] == [0, 0, 0], done
+    for one in done[1:]:
+        assert "[shard 1/2] begins on" in one.stderr and "[shard 2/2] begins on" in one.stderr
+        assert "There already: 24 samples" in one.stdout
+    assert len(list(apart.workspace.root.glob("sd/*/samples/*.bin"))) == 3
     for split in ("oof", "test"):
-        parts = [toy.workspace.source("sd-mean", split) / "all.npy" for toy in (alone, together)]
-        assert parts[0].read_bytes() == parts[1].read_bytes()
+        parts = [toy.workspace.source("sd-mean", split) / "all.npy" for toy, _ in ways]
+        assert len({part.read_bytes() for part in parts}) == 1
+    drawn = open_workspace(apart.workspace.root).sd.run(
+        str(models / "plain"), "seamless", 3, on="ray", bucket=bucket, batch=1, size=32, steps=2
+    )
+    assert (drawn.made, drawn.there) == (0, 36) and "sd-mean" in drawn.sources  # all made by the cluster's jobs
     refused = run_kit(together.workspace.root, f"{line} --samples 3 --on ray --shard 1/2")
     assert refused.returncode == 2 and "leave --shard out" in refused.stderr

@@ -13,11 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from kit.core.bucket.errand import SCRATCH
+
 
 @pytest.fixture(scope="session")
-def ray_cluster() -> Iterator[str]:
-    """The address of the cluster; skipped without Ray."""
+def ray_cluster(object_store: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the cluster, whose jobs reach the object store; skipped without Ray."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(SCRATCH, str(tmp_path_factory.mktemp("scratch")))  # where jobs without a shared folder work
         if "ray" not in sys.modules:  # which reads these while it is imported
             patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
             patch.setenv("RAY_AUTH_MODE", "token")  # and writes none into the home folder
@@ -38,13 +41,14 @@ def ray_cluster() -> Iterator[str]:
             cluster.shutdown()
 
 
-def jobs_in(root: Path) -> dict[int, int]:
-    """The children of Ray's workers that work in a workspace, each with its worker."""
+def jobs_in(root: Path | str) -> dict[int, int]:
+    """The children of Ray's workers whose words name a workspace, or a part of its path, each with its worker."""
     found = {}
     for folder in Path("/proc").iterdir():
         with contextlib.suppress(OSError, ValueError):  # no process, or gone by now
             pid, words = int(folder.name), (folder / "cmdline").read_bytes().split(b"\0")
             parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            if str(root).encode() in words and Path(f"/proc/{parent}/cmdline").read_bytes().startswith(b"ray::"):
+            is_of_ray = Path(f"/proc/{parent}/cmdline").read_bytes().startswith(b"ray::")
+            if is_of_ray and any(str(root).encode() in word for word in words):
                 found[pid] = parent
     return found
