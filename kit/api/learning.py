@@ -139,6 +139,11 @@ class Learning(Folder):
         config: FilePath | None = None,
         name: str | None = None,
         device: str = "auto",
+        gpus: str | int | Iterable[int] | None = None,
+        jobs: int | None = None,
+        on: str | None = None,
+        cpus: int | None = None,
+        bucket: str | None = None,
         force: bool = False,
         **settings: object,
     ) -> Study:
@@ -152,6 +157,8 @@ class Learning(Folder):
             space: tune these too: `{"l1_weight": (10, 1000), "adversary": ["bce", "lsgan"]}`.
             config: take settings from this TOML file.
             name: of the study; by default EXPERIMENT-tuned.
+            gpus, jobs: as for `train`: so many trials at a time, which are proposed together.
+            on, cpus, bucket: as for `train`: on a cluster, one at a time or as many as `jobs`.
             force: begin it anew.
             settings: fixed, and not tuned.
 
@@ -165,7 +172,10 @@ class Learning(Folder):
         """
         request = Request(experiment, settings, name, path_of(config), force)
         with extras_of("tune"):
-            return tune(self.opened, request, fold, space or {}, trials=trials, max_minutes=max_minutes, device=device)
+            from kit.pretrained.slots import place_for
+
+            where = place_for(on, _numbers(gpus), jobs, cpus, device, bucket)
+            return tune(self.opened, request, fold, space or {}, device, where, trials=trials, max_minutes=max_minutes)
 
     @property
     def sd(self) -> Sampling:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kit.exchange import Imported
     from kit.exchange.checks import OwnScore
     from kit.imaging.metrics import Estimate
-    from kit.learning.tuning.study import TrialRow
+    from kit.learning.tuning.plan import TrialRow
     from kit.submission.grade import PhotoGrade
     from kit.submission.ledger import LedgerRow
     from kit.upkeep.status import BlendState

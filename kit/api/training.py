@@ -198,10 +198,11 @@ def tune(
     request: Request,
     fold: int,
     space: Mapping[str, object],
+    device: str,
+    where: Sequence[Slot] | Cluster,
     *,
     trials: int,
     max_minutes: float | None,
-    device: str,
 ) -> Study:
     """Try settings on one fold, as `kit tune` does; `request.name` is the study's."""
     from kit.core.speech import begin_command
@@ -215,11 +216,19 @@ def tune(
     base = chosen(project, replace(request, name=None, force=False))
     called = study_name(project.workspace, request.name, base)
     from kit.learning.tuning import space_of, study
+    from kit.learning.tuning.plan import Plan
 
     dimensions = space_of(base, [f"{name}={_values(given)}" for name, given in space.items()], set(request.settings))
-    plan = study.Plan(called, base, project.folds.checked(fold), dimensions)
+    plan = Plan(called, base, project.folds.checked(fold), dimensions)
     found = study.tune(
-        project, plan, trials=trials, max_minutes=max_minutes, device=device, force=request.force, say=say
+        project,
+        plan,
+        trials=trials,
+        max_minutes=max_minutes,
+        device="cpu" if where else device,
+        where=where,
+        force=request.force,
+        say=say,
     )
     return Study(
         tuple(found.trials),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,24 +16,18 @@ from kit.cli.options import (
     going_on_without_force,
     project_of,
     say_next,
-    typed_again,
-    typed_words,
-    with_workspace_flags,
     workspace_of,
 )
-from kit.cli.queue import BucketOption, CpusOption, OnOption
+from kit.cli.queue import BucketOption, CpusOption, GpusOption, JobsOption, OnOption
 from kit.core.shortening import shortened
 from kit.core.speech import say
 from kit.core.tables import table
-from kit.errors import TRY_AGAIN, NotFinished
 from kit.learning.chosen import choose, names_of, read_document, study_name
 from kit.pretrained.slots import place_for
 
 if TYPE_CHECKING:
-    from kit.core.jobs import Cargo, Cluster, Slot
-    from kit.data.project import Project
     from kit.learning.experiments import Experiment
-    from kit.learning.tuning.study import Tuned
+    from kit.learning.tuning.plan import Tuned
 
 
 @app.command(short_help="Find settings that score best on one fold.")
@@ -66,18 +59,21 @@ def tune(
     ] = [],  # noqa: B006
     name: Annotated[str | None, typer.Option("--as", help="The study's name. Default: EXPERIMENT-tuned.")] = None,
     device: DeviceOption = "auto",
+    gpus: GpusOption = None,
+    jobs: JobsOption = None,
     on: OnOption = None,
-    gpus: Annotated[str | None, typer.Option("--gpus", help="With --on ray: so many GPUs.")] = None,
     cpus: CpusOption = None,
     bucket: BucketOption = None,
     json: JsonOption = False,
     force: ForceOption = False,
+    trial: Annotated[int | None, typer.Option("--trial", hidden=True)] = None,
 ) -> None:
     """Find settings that score best on one fold: Optuna proposes, each trial trains, the worse half is stopped early.
 
     The first trial has the experiment's own settings. Killed at any moment and typed again, it goes on where it was;
     more --trials make it longer. The best settings are written as TOML, for kit train --config FILE --fold all.
-    With --on ray the study is one job of the cluster: each trial builds on those before it.
+    With --jobs 4 or --gpus all, so many trials run at a time, here or on a cluster. They are proposed together: the
+    search knows a little less, and the same number of them finds the same anywhere.
     A range whose end is ten times its beginning is searched on a logarithmic scale, or add :log or :linear.
 
     \b
@@ -86,12 +82,11 @@ def tune(
       kit tune regress --set size=128 --set epochs=6 --as regress128-tuned
       kit tune pix2pix --space l1_weight=10:1000 --space adversary=bce,lsgan,hinge
       kit tune mine.py:Net --space width=16:64 --space depth=1:4
-      kit tune regress --on ray --cpus 8
+      kit tune regress --trials 40 --gpus all                # a trial at a time on each GPU
+      kit tune regress --trials 40 --on ray --jobs 8         # eight at a time, on the cluster that RAY_ADDRESS names
       kit tune regress --space decoder_channels=64,32,16/128,64,32,16 --space epochs=8:24:linear
     """
-    from kit.data.fill_sources import make_fill_source
     from kit.errors import UsageError
-    from kit.learning.cargo import study_cargo
     from kit.learning.tuning import space_of
 
     document = read_document(config)
@@ -99,27 +94,30 @@ def tune(
     if not names:
         raise UsageError("Which experiment? Run: kit tune regress, or see: kit train --list")
     (base,) = choose(workspace_of(context), names, settings, document)
+    if trial is not None:
+        from kit.learning.tuning.trials import run_trial_elsewhere
+
+        assert name is not None
+        run_trial_elsewhere(project_of(context), name, trial, base, fold, device=device, max_minutes=max_minutes)
+        return
+    where = place_for(on, gpus, jobs, cpus, device, bucket)
     fields = {setting.partition("=")[0] for setting in settings}
     dimensions = space_of(base, space, fields)
     called = study_name(workspace_of(context), name, base)
     project = project_of(context)
     number = project.folds.checked(fold)
-    if on is None and gpus is not None:
-        raise UsageError("--gpus is how many GPUs a study has on a cluster: it goes with --on ray. Here: --device")
-    if where := place_for(on, gpus, None, cpus, device, bucket):
-        make_fill_source(project, base.base)
-        _tune_elsewhere(project, study_cargo(project, called, base), where, force)
-        return
     from kit.learning.tuning import study
+    from kit.learning.tuning.plan import Plan
 
     say(f"Tuning {base.name} on fold {number}: {'; '.join(map(str, dimensions))}")
     with going_on_without_force():  # what there was is gone by then
         tuned = study.tune(
             project,
-            study.Plan(called, base, number, dimensions),
+            Plan(called, base, number, dimensions),
             trials=trials,
             max_minutes=max_minutes,
-            device=device,
+            device="cpu" if where else device,
+            where=where,
             force=force,
             say=say,
         )
@@ -130,26 +128,6 @@ def tune(
     else:
         print(_report(tuned, base))
         say_next(f"kit train --config {tuned.config} --fold all")
-
-
-def _tune_elsewhere(project: Project, cargo: Cargo, where: Sequence[Slot] | Cluster, force: bool) -> None:
-    """Run this very command as a job elsewhere, and say what it says."""
-    from kit.core import deadline
-    from kit.core.bucket import take_leftovers
-    from kit.core.jobs import Job
-    from kit.core.queue import global_words, run_queue
-    from kit.errors import KitError
-
-    words = typed_words(without_values=("--on", "--gpus", "--cpus", "--device", "--bucket"))
-    name = cargo.name.rpartition("/")[2]
-    take_leftovers(where, [] if force else [cargo])
-    job = Job(name, (*global_words(project.workspace), *words), cargo=cargo)
-    ended = run_queue([job], where, spoken=with_workspace_flags)
-    code = ended[0].code if ended else TRY_AGAIN
-    if code == TRY_AGAIN and deadline.is_over():
-        raise NotFinished(f"tuning {name}", again=typed_again(without=("--force",)))
-    if code:
-        raise KitError(f"The study {name} has not come to its end there. Run the same command again to go on.")
 
 
 def _report(tuned: Tuned, base: Experiment) -> str:

@@ -11,8 +11,8 @@ from kit.core.jobs import Cluster, Job, Slot
 from kit.core.queue import failed_jobs, global_words, run_queue
 from kit.data.fill_sources import fill_processes, make_fill_source
 from kit.errors import KitError, NotFinished
-from kit.learning.cargo import fold_cargo
 from kit.learning.experiments import stored_experiment
+from kit.learning.job_files import fold_cargo
 
 if TYPE_CHECKING:
     from kit.core.workspace import Fold

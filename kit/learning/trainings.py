@@ -17,7 +17,7 @@ from kit.core.parallel import is_main_process
 from kit.core.queue import Spoken, failed_jobs, global_words, run_queue
 from kit.core.speech import say
 from kit.errors import Busy, NotFinished, TrainingError, UsageError
-from kit.learning.cargo import fold_cargo
+from kit.learning.job_files import fold_cargo, settings_words
 
 if TYPE_CHECKING:
     from kit.core.workspace import Fold
@@ -201,17 +201,10 @@ class Trainings:
 
     def words_of(self, one: Training, folder: Path, words: Sequence[str]) -> tuple[str, ...]:
         """Return the command of one training, with its settings in a file of this folder."""
-        from kit.learning.experiments import CODE_FILES, save_code, toml_of
-
-        path, code = folder / f"{one.experiment.name}.toml", folder / f"{one.experiment.name}.code"
-        code.mkdir(exist_ok=True)
-        save_code(code, one.experiment)  # the runs' own may be moved away before the child reads them (--force)
-        copies = {setting: code / file for setting, file in CODE_FILES.items()}
-        path.write_text(toml_of(one.experiment, copies=copies), encoding="utf-8")
         folds = dict.fromkeys(str(other.fold) for other in self.all if other.experiment == one.experiment)
         force = ["--replacing", ",".join(folds)] if self.forced else []
         force += ["--force"] if self.replaces(one) else []
-        train = ["train", "--config", str(path), "--fold", str(one.fold), *words, *force]
+        train = ["train", *settings_words(folder, one.experiment), "--fold", str(one.fold), *words, *force]
         return (*global_words(self.project.workspace), *train)
 
 

@@ -133,7 +133,12 @@ def test_a_study_on_the_cluster_finds_what_it_would_find_here(root: Path, tmp_pa
     small = flags("regress").replace("--set batch_size=4", "")
     line = f"tune regress {small} --set epochs=2 --device cpu --space learning_rate=0.001:0.01 --trials 2"
     code, out, err = ended(root, f"{line} --on ray --cpus 1")
-    assert code == 0 and "2 trials: 2 done" in out and "[regress-tuned] Trial 2 of 2" in err
+    assert (
+        code == 0
+        and "2 trials: 2 done" in out
+        and "[regress-tuned, trial 2] begins on" in err
+        and "Trial 2 of 2: " in err
+    )
     assert ended(here, line)[0] == 0
     for name in ("regress-tuned.toml", "regress-tuned/best.csv"):
         assert (root / "tuning" / name).read_bytes() == (here / "tuning" / name).read_bytes()

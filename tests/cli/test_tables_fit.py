@@ -104,7 +104,7 @@ def test_the_demo_fits() -> None:
 
 def test_a_study_fits(tmp_path: Path) -> None:
     from kit.learning.experiments import experiment
-    from kit.learning.tuning.study import TrialRow, Tuned
+    from kit.learning.tuning.plan import TrialRow, Tuned
 
     base = experiment("regress", ["size=64"])
     default = TrialRow(1, "done", 0.1502, [], 60.0)

@@ -32,9 +32,10 @@ from kit.learning.experiments import (
 from kit.learning.experiments.limits import as_text
 from kit.learning.experiments.settings import without_effect
 from kit.learning.training import engine
-from kit.learning.tuning import Choice, Range, space_of
+from kit.learning.tuning import Choice, Range, journal, space_of, trials
 from kit.learning.tuning import study as studies
-from kit.learning.tuning.study import Plan, TrialRow, tune
+from kit.learning.tuning.plan import Plan, TrialRow
+from kit.learning.tuning.study import tune
 
 SETTINGS = [*SMALL, "batch_size=8", "epochs=4", "validations=4"]
 STEPS = 8  # of a trial: four epochs of 16 photos in batches of 8
@@ -150,7 +151,7 @@ KILLS = [
     ("kit.learning.training.run_folder", "write_json", 1),  # between its weights and run.json
     ("kit.learning.tuning.study", "write_text", 0),  # the first has been told, its log not kept
     ("kit.learning.tuning.study", "toml_of", 1),
-    ("kit.learning.tuning.study", "train_fold", 1),  # proposed, and nothing trained
+    ("kit.learning.tuning.trials", "train_fold", 1),  # proposed, and nothing trained
 ]
 
 
@@ -197,7 +198,8 @@ def test_a_trial_that_time_has_stopped_goes_on(
     fresh: Project, trained: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = iter(range(100))
-    monkeypatch.setattr(studies, "_is_over", lambda _: next(calls) >= 2)
+    for module in (studies, trials):
+        monkeypatch.setattr(module, "is_over", lambda _: next(calls) >= 2)
     tuned = tune(fresh, plan(), trials=3, device="cpu")
     assert tuned.out_of_time and len(tuned.trials) == 1
     assert (fresh.workspace.study("regress-tuned") / "trial_1").is_dir()
@@ -209,7 +211,7 @@ def test_a_trial_that_time_has_stopped_goes_on(
 
 
 def test_a_trial_that_is_worse_than_the_others_were_is_stopped(fresh: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(studies, "FIRST", 1)
+    monkeypatch.setattr(journal, "FIRST", 1)
     said: list[str] = []
     hot = plan("learning_rate=0.5:0.9")
     tuned = tune(fresh, hot, trials=3, device="cpu", say=said.append)

@@ -2,7 +2,7 @@
 
     tuning/<name>/study.json     what is tuned: another study under this name is refused
     tuning/<name>/journal.log    Optuna's journal: every trial, its settings and measurements
-    tuning/<name>/trial_<n>/     the training in progress, with its checkpoints; gone when the trial is done
+    tuning/<name>/trial_<n>/     the training in progress, with its checkpoints; gone when the trial is noted
     tuning/<name>/best.csv       the best trial's log
     tuning/<name>.toml           the best trial's settings, for `kit train --config`
 
@@ -17,110 +17,27 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
-from kit.core.jobs import first_tried
+from kit.core.jobs import Cluster, Slot, first_tried
 from kit.core.storage import digest_of, only_one, read_json, write_json, write_text
 from kit.data.prediction_store import SourceKind
 from kit.data.project import Project
-from kit.errors import DamagedStore, Mismatch, TrainingError, UsageError
-from kit.learning.experiments import (
-    EXPERIMENTS,
-    Experiment,
-    check_patience,
-    different_settings,
-    run_stamp,
-    toml_of,
-    with_settings,
-)
-from kit.learning.experiments.arguments import parameters_of, value_of
-from kit.learning.training import DistributedContext, Options, Run, check_buildable, processes_on, train_fold
-from kit.learning.training.fit import base_fills
+from kit.errors import Mismatch, TrainingError, UsageError
+from kit.learning.experiments import EXPERIMENTS, different_settings, run_stamp, toml_of, with_settings
+from kit.learning.experiments.arguments import parameters_of
+from kit.learning.training import DistributedContext, check_buildable, processes_on
+from kit.learning.tuning.batches import Batches
 from kit.learning.tuning.dimensions import Choice, Dimension
+from kit.learning.tuning.journal import STATES, open_journal
+from kit.learning.tuning.plan import Plan, TrialRow, Tuned
 from kit.learning.tuning.space import space_differences
+from kit.learning.tuning.trials import Outcome, OutOfTime, is_over, run_trial_here
 from kit.pretrained.weights.encoders import check_encoder
-
-FIRST = 4  # trials that come to their end before any is pruned
-WARM = 4  # and none is in the first 1/WARM of its epochs
-_STATES = {TrialState.COMPLETE: "done", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is tuned."""
-
-    name: str
-    """Of the study, and of the source that its best settings become."""
-    base: Experiment
-    fold: int
-    space: tuple[Dimension, ...]
-
-    def settings(self, trial: optuna.trial.Trial) -> list[str]:
-        """Return the settings that a trial tries, as they are typed; the first one tries the experiment's own."""
-        if trial.number > 0:
-            return [f"{one.field}={one.suggested(trial)}" for one in self.space]
-        for field in self.own:
-            next(one for one in self.space if one.field == field).suggested(trial)
-        return []
-
-    @property
-    def own(self) -> dict[str, Any]:
-        """Return the experiment's own values of what is tuned, as Optuna has them; only those that the space holds."""
-        values = {one.field: (one, value_of(self.base, one.field)) for one in self.space}
-        return {field: one.stored(value) for field, (one, value) in values.items() if one.holds(value)}
-
-
-@dataclass(frozen=True)
-class TrialRow:
-    """One trial as it ended."""
-
-    number: int
-    """From 1, as people count."""
-    state: str
-    """done, pruned or failed."""
-    rmse: float | None
-    """The fold's; of a pruned one its last measurement, None where there is none."""
-    settings: list[str]
-    seconds: float
-    note: str = ""
-    """Why it failed."""
-
-
-@dataclass(frozen=True)
-class Tuned:
-    """A study as it is now."""
-
-    name: str
-    experiment: str
-    fold: int
-    trials: list[TrialRow]
-    default: TrialRow
-    """The experiment's own settings."""
-    best: TrialRow
-    base: str
-    """The fill under the experiment's residual."""
-    base_rmse: float
-    """Of that fill alone."""
-    config: Path
-    """The best settings as TOML."""
-    new: int
-    """So many trials were made now."""
-    out_of_time: bool
-
-
-class _Pruned(Exception):
-    """The trial is worse than the others were at this point."""
-
-
-class _OutOfTime(Exception):
-    """The trial goes on when the command is typed again."""
 
 
 def tune(
@@ -130,13 +47,16 @@ def tune(
     trials: int,
     max_minutes: float | None = None,
     device: str = "auto",
+    where: Sequence[Slot] | Cluster = (),
     force: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Tuned:
     """Make trials until the study has `trials` of them, going on where it stopped, and write the best settings.
 
     Args:
-        max_minutes: no trial begins or goes on after that, but for the first one, which comes to its end.
+        max_minutes: no trial begins or goes on after that, but for the first one or batch, which comes to its end.
+        where: trials run side by side, as many as there are slots or `Cluster.jobs` says; (): one by one, here. Those
+            of a batch are proposed together, so another number of them is another search.
         force: begin the study anew.
         say: takes a line a trial.
 
@@ -157,8 +77,9 @@ def tune(
         if force and not _has_begun(folder):
             shutil.rmtree(folder, ignore_errors=True)
         _reserve(project, plan, folder)
-        work = _Work(project, plan, folder, processes, _open(folder, plan), say)
-        return work.run(trials, max_minutes)
+        study = open_journal(folder / "journal.log", plan.name, plan.base.epochs)
+        batches = Batches(project, plan, folder, where) if where else None
+        return _Work(project, plan, folder, processes, study, say, batches).run(trials, max_minutes)
 
 
 def _has_begun(folder: Path) -> bool:
@@ -227,39 +148,6 @@ def _what_differs(found: dict[str, Any], stamp: dict[str, Any], plan: Plan) -> s
     return " and ".join(said)
 
 
-class _NoLock(JournalFileOpenLock):
-    """No lock of Optuna's own: kit holds the folder's, which dies with the process and never fails to go away."""
-
-    def acquire(self) -> bool:
-        """Do nothing."""
-        return True
-
-    def release(self) -> None:
-        """Do nothing."""
-
-
-def _open(folder: Path, plan: Plan) -> optuna.Study:
-    """Open the journal, or make it. Nobody else has it open: the caller holds the lock of the folder."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    path = folder / "journal.log"
-    if path.is_file():
-        whole = path.read_bytes()
-        if not whole.endswith(b"\n"):  # killed while it appended: Optuna would write on in the middle of the line
-            write_text(path, whole[: whole.rfind(b"\n") + 1].decode(errors="replace"))
-    epochs = plan.base.epochs
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=FIRST, n_warmup_steps=epochs // WARM)
-    try:
-        storage = JournalStorage(JournalFileBackend(str(path), _NoLock(str(path))))
-        return optuna.create_study(storage=storage, study_name=plan.name, pruner=pruner, load_if_exists=True)
-    except OSError:
-        raise
-    except Exception as error:  # whatever a damaged line makes Optuna raise
-        reason = (str(error) or type(error).__name__).splitlines()[0][:120]
-        raise DamagedStore(
-            f"{path} is not the journal that kit wrote ({reason}). Begin anew: the same command with --force"
-        ) from None
-
-
 @dataclass
 class _Work:
     """A study that is open, and everything that a trial needs."""
@@ -270,6 +158,7 @@ class _Work:
     processes: DistributedContext
     study: optuna.Study
     say: Callable[[str], None]
+    batches: Batches | None = None
 
     def run(self, trials: int, max_minutes: float | None) -> Tuned:
         """Make trials until there are enough of them or time is over."""
@@ -277,78 +166,85 @@ class _Work:
         before, out_of_time = len(self.ended()), False
         self.tidy()
         while len(self.ended()) < trials:
-            if self.ended() and _is_over(deadline):
+            if self.ended() and is_over(deadline):
                 out_of_time = True
                 break
             try:
-                self.one_trial(deadline)
-            except _OutOfTime:
+                self.some_trials(trials, deadline)
+            except OutOfTime:
                 out_of_time = True
                 break
-            self.tidy()
-            self.say(self.line(trials, deadline))
         return self.result(len(self.ended()) - before, out_of_time)
 
     def ended(self) -> list[FrozenTrial]:
         """Return the trials that have ended, by number."""
-        return self.study.get_trials(deepcopy=False, states=tuple(_STATES))
+        return self.study.get_trials(deepcopy=False, states=tuple(STATES))
 
     def best(self) -> FrozenTrial | None:
         """Return the trial with the lowest RMSE of those that came to their end; the earlier of two equal ones."""
         done = [trial for trial in self.ended() if trial.state is TrialState.COMPLETE]
         return min(done, key=lambda trial: (trial.value, trial.number), default=None)
 
-    def one_trial(self, deadline: float | None) -> None:
-        """Make one trial, or go on with the one that was stopped, and note how it ended."""
-        trial = self.next_trial()
-        settings = self.plan.settings(trial)
-        trial.set_user_attr("settings", settings)
-        started = time.monotonic()
-        try:
-            run = self.train(trial, settings, deadline)
-        except _Pruned:
-            trial.set_user_attr("seconds", time.monotonic() - started)
-            self.study.tell(trial, state=TrialState.PRUNED)
-        except (TrainingError, UsageError) as error:
-            if trial.number == 0:
-                raise  # the experiment itself: there is nothing to compare with
-            trial.set_user_attr("seconds", time.monotonic() - started)
-            trial.set_user_attr("note", str(error).split(". ")[0])
-            self.study.tell(trial, state=TrialState.FAIL)
-        else:
-            trial.set_user_attr("seconds", run.seconds)
-            trial.set_user_attr("base_rmse", run.fill_rmse)
-            self.study.tell(trial, run.rmse)
+    def some_trials(self, trials: int, deadline: float | None) -> None:
+        """Make one trial here, or a batch of them elsewhere, or go on with those that were stopped, and note how they
+        ended: those of a batch once all have, by their numbers."""
+        asked = self.asked(trials, self.batches.size if self.batches else 1)
+        outcomes = self.batches.run(asked, deadline) if self.batches else self.run_here(asked, deadline)
+        for trial in asked:
+            outcome = outcomes[trial.number]
+            if outcome.state == "failed" and trial.number == 0:
+                raise TrainingError(outcome.note)  # the experiment itself: there is nothing to compare with
+            self.tell(trial, outcome)
+            self.tidy()
+            self.say(self.line(trials, deadline))
 
-    def next_trial(self) -> optuna.trial.Trial:
-        """Return the trial that was stopped, or the next one."""
+    def asked(self, trials: int, count: int) -> list[optuna.trial.Trial]:
+        """Return the trials that were stopped, and new ones up to `count`: none where some of their batch have been
+        noted, for the others' proposals knew nothing of those."""
         stopped = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        number = stopped[0].number if stopped else len(self.ended())
-        self.study.sampler = optuna.samplers.TPESampler(seed=number)
-        if stopped:
-            return optuna.trial.Trial(self.study, stopped[0]._trial_id)
-        if not self.study.get_trials(deepcopy=False):
-            self.study.enqueue_trial(self.plan.own)
-        return self.study.ask()
+        asked = [optuna.trial.Trial(self.study, one._trial_id) for one in stopped]
+        is_noted = bool(stopped) and any(one.number > stopped[0].number for one in self.ended())
+        for trial in asked:
+            self.propose(trial)  # it was killed before it was proposed whole
+        for number in range(len(self.ended()) + len(asked), trials):
+            if is_noted or len(asked) >= count:
+                break
+            if not self.study.get_trials(deepcopy=False):
+                self.study.enqueue_trial(self.plan.own)
+            self.study.sampler = optuna.samplers.TPESampler(seed=number)
+            trial = self.study.ask()
+            self.propose(trial)
+            asked.append(trial)
+        return asked[:count] if count > 1 else asked[:1]
 
-    def train(self, trial: optuna.trial.Trial, settings: list[str], deadline: float | None) -> Run:
-        """Train it in a folder of its own."""
-        folder = self.trial_folder(trial.number)
-        one = with_settings(dataclasses.replace(self.plan.base, name=f"{self.plan.name}-{trial.number}"), settings)
-        check_patience(one)
-        if not folder.is_dir():
-            check_buildable(one, len(self.project.folds.train_positions(self.plan.fold)), self.processes.device)
-        reported = self.study.get_trials(deepcopy=False)[trial.number].intermediate_values
-        watch = partial(_watch, trial, one.epochs, frozenset(reported), deadline)
-        return train_fold(
-            self.project,
-            one,
-            self.plan.fold,
-            base_fills(self.project, one)["oof"],
-            processes=self.processes,
-            options=Options(on_validation=watch),
-            folder=folder,
-        )
+    def propose(self, trial: optuna.trial.Trial) -> None:
+        """Give a trial its settings: by its number and by what is noted of others."""
+        self.study.sampler = optuna.samplers.TPESampler(seed=trial.number)
+        settings = self.plan.settings(trial)
+        if trial.user_attrs.get("settings") != settings:
+            trial.set_user_attr("settings", settings)
+
+    def run_here(self, asked: Sequence[optuna.trial.Trial], deadline: float | None) -> dict[int, Outcome]:
+        """Run trials in this process, one by one; measurements are noted as they come."""
+        place = (self.project, self.plan.fold, self.processes)
+        return {
+            trial.number: run_trial_here(place, self.plan, trial, self.trial_folder(trial.number), deadline)
+            for trial in asked
+        }
+
+    def tell(self, trial: optuna.trial.Trial, outcome: Outcome) -> None:
+        """Note how a trial has ended."""
+        noted = self.study.get_trials(deepcopy=False)[trial.number].intermediate_values
+        for epoch, rmse in sorted(outcome.reports.items()):
+            if epoch not in noted:
+                trial.report(rmse, epoch)
+        trial.set_user_attr("seconds", outcome.seconds)
+        if outcome.note:
+            trial.set_user_attr("note", outcome.note.split(". ")[0])
+        if outcome.base_rmse is not None:
+            trial.set_user_attr("base_rmse", outcome.base_rmse)
+        state = next(state for state, name in STATES.items() if name == outcome.state)
+        self.study.tell(trial, outcome.rmse, state=state)
 
     def trial_folder(self, number: int) -> Path:
         """Return where a trial trains."""
@@ -418,27 +314,9 @@ class _Work:
         )
 
 
-def _is_over(deadline: float | None) -> bool:
-    return deadline is not None and time.monotonic() >= deadline
-
-
-def _watch(
-    trial: optuna.trial.Trial, epochs: int, reported: frozenset[int], deadline: float | None, epoch: int, rmse: float
-) -> None:
-    """Note a measurement; leave the training where it is worse than others were, or where time is over."""
-    if epoch not in reported:  # measured again after a kill: the same value
-        trial.report(rmse, epoch)
-    if trial.number == 0 or epoch >= epochs:  # the experiment's own settings are what all is compared with
-        return
-    if trial.should_prune():
-        raise _Pruned
-    if _is_over(deadline):
-        raise _OutOfTime
-
-
 def _row(trial: FrozenTrial) -> TrialRow:
     attributes = trial.user_attrs
     last = trial.intermediate_values[max(trial.intermediate_values)] if trial.intermediate_values else None
     rmse = trial.value if trial.state is TrialState.COMPLETE else last
     seconds, note = float(attributes.get("seconds", 0.0)), str(attributes.get("note", ""))
-    return TrialRow(trial.number + 1, _STATES[trial.state], rmse, list(attributes.get("settings", [])), seconds, note)
+    return TrialRow(trial.number + 1, STATES[trial.state], rmse, list(attributes.get("settings", [])), seconds, note)
