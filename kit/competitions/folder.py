@@ -319,7 +319,8 @@ def _rows(
         }
 
     read = map_in_order(row, enumerate(pictures))
-    return list(track(read, f"Reading {'training' if split == 'train' else split} masks", len(pictures), "pictures"))
+    title = f"Finding holes of {'training' if split == 'train' else split} photos"
+    return list(track(read, title, len(pictures), "pictures"))
 
 
 def _names(pictures: Sequence[_Picture]) -> list[str]:

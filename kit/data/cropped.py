@@ -9,6 +9,7 @@ duplicates are: by correlation and signs.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -24,6 +25,7 @@ SIDE = 64
 LOWEST = 6  # cosine coefficients along each axis, but for the mean
 DETAIL = 0.9  # correlation of what is left between two blurs
 NEAR = 0.95  # cosine of two windows' coefficients from which the pair is laid over each other
+_BLOCK = 4096  # pictures whose pixels are numbers with a point at once
 Window = tuple[tuple[int, int], tuple[int, int]]
 """First pixel and length along rows and along columns."""
 
@@ -48,6 +50,14 @@ def grey_picture(photo: np.ndarray) -> np.ndarray:
     """Return uint8 `(64, 64)`: the plain mean of the channels, which no exchange of them alters."""
     small = cv2.resize(photo, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     return cv2.transform(small, np.full((1, 3), 1 / 3))
+
+
+def grey_pictures(photos: Iterable[np.ndarray], count: int) -> np.ndarray:
+    """Return `grey_picture` of so many photos, `(count, 64, 64)` uint8."""
+    made = np.empty((count, SIDE, SIDE), np.uint8)
+    for place, photo in enumerate(photos):
+        made[place] = grey_picture(np.asarray(photo))
+    return made
 
 
 def turned(picture: np.ndarray, number: int) -> np.ndarray:
@@ -111,8 +121,11 @@ def window_vectors(greys: np.ndarray, rows: tuple[int, int], columns: tuple[int,
         turn: of the picture, see `turned`.
     """
     basis = [_cosines(length) for _, length in (rows, columns)]
-    cut = greys[:, rows[0] : rows[0] + rows[1], columns[0] : columns[0] + columns[1]].astype(np.float32)
-    found = (basis[0] @ cut @ basis[1].T).reshape(len(greys), -1)[:, 1:]
+    found = np.empty((len(greys), LOWEST**2 - 1), np.float32)
+    for start in range(0, len(greys), _BLOCK):
+        cut = greys[start : start + _BLOCK, rows[0] : rows[0] + rows[1], columns[0] : columns[0] + columns[1]]
+        made = basis[0] @ cut.astype(np.float32) @ basis[1].T
+        found[start : start + _BLOCK] = made.reshape(len(cut), -1)[:, 1:]
     length = np.linalg.norm(found, axis=1, keepdims=True)
     unit = np.divide(found, length, out=np.zeros_like(found), where=length > 1e-3)
     return _turned_coefficients(unit, turn)

@@ -36,15 +36,18 @@ def duplicate_groups(hashes: np.ndarray, thumbnails: np.ndarray, greys: np.ndarr
 
     Args:
         hashes: `(N,)` uint64, see `kit.data.likeness.perceptual_hash`.
-        thumbnails: `(N, S, S)` float32 grey.
+        thumbnails: `(N, 32, 32)` uint8, see `kit.data.likeness.thumbnails_of`.
         greys: `(N, 64, 64)` uint8, see `kit.data.cropped.grey_picture`; None: parts and exchanged channels are not
             looked for.
     """
     count = len(hashes)
     pairs = set(_whole_pairs(hashes, thumbnails))
     if greys is not None:
-        even = np.stack([resize(grey, THUMBNAIL_SIZE, THUMBNAIL_SIZE).astype(np.float32) for grey in greys])
-        signs = np.stack([np.packbits(low_signs(one).reshape(-1)) for one in even])
+        even = np.empty_like(thumbnails)
+        signs = np.empty((count, HASH_SIZE**2 // 8), np.uint8)
+        for place, grey in enumerate(greys):
+            even[place] = resize(grey, THUMBNAIL_SIZE, THUMBNAIL_SIZE)
+            signs[place] = np.packbits(low_signs(_grey(even, place)).reshape(-1))
         pairs |= set(_whole_pairs(signs.view(">u8")[:, 0].astype(np.uint64), even))
         for near in near_pairs_of_many(greys) if is_many(count) else near_pairs(greys):
             pair = min(near.first, near.second), max(near.first, near.second)
@@ -61,12 +64,17 @@ def duplicate_groups(hashes: np.ndarray, thumbnails: np.ndarray, greys: np.ndarr
 
 def _whole_pairs(hashes: np.ndarray, thumbnails: np.ndarray) -> Iterator[tuple[int, int]]:
     """Yield pairs of photos that are alike as a whole, turned, mirrored or inverted."""
-    cells = Cells(_vectors(thumbnails, 0)) if is_many(len(hashes)) else None
+    cells = Cells([lambda rows: _vectors(thumbnails[rows], 0)], len(hashes)) if is_many(len(hashes)) else None
     for turn in track(_TURNS, "Comparing whole photos", len(_TURNS), "turns"):
         near = _near_hashes(hashes, turn) if cells is None else _near_in_cells(cells, hashes, thumbnails, turn)
         for first, second in near:
-            if first < second and correlate(turned(thumbnails[first], turn), thumbnails[second]):
+            if first < second and correlate(turned(_grey(thumbnails, first), turn), _grey(thumbnails, second)):
                 yield first, second
+
+
+def _grey(thumbnails: np.ndarray, place: int) -> np.ndarray:
+    """Return one thumbnail as float32, in which it is compared."""
+    return np.asarray(thumbnails[place], np.float32)
 
 
 def _near_hashes(hashes: np.ndarray, turn: int) -> Iterator[tuple[int, int]]:
@@ -107,20 +115,23 @@ def duplicates_of_masked(thumbnails: np.ndarray, masked: np.ndarray, known: np.n
     """Return of which photo with holes each photo is a near duplicate, `(N,)` int, -1 for none; the first of several.
 
     Args:
-        thumbnails: `(N, S, S)` float32 grey, of whole photos.
-        masked: `(M, S, S)` float32 grey; hidden pixels are not looked at.
-        known: `(M, S, S)` bool.
+        thumbnails: `(N, 32, 32)` uint8, of whole photos.
+        masked: `(M, 32, 32)` uint8; hidden pixels are not looked at.
+        known: `(M, 32, 32)` bool.
     """
     found = np.full(len(thumbnails), -1)
     some = np.flatnonzero(known.any((1, 2)))
     masked, known = masked[some], known[some]
     if is_many(len(thumbnails)):
         for photo, turn, other in _candidates_in_cells(thumbnails, masked, known):
-            if found[photo] < 0 and _alike_where_known(turned(thumbnails[photo], turn), masked[other], known[other]):
-                found[photo] = some[other]
+            if found[photo] < 0:
+                both = turned(_grey(thumbnails, photo), turn), _grey(masked, other)
+                if _alike_where_known(*both, known[other]):
+                    found[photo] = some[other]
         return found
+    masked = masked.astype(np.float32)
     for start in range(0, len(thumbnails), 512):  # of each photo's correlation with every masked one
-        block = thumbnails[start : start + 512]
+        block = thumbnails[start : start + 512].astype(np.float32)
         for turn in _TURNS:
             other_way = np.stack([turned(one, turn) for one in block])
             for photo, other in _candidates(other_way, masked, known):
@@ -146,9 +157,13 @@ def _candidates(photos: np.ndarray, masked: np.ndarray, known: np.ndarray) -> It
 def _candidates_in_cells(photos: np.ndarray, masked: np.ndarray, known: np.ndarray) -> list[tuple[int, int, int]]:
     """Return photo, turn and photo with holes of pairs whose light and shade are about alike, holes filled by the mean
     of what is known."""
-    weights = known.astype(np.float32)
-    mean = (weights * masked).sum((1, 2), keepdims=True) / weights.sum((1, 2), keepdims=True)
-    cells = Cells(_vectors(np.where(known, masked, mean).astype(np.float32), 0))
+
+    def filled(rows: slice) -> np.ndarray:
+        weights, grey = known[rows].astype(np.float32), masked[rows].astype(np.float32)
+        mean = (weights * grey).sum((1, 2), keepdims=True) / weights.sum((1, 2), keepdims=True)
+        return _vectors(np.where(known[rows], grey, mean).astype(np.float32), 0)
+
+    cells = Cells([filled], len(masked))
     turns = track(_TURNS, "Comparing training with test photos", len(_TURNS), "turns")
     return sorted(
         (photo, turn, other) for turn in turns for photo, other, _ in cells.near(_vectors(photos, turn), _ABOUT_ALIKE)

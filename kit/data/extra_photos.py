@@ -23,10 +23,10 @@ import numpy as np
 from kit.core.parallel import map_in_order
 from kit.core.progress import track
 from kit.core.storage import ArrayWriter, digest_file, digest_of, map_array, read_json, write_json, writing_folder
-from kit.data.cropped import grey_picture
+from kit.data.cropped import grey_picture, grey_pictures
 from kit.data.duplicates import duplicate_groups, duplicates_of_masked
 from kit.data.leaks import masked_thumbnails
-from kit.data.likeness import perceptual_hash, thumbnail
+from kit.data.likeness import perceptual_hash, thumbnail, thumbnails_of
 from kit.data.project import Project
 from kit.errors import DamagedStore, ImageError, UsageError
 from kit.imaging.images import decode_image, resize
@@ -208,12 +208,12 @@ def _choose(project: Project, views: Sequence[Sequence[_View]]) -> tuple[list[in
     """Return the positions of the photos to be taken, and how many are not, by the reason."""
     owner = np.repeat(np.arange(len(views)), [len(of_photo) for of_photo in views])
     flat = [view for of_photo in views for view in of_photo]
-    small = np.stack([view.thumbnail for view in flat])
+    small = np.stack([view.thumbnail for view in flat]).astype(np.uint8)
     of_test = set(owner[duplicates_of_masked(small, *masked_thumbnails(project)) >= 0].tolist())
     train, targets = project.index.train, project.pack.train_target
     hashes = [*(int(photo_row.phash, 16) for photo_row in train), *(view.phash for view in flat)]
-    own = np.stack([thumbnail(np.asarray(photo)) for photo in targets])
-    greys = np.stack([*(grey_picture(np.asarray(photo)) for photo in targets), *(view.grey for view in flat)])
+    own = thumbnails_of(targets, len(train))
+    greys = np.concatenate([grey_pictures(targets, len(train)), np.stack([view.grey for view in flat])])
     groups = duplicate_groups(np.array(hashes, np.uint64), np.concatenate([own, small]), greys)
     of_training, seen = set(groups[: len(train)].tolist()), set[int]()
     taken, left_out = [], dict.fromkeys(("test", "training", "extra"), 0)

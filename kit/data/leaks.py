@@ -5,20 +5,22 @@ from __future__ import annotations
 import numpy as np
 
 from kit.data.duplicates import duplicates_of_masked, known_thumbnail
-from kit.data.likeness import thumbnail
+from kit.data.likeness import THUMBNAIL_SIZE, thumbnails_of
 from kit.data.project import Project
 
 
 def masked_thumbnails(project: Project) -> tuple[np.ndarray, np.ndarray]:
-    """Return the test photos' thumbnails `(M, 32, 32)`, and what is known of them: bool of the same shape."""
-    rows, images = project.index.test, project.pack.test_image
-    small = np.stack([thumbnail(np.asarray(image)) for image in images])
-    return small, np.stack([known_thumbnail(row.hole) for row in rows])
+    """Return the test photos' thumbnails `(M, 32, 32)` uint8, and what is known of them: bool of the same shape."""
+    rows = project.index.test
+    small, known = thumbnails_of(project.pack.test_image, len(rows)), np.empty((len(rows), *[THUMBNAIL_SIZE] * 2), bool)
+    for place, row in enumerate(rows):
+        known[place] = known_thumbnail(row.hole)
+    return small, known
 
 
 def note_test_copies(project: Project) -> tuple[str, ...]:
     """Return a note that counts the training photos that are near duplicates of test photos, or none."""
-    small = np.stack([thumbnail(np.asarray(photo)) for photo in project.pack.train_target])
+    small = thumbnails_of(project.pack.train_target, len(project.index.train))
     of = duplicates_of_masked(small, *masked_thumbnails(project))
     copies = np.flatnonzero(of >= 0)
     if not len(copies):

@@ -5,6 +5,8 @@ Knows arrays alone. An inverted copy is a near duplicate too.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import cv2
 import numpy as np
 
@@ -30,6 +32,18 @@ def thumbnail(image: np.ndarray) -> np.ndarray:
     """Return the grey photo at 32x32, on which near duplicates are compared: float32 of 0 to 255."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     return resize(grey, THUMBNAIL_SIZE, THUMBNAIL_SIZE).astype(np.float32)
+
+
+def thumbnails_of(photos: Iterable[np.ndarray], count: int) -> np.ndarray:
+    """Return the thumbnails of so many photos, `(count, 32, 32)` uint8, for their values are whole numbers.
+
+    Args:
+        photos: uint8 `(H, W, 3)`.
+    """
+    made = np.empty((count, THUMBNAIL_SIZE, THUMBNAIL_SIZE), np.uint8)
+    for place, photo in enumerate(photos):
+        made[place] = thumbnail(np.asarray(photo))
+    return made
 
 
 def low_signs(grey: np.ndarray) -> np.ndarray:

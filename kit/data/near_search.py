@@ -9,7 +9,8 @@ the nearest ones in the `PROBES` cells nearest to it. What is found is then judg
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ PROBES, NEAREST = 12, 64  # cells that are looked into, and neighbours that are 
 BLOCK = 4096  # queries at once
 MOST_BYTES = 2 << 30  # of vectors in memory, two bytes a number
 _SEEN_A_CELL = 64  # vectors that a centre is found from
+_ADDED = 1 << 16  # vectors that are made and added at once
 
 
 def is_many(count: int) -> bool:
@@ -38,23 +40,32 @@ def is_many(count: int) -> bool:
     return False
 
 
+Part = Callable[[slice], np.ndarray]
+"""Gives some of the vectors of a part, `(n, D)` float32 of length 1, or 0."""
+
+
 class Cells:
     """Vectors in cells."""
 
-    def __init__(self, vectors: np.ndarray) -> None:
+    def __init__(self, parts: Sequence[Part], size: int) -> None:
         """
         Args:
-            vectors: `(n, D)` float32 of length 1, or 0.
+            parts: what is kept, one after the other; made when it is needed, for all of it is large.
+            size: vectors in each.
         """
         import faiss
 
-        count, width = vectors.shape
+        count, width = len(parts) * size, parts[0](slice(0, 1)).shape[1]
         cells = 1 << max(0, round(np.log2(2 * np.sqrt(count))))
         made: Any = faiss.index_factory(width, f"IVF{cells},SQfp16", faiss.METRIC_INNER_PRODUCT)
         made.nprobe = min(PROBES, cells)
+        made.cp.min_points_per_centroid = 1  # else it prints what it thinks of few
         step = max(1, count // (_SEEN_A_CELL * cells))
-        made.train(vectors[::step])
-        made.add(vectors)
+        # every so-manieth of all, wherever its part begins
+        made.train(np.concatenate([part(slice(-place * size % step, None, step)) for place, part in enumerate(parts)]))
+        for part in parts:
+            for start in range(0, size, _ADDED):
+                made.add(part(slice(start, start + _ADDED)))
         self._index = made
 
     def near(self, queries: np.ndarray, least: float) -> Iterator[tuple[int, int, float]]:
@@ -79,7 +90,7 @@ def near_pairs_of_many(greys: np.ndarray) -> list[Near]:
         turns = [window_vectors(greys, *windows.compared, turn=turn) for turn in range(8)]
         size = 2 * turns[0].size
         for group in _groups(windows.places, max(1, MOST_BYTES // size)):
-            cells = Cells(np.concatenate([window_vectors(greys, *window) for window in group]))
+            cells = Cells([partial(_of_window, greys, window) for window in group], len(greys))
             title = f"Comparing {'shifted ' if middle else ''}photos"
             for turn, queries in enumerate(track(turns, title, len(turns), "turns")):
                 for second, place, cosine in cells.near(queries, NEAR):
@@ -89,6 +100,10 @@ def near_pairs_of_many(greys: np.ndarray) -> list[Near]:
                         if abs(cosine) > best.get(key, (0.0,))[0]:
                             best[key] = abs(cosine), Near(first, second, turn, *group[window], middle)
     return [near for _, near in best.values()]
+
+
+def _of_window(greys: np.ndarray, window: Window, rows: slice) -> np.ndarray:
+    return window_vectors(greys[rows], *window)
 
 
 def _groups(windows: list[Window], size: int) -> Iterator[list[Window]]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from kit.core.storage import digest_bytes, read_json, write_json, write_text
-from kit.data.cropped import grey_picture
+from kit.data.cropped import grey_pictures
 from kit.data.duplicates import duplicate_groups
 from kit.data.folds import Folds, remake_command
-from kit.data.likeness import thumbnail
+from kit.data.likeness import thumbnails_of
 from kit.data.project import Project
 from kit.data.stratified_groups import METHOD, stratified_groups
 from kit.errors import Mismatch, UsageError
@@ -28,8 +28,7 @@ def make_folds(project: Project, *, k: int = 5, seed: int = 0) -> Folds:
         raise UsageError(f"--k {k}: at least 2 folds are needed.")
     train, targets = project.index.train, project.pack.train_target
     hashes = np.array([int(photo_row.phash, 16) for photo_row in train], np.uint64)
-    photos = [np.asarray(photo) for photo in targets]
-    small, greys = (np.stack([shrink(photo) for photo in photos]) for shrink in (thumbnail, grey_picture))
+    small, greys = thumbnails_of(targets, len(train)), grey_pictures(targets, len(train))
     group = duplicate_groups(hashes, small, greys)
     if group.max() + 1 < k:
         groups = int(group.max()) + 1

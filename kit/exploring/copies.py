@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kit.data.cropped import grey_picture, turned
+from kit.data.cropped import grey_pictures, turned
 from kit.data.duplicates import duplicate_groups, duplicates_of_masked
 from kit.data.index import PhotoRow
 from kit.data.leaks import masked_thumbnails
-from kit.data.likeness import MIN_CORRELATION, are_alike, thumbnail
+from kit.data.likeness import MIN_CORRELATION, are_alike, thumbnails_of
 from kit.data.project import Project
 from kit.data.stratified_groups import METHOD
 from kit.errors import KitError
@@ -36,13 +36,13 @@ class Kinship:
 def kinship_of(project: Project) -> Kinship:
     """Find all near duplicates."""
     index = project.index
-    small = [thumbnail(np.asarray(photo)) for photo in project.pack.train_target]
-    of_train = _training_groups(project, np.stack(small)) if small else np.zeros(0, np.int64)
+    small = thumbnails_of(project.pack.train_target, len(index.train))
+    of_train = _training_groups(project, small) if len(small) else np.zeros(0, np.int64)
     if not index.test:
         return Kinship(Copies((), _groups(index.train, of_train), ()), of_train)
     masked, known = masked_thumbnails(project)
-    test_of = duplicates_of_masked(np.stack(small), masked, known) if small else np.zeros(0, np.int64)
-    of_test = _joined(len(index.test), _pairs(masked, known))
+    test_of = duplicates_of_masked(small, masked, known) if len(small) else np.zeros(0, np.int64)
+    of_test = _joined(len(index.test), _pairs(masked.astype(np.float32), known))
     leaking = np.flatnonzero(test_of >= 0).tolist()
     leaks = tuple(Leak(index.train[photo].id, index.test[int(test_of[photo])].id) for photo in leaking)
     count = len(index.train)
@@ -61,7 +61,7 @@ def _training_groups(project: Project, small: np.ndarray) -> np.ndarray:
     if folds is not None and folds.method == METHOD:
         return folds.group
     hashes = np.array([int(row.phash, 16) for row in project.index.train], np.uint64)
-    greys = np.stack([grey_picture(np.asarray(photo)) for photo in project.pack.train_target])
+    greys = grey_pictures(project.pack.train_target, len(project.index.train))
     return duplicate_groups(hashes, small, greys)
 
 

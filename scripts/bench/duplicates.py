@@ -18,10 +18,10 @@ import numpy as np
 
 from kit.core.workspace import Workspace
 from kit.data import near_search
-from kit.data.cropped import grey_picture
+from kit.data.cropped import grey_pictures
 from kit.data.duplicates import duplicate_groups
 from kit.data.leaks import note_test_copies
-from kit.data.likeness import perceptual_hash, thumbnail
+from kit.data.likeness import perceptual_hash, thumbnails_of
 from kit.data.project import Project
 
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -68,7 +68,7 @@ KINDS: dict[str, Change] = {
 def groups(photos: Sequence[np.ndarray]) -> np.ndarray:
     """Group photos as `kit folds` does."""
     hashes = np.array([int(perceptual_hash(photo), 16) for photo in photos], np.uint64)
-    small, greys = (np.stack([shrink(photo) for photo in photos]) for shrink in (thumbnail, grey_picture))
+    small, greys = thumbnails_of(photos, len(photos)), grey_pictures(photos, len(photos))
     return duplicate_groups(hashes, small, greys)
 
 

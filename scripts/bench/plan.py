@@ -71,7 +71,7 @@ class Plan:
         """Return what one process holds at once."""
         return {
             "index (PhotoRow)": 5 * ROW * self.photos,
-            "kit folds: thumbnails and greys": (4096 + 4096) * self.train_photos,
+            "kit folds: thumbnails and greys": (4096 + 2 * 1024) * self.train_photos,
             "kit folds: vectors in cells, at most": min(2 << 30, 61 * 70 * self.train_photos),
             "kit blend: Gram by photo": 8 * self.train_photos * self.members**2,
             "training: a batch's photos alone (the pack is mapped)": 64 * 6 * self.pixels,

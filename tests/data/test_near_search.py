@@ -8,9 +8,9 @@ import pytest
 
 from kit.core import speech
 from kit.data import near_search
-from kit.data.cropped import grey_picture, near_pairs
+from kit.data.cropped import grey_pictures, near_pairs
 from kit.data.duplicates import duplicate_groups, duplicates_of_masked
-from kit.data.likeness import perceptual_hash, thumbnail
+from kit.data.likeness import perceptual_hash, thumbnails_of
 from kit.data.near_search import Cells, is_many, near_pairs_of_many
 
 faiss = pytest.importorskip("faiss", reason="faiss-cpu is not installed")
@@ -38,7 +38,7 @@ def photos(count: int, seed: int = 0) -> list[np.ndarray]:
 
 def described(made: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     hashes = np.array([int(perceptual_hash(one), 16) for one in made], np.uint64)
-    return hashes, np.stack([thumbnail(one) for one in made]), np.stack([grey_picture(one) for one in made])
+    return hashes, thumbnails_of(made, len(made)), grey_pictures(made, len(made))
 
 
 def test_copies_are_found_as_by_comparing_all(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,12 +67,12 @@ def test_little_memory_splits_the_windows_and_changes_nothing(monkeypatch: pytes
 
 def test_photos_with_holes_are_found_among_many(monkeypatch: pytest.MonkeyPatch) -> None:
     made = photos(300)
-    small = np.stack([thumbnail(one) for one in made[:300]])
+    small = thumbnails_of(made[:300], 300)
     rng, known = np.random.default_rng(1), np.ones((40, 32, 32), bool)
     for hole in known:
         row, column = rng.integers(0, 22, 2)
         hole[row : row + 10, column : column + 10] = False
-    masked = np.where(known, small[np.arange(0, 80, 2)][:, ::-1], 0).astype(np.float32)
+    masked = np.where(known, small[np.arange(0, 80, 2)][:, ::-1], 0).astype(np.uint8)
     exact = duplicates_of_masked(small, masked, known)
     assert (exact[np.arange(0, 80, 2)] == np.arange(40)).all() and (exact >= 0).sum() == 40
     monkeypatch.setattr(near_search, "EXACT", 0)
@@ -84,7 +84,7 @@ def test_vectors_of_nothing_and_opposite_ones_are_told(monkeypatch: pytest.Monke
     vectors = rng.normal(size=(500, 35)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors[7] = 0
-    found = {(row, place) for row, place, _ in Cells(vectors).near(-vectors, 0.99)}
+    found = {(row, place) for row, place, _ in Cells([vectors.__getitem__], len(vectors)).near(-vectors, 0.99)}
     assert found == {(place, place) for place in range(500) if place != 7}
 
 
