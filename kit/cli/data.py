@@ -213,10 +213,11 @@ def fill(
       kit fill all --on ray      # a few photos a task, on the cluster that RAY_ADDRESS names
     """
     from kit.cli.results import fills_text
-    from kit.data.fill_sources import fills_named
+    from kit.data.fill_sources import fills_named, is_filled
 
     project, left = project_of(context), fills_named(split_commas(names))
-    with on_cluster(on, jobs=jobs) as cluster:
+    is_needed = force or not all(is_filled(project, name) for name in left)
+    with on_cluster(on, jobs=jobs, is_needed=is_needed) as cluster:
         done = _fill_all(project, left, jobs, cluster, force=force)
     if project.folds_if_any is None:
         say_next("kit folds")

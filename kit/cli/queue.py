@@ -40,14 +40,15 @@ BucketOption = Annotated[
 
 
 @contextlib.contextmanager
-def on_cluster(on: str | None, *, jobs: int | None) -> Iterator[Cluster | None]:
-    """Give the cluster of --on, connected until the block ends, for work that is no queue of commands; else None."""
-    if on is None:
-        yield None
-        return
+def on_cluster(on: str | None, *, jobs: int | None, is_needed: bool) -> Iterator[Cluster | None]:
+    """Give the cluster of --on, connected until the block ends, for work that is no queue of commands; None without it,
+    or where nothing is left to do."""
     from kit.pretrained.slots import place_for
 
-    place = place_for(on, None, jobs, None)
+    place = place_for(on, None, jobs, None) if on is not None else None
+    if place is None or not is_needed:
+        yield None
+        return
     from kit.core.ray_cluster import connected  # brings Ray
 
     with connected():

@@ -36,6 +36,11 @@ def fill_processes(project: Project) -> int:
     return cores() if cores() >= ENOUGH_CORES and photos >= ENOUGH_PHOTOS else 0
 
 
+def is_filled(project: Project, name: str) -> bool:
+    """Return whether a fill's predictions of all photos are there."""
+    return all(project.predictions.is_done(name, split, fill_recipe(name)) for split in SPLITS)
+
+
 def make_fill_source(
     project: Project, name: str, *, force: bool = False, processes: int = 0, cluster: Cluster | None = None
 ) -> bool:

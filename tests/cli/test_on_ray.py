@@ -101,8 +101,8 @@ def test_what_force_replaces_is_replaced_once_though_a_worker_is_killed(root: Pa
 
 
 def test_ctrl_c_ends_the_children_and_the_same_command_goes_on(root: Path) -> None:
-    line = f"{REGRESS} --fold 0,1 --epochs "
-    process = started(root, f"{line} 300 --on ray")
+    line = f"{REGRESS} --fold 0,1 --epochs 80 --on ray"
+    process = started(root, line)
     seen = 0
     for text in process.stderr:
         seen += "on cpu in float32" in text
@@ -116,6 +116,8 @@ def test_ctrl_c_ends_the_children_and_the_same_command_goes_on(root: Path) -> No
     assert err.splitlines()[-1].startswith("Stopped. Run the same command again")
     assert len(children) == 2 and all(is_gone(child) for child in children) and time.monotonic() - began < 20
     assert not list(root.rglob("run.json"))
+    code, out, err = ended(root, line)
+    assert code == 0 and out.count("Trained: regress") == 2 and err.count("of them done") == 2, err
 
 
 @pytest.mark.long
@@ -180,3 +182,5 @@ def test_a_cluster_that_does_not_answer_is_one_line(root: Path) -> None:
 def test_without_a_cluster_ray_runs_on_this_machine_alone(root: Path) -> None:
     code, out, err = ended(root, "fill telea --on ray", RAY_ADDRESS="")
     assert code == 0 and out.startswith("Filled: telea") and err.startswith("Ray runs on this machine alone")
+    code, out, err = ended(root, "fill telea --on ray", RAY_ADDRESS="127.0.0.1:9")  # nothing is left to be asked for
+    assert code == 0 and out.startswith("There already: telea") and not err

@@ -118,6 +118,25 @@ def test_an_error_in_a_task_is_that_error() -> None:
         list(map_on_ray(fills_named, [["mean"], ["nonsense"]], Cluster(), count=2))
 
 
+def test_a_machine_with_another_kit_is_refused_and_one_with_other_packages_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from kit.core import ray_jobs
+
+    jobs = [Job(str(number), ("--version",)) for number in range(2)]
+    ours = ray_jobs.versions()
+    monkeypatch.setattr(ray_jobs, "versions", lambda: {**ours, "numpy": "0.1"})
+    codes, _ = run(jobs)
+    warned = [
+        line for line in capsys.readouterr().err.splitlines() if "results may differ in their last digits" in line
+    ]
+    assert set(codes.values()) == {0} and warned
+    assert len(warned) == len(set(warned)) and f"has numpy {ours['numpy']} (here 0.1)" in warned[0]  # once a machine
+    monkeypatch.setattr(ray_jobs, "versions", lambda: {**ours, "kit": "0.0.1, sources abc"})
+    with pytest.raises(KitError, match=r"has kit .*, this one 0\.0\.1, sources abc\. Install the same on all machines"):
+        run(jobs)
+
+
 def test_a_job_that_fits_nowhere_waits_until_the_time_is_over(capsys: pytest.CaptureFixture[str]) -> None:
     from kit.core import deadline
 

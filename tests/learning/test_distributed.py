@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,12 @@ def start_of(one: Experiment) -> dict[str, torch.Tensor]:
         return build_generator(one).state_dict()
 
 
+def free_port() -> int:
+    """A port that nobody listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
 # with squared errors: an absolute one has a kink where a residual begins, and rounding decides on which side; the two
 # generators of a CycleGAN make differences a hundred times larger with each step
 TOGETHER = {
@@ -105,11 +112,19 @@ def test_processes_that_are_killed_together_go_on_together(tmp_path: Path, forks
     assert weights_of(cut) == weights_of(whole)
 
 
+TORCHRUN = "torch.distributed.run --nproc-per-node 2 --standalone"  # a free port: --master-port 0 would wait for ever
+ACCELERATE = (
+    "accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no"
+)
+
+
 @pytest.mark.slow
-def test_torchrun_trains_with_the_real_command_and_one_process_speaks(tmp_path: Path) -> None:
+@pytest.mark.parametrize("launcher", [TORCHRUN, pytest.param(ACCELERATE, marks=pytest.mark.long)])
+def test_launchers_train_with_the_real_command_and_one_process_speaks(launcher: str, tmp_path: Path) -> None:
     project = project_at(tmp_path / "w")
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
-    # --standalone takes a free port; --master-port 0 would wait for ever
+    command = [sys.executable, "-m", *launcher.split()]
+    if launcher == ACCELERATE:
+        command += ["--main_process_port", str(free_port())]
     command += ["-m", "kit", "-w", str(project.workspace.root), "train", "regress", "pix2pix", "--fold", "0"]
     settings = [*SMALL, *EXACT, *NO_BATCH_NORM, "batch_size=4"]
     read = ("base", "size", "box_copies", "width", "blocks")
