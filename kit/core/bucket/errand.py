@@ -16,7 +16,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.core.bucket.files import Digests, FileEntry, Manifest, fetch_file, matching, pinned, read_manifest, send_parts
+from kit.core.bucket.files import (
+    Digests,
+    FileEntry,
+    Manifest,
+    fetch_file,
+    fetch_files,
+    matching,
+    pinned,
+    read_manifest,
+    send_parts,
+)
 from kit.core.bucket.objects import Bucket
 from kit.core.storage import disk_errors, locked, sweep, temporary_sibling
 from kit.errors import KitError
@@ -132,12 +142,11 @@ class Courier:
         if missing > _LARGE:
             say(f"fetching {missing >> 20:,} MB from {self._errand.bucket}")
         _forget_unused(self._cache)
-        for name, entry in inputs.files.items():
-            self._take(name, entry)
+        fetch_files(self._take, inputs.files)
         self._inputs = frozenset(inputs.files)
         if before is not None:
-            for name, entry in before.files.items():
-                fetch_file(self._bucket, output_parts(self._errand.output), entry, self.root / name)
+            folder = output_parts(self._errand.output)
+            fetch_files(lambda name, entry: fetch_file(self._bucket, folder, entry, self.root / name), before.files)
             self._sent = before
         self._claim()
 

@@ -17,6 +17,7 @@ from kit.core.bucket.files import (
     Manifest,
     Pinned,
     fetch_file,
+    fetch_files,
     matching,
     pinned,
     read_manifest,
@@ -146,8 +147,8 @@ class Exchange:
         note = self._note(cargo)
         staged = self._notes / f"coming-{note.stem}"
         changed = {name: one for name, one in there.files.items() if name not in here or here[name].parts != one.parts}
-        for name, entry in changed.items():
-            fetch_file(self._bucket, output_parts(cargo.name), entry, staged / name)
+        folder = output_parts(cargo.name)
+        fetch_files(lambda name, entry: fetch_file(self._bucket, folder, entry, staged / name), changed)
         gone = set(here) - set(there.files)
         with disk_errors(self._root):
             if changed or gone:

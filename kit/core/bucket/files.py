@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,7 +18,8 @@ from kit.core.storage import digest_of, disk_errors, is_temporary_name, temporar
 from kit.errors import KitError
 
 PART = 64 << 20  # bytes: a few of them fit into memory, and one is sent whole or not at all
-_AT_ONCE = 4  # parts on their way
+_AT_ONCE = 6  # parts on their way
+_ON_THEIR_WAY = threading.BoundedSemaphore(_AT_ONCE)  # of all files: each part is held in memory
 _TRIES = 8  # looks at files that change while they are looked at
 _HEAD = 1 << 20  # bytes of a part above which to ask whether it is there costs less than to send it
 
@@ -216,12 +218,13 @@ def send_parts(
 
     def send(job: tuple[str, int, str]) -> None:
         name, number, digest = job
-        data = _part(files.opened[name], number * PART, files.files[name].size)
-        if _digest(data) != digest:
-            raise KitError(f"{name} has changed while it was sent. Run the same command again.")
-        if not (len(data) > _HEAD and bucket.has(f"{folder}/{digest}")):
-            bucket.write(f"{folder}/{digest}", data)
-        told(len(data))
+        with _ON_THEIR_WAY:
+            data = _part(files.opened[name], number * PART, files.files[name].size)
+            if _digest(data) != digest:
+                raise KitError(f"{name} has changed while it was sent. Run the same command again.")
+            if not (len(data) > _HEAD and bucket.has(f"{folder}/{digest}")):
+                bucket.write(f"{folder}/{digest}", data)
+            told(len(data))
 
     jobs = [
         (name, number, digest)
@@ -231,6 +234,13 @@ def send_parts(
     ]
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="send") as threads:
         for _ in threads.map(send, jobs):
+            pass
+
+
+def fetch_files(fetch: Callable[[str, FileEntry], object], files: Files) -> None:
+    """Call `fetch` with each file of a list, several at a time."""
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="files") as threads:
+        for _ in threads.map(lambda item: fetch(*item), files.items()):
             pass
 
 
@@ -244,12 +254,13 @@ def fetch_file(bucket: Bucket, folder: str, entry: FileEntry, path: Path, told: 
 
     def fetch(job: tuple[int, str]) -> None:
         number, digest = job
-        data = bucket.read(f"{folder}/{digest}")
-        if data is None or _digest(data) != digest:
-            what = "is missing" if data is None else "is damaged"
-            raise KitError(f"{bucket.url}/{folder}/{digest} {what}. Run the same command again, which sends it anew.")
-        os.pwrite(descriptor, data, number * PART)
-        told(len(data))
+        with _ON_THEIR_WAY:
+            data = bucket.read(f"{folder}/{digest}")
+            if data is None or _digest(data) != digest:
+                what = f"{bucket.url}/{folder}/{digest} is {'missing' if data is None else 'damaged'}"
+                raise KitError(f"{what}. Run the same command again, which sends it anew.")
+            os.pwrite(descriptor, data, number * PART)
+            told(len(data))
 
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
