@@ -47,8 +47,10 @@ def place_for(
     if not is_installed("ray"):
         raise missing_package("ray")
     words = () if device == "auto" else ("--device", device)
-    address = bucket or os.environ.get(BUCKET) or None
-    return Cluster(cpus, _gpus_each(gpus, device), jobs, words, checked_bucket(address) if address else None)
+    address, called = (bucket, "--bucket") if bucket is not None else (os.environ.get(BUCKET) or None, f"{BUCKET}:")
+    return Cluster(
+        cpus, _gpus_each(gpus, device), jobs, words, None if address is None else checked_bucket(address, called)
+    )
 
 
 def _gpus_each(gpus: str | None, device: str) -> float | None:

@@ -269,6 +269,36 @@ def test_what_is_deleted_while_a_job_runs_is_sent_anew(url: str, tmp_path: Path)
     assert contents_of(tmp_path) == {"runs/one/a.npy": b"a" * 30, "runs/one/b.npy": b"b" * 30}
 
 
+@pytest.mark.parametrize("failures", [3, 10**6])
+def test_what_cannot_be_sent_at_the_end_is_tried_again_for_a_while(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    fill(tmp_path, {"data/pack.npy": b"photos"})
+    errand, whole, left, said = errand_of(url, tmp_path), Bucket.write, [failures], list[str]()
+    monkeypatch.setattr("kit.core.bucket.errand._RETRY", 0.01)
+    monkeypatch.setattr("kit.core.bucket.errand._PATIENCE", 0.3 if failures > 3 else 60.0)
+
+    def refused(self: Bucket, name: str, data: bytes) -> None:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise KitError("The network is down.")
+        whole(self, name, data)
+
+    def work_to_the_end() -> None:
+        with run_errand(errand, 1.0, said.append) as courier:
+            fill(courier.root, {"runs/one/model.npy": b"weights"})
+            monkeypatch.setattr(Bucket, "write", refused)
+
+    if failures > 3:
+        with pytest.raises(KitError, match="The network is down"):
+            work_to_the_end()
+        return
+    work_to_the_end()
+    assert len(said) == 3 and said[0].startswith("Warning: what it has written cannot be sent; trying again for 1 min")
+    bring(url, tmp_path)
+    assert contents_of(tmp_path)["runs/one/model.npy"] == b"weights"
+
+
 def test_a_protocol_whose_package_is_missing_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     import fsspec
 

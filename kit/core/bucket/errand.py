@@ -34,7 +34,8 @@ from kit.errors import KitError
 SCRATCH = "KIT_SCRATCH"
 """Names the folder of a machine where jobs keep what they have fetched; else a folder beside other temporary files."""
 _PAUSE = 10.0  # seconds between two looks at what the job has written
-_TRIES = 3  # to send what it has written at its end
+_PATIENCE = 900.0  # seconds to try to send what it has written at its end: it may be a night of GPU time
+_RETRY = 15.0  # seconds between two tries
 _KEPT = 14 * 86400.0  # seconds for which what no job has asked for is kept
 _LARGE = 100 << 20  # bytes that take long enough to say so
 _WAIT = 6 * 3600.0  # seconds to wait while another job fetches the same file
@@ -100,7 +101,7 @@ def run_errand(errand: Errand, begun: float, say: Say) -> Iterator[Courier]:
             courier.collect(say)
             with courier.sending():
                 yield courier
-            courier.send_last()
+            courier.send_last(say)
         finally:
             shutil.rmtree(root, ignore_errors=True)
 
@@ -188,17 +189,19 @@ class Courier:
             over.set()
             thread.join()
 
-    def send_last(self) -> None:
-        """Send what is there at the end."""
-        for left in reversed(range(_TRIES)):
+    def send_last(self, say: Say) -> None:
+        """Send what is there at the end, or try for a quarter of an hour."""
+        ends = time.monotonic() + _PATIENCE
+        while self.lost is None:
             try:
-                if self.lost is None:
-                    self.send()
-                break
-            except KitError:
-                if not left:
+                self.send()
+                return
+            except KitError as error:
+                if time.monotonic() >= ends:
                     raise
-                time.sleep(1.0)
+                minutes = (ends - time.monotonic()) / 60
+                say(f"Warning: what it has written cannot be sent; trying again for {minutes:.0f} minutes. {error}")
+                time.sleep(_RETRY)
         if self.lost is not None:
             raise self.lost
 

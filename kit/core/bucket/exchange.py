@@ -131,7 +131,7 @@ class Exchange:
                 raise error
         if errors:
             name, error = errors[0]
-            raise KitError(f"{name} is done, but not home: {error} It stays in {self._bucket.url}.")
+            raise KitError(f"What was written of {name} is not home yet: {error}")
 
     def bring(self, cargo: Cargo) -> None:
         """Bring home what a job has written, all of it or nothing that counts, then delete it there.

@@ -14,8 +14,11 @@ _OF_ONE_MACHINE = ("file", "local", "memory", "data", "cached", "dir", "zip", "t
 _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}
 
 
-def checked_bucket(url: str) -> str:
+def checked_bucket(url: str, called: str = "--bucket") -> str:
     """Return the address of a bucket, without slashes at its end.
+
+    Args:
+        called: what messages call it.
 
     Raises:
         UsageError: it is none, or one that other machines cannot reach.
@@ -23,17 +26,17 @@ def checked_bucket(url: str) -> str:
     """
     protocol, found, path = url.strip().partition("://")
     if not found or not path.strip("/"):
-        raise UsageError(f"--bucket {url}: an address is needed, such as s3://my-bucket/work or gs://my-bucket/work.")
+        raise UsageError(f"{called} {url}: an address is needed, such as s3://my-bucket/work or gs://my-bucket/work.")
     if protocol in _OF_ONE_MACHINE:
         raise UsageError(
-            f"--bucket {url}: that is a place of one machine. A folder that all machines share needs no bucket: have "
+            f"{called} {url}: that is a place of one machine. A folder that all machines share needs no bucket: have "
             "the workspace there, kit -w FOLDER."
         )
-    _class_of(protocol, url)
+    _class_of(protocol, url, called)
     return f"{protocol}://{path.rstrip('/')}"
 
 
-def _class_of(protocol: str, url: str) -> Any:
+def _class_of(protocol: str, url: str, called: str) -> Any:
     import fsspec
 
     try:
@@ -41,10 +44,10 @@ def _class_of(protocol: str, url: str) -> Any:
     except ImportError as error:
         if protocol in _PACKAGES:
             raise missing_package(_PACKAGES[protocol]) from None
-        raise MissingPackage(f"--bucket {url}: {' '.join(str(error).split())}") from None
+        raise MissingPackage(f"{called} {url}: {' '.join(str(error).split())}") from None
     except ValueError:
         raise UsageError(
-            f"--bucket {without_secrets(url)}: fsspec knows no {protocol}:// addresses. Known ones: s3, gs, abfs."
+            f"{called} {without_secrets(url)}: fsspec knows no {protocol}:// addresses. Known ones: s3, gs, abfs."
         ) from None
 
 
