@@ -195,7 +195,7 @@ class Courier:
         while self.lost is None:
             try:
                 self.send()
-                return
+                break
             except KitError as error:
                 if time.monotonic() >= ends:
                     raise
