@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -104,7 +105,7 @@ def _push_dataset(slug: str, folder: Path, reference: str, *, dry_run: bool, yes
         return None
     pushed = send_dataset(whole, folder, reference, session)
     print(f"{'Made' if pushed.is_new else 'Renewed'}: {pushed.address}")
-    say_next(f"kit push OWNER/NOTEBOOK --bundle {folder} --dataset {reference} --gpu t4x2")
+    say_next(f"kit push OWNER/NOTEBOOK --bundle {shlex.quote(str(folder))} --dataset {reference} --gpu t4x2")
     return pushed
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -42,7 +43,8 @@ def new_model(
     from kit.learning.skeleton import SKELETON
 
     path = _begin(context, "model", name, SKELETON)
-    say_next(f"kit check-model {path}:Net, then: kit train {path}:Net --fold 0")
+    typed = shlex.quote(f"{path}:Net")
+    say_next(f"kit check-model {typed}, then: kit train {typed} --fold 0")
 
 
 @verbs.command("competition", short_help="A competition: NAME.py, how its files are read.")
@@ -59,7 +61,8 @@ def new_competition(
     from kit.competitions.skeleton import SKELETON
 
     path = _begin(context, "competition", name, SKELETON)
-    say_next(f"kit check-layout {path} --from DATA, then: kit fetch SLUG --layout {path}")
+    typed = shlex.quote(str(path))
+    say_next(f"kit check-layout {typed} --from DATA, then: kit fetch SLUG --layout {typed}")
 
 
 def _begin(context: typer.Context, kind: str, name: str, skeleton: str) -> Path:
@@ -102,7 +105,7 @@ def check_layout(
     for passed in check_given_layout(layout, source.expanduser()):
         found.append(passed)
         print(f"ok  {passed.what}: {passed.said}", flush=True)
-    say_next(f"kit fetch SLUG --layout {layout} --from {source}")
+    say_next(f"kit fetch SLUG --layout {shlex.quote(str(layout))} --from {shlex.quote(str(source))}")
     return {"layout": layout, "passed": found}
 
 

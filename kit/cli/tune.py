@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -97,7 +98,8 @@ def tune(
     if trial is not None:
         from kit.learning.tuning.trials import run_trial_elsewhere
 
-        assert name is not None
+        if name is None:
+            raise UsageError("--trial is how a study runs its trials elsewhere. Type the study without it.")
         run_trial_elsewhere(project_of(context), name, trial, base, fold, device=device, max_minutes=max_minutes)
         return
     where = place_for(on, gpus, jobs, cpus, device, bucket)
@@ -127,7 +129,7 @@ def tune(
         print_json(tuned)
     else:
         print(_report(tuned, base))
-        say_next(f"kit train --config {tuned.config} --fold all")
+        say_next(f"kit train --config {shlex.quote(str(tuned.config))} --fold all")
 
 
 def _report(tuned: Tuned, base: Experiment) -> str:

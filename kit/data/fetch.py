@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,7 +151,9 @@ def _check_in_place(workspace: Workspace, source: Path | None) -> None:
             "--in-place"
         )
     if not folder.is_dir():
-        raise UsageError(f"{folder} is a file; only a folder can be used in place. Run: kit fetch --from {folder}")
+        raise UsageError(
+            f"{folder} is a file; only a folder can be used in place. Run: kit fetch --from {shlex.quote(str(folder))}"
+        )
     if folder.resolve().is_relative_to(workspace.data.resolve()):
         raise UsageError(
             f"{folder} lies in {workspace.data}, which kit replaces. Move it elsewhere, then: kit fetch --from FOLDER "

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # not in its stubs
@@ -198,7 +199,9 @@ def _text_of(path: Path) -> str:
     except UnicodeDecodeError:
         raise CredentialsError(f"{path} is not UTF-8 text. Save it again as UTF-8, or delete it. {how()}") from None
     except OSError as error:
-        raise CredentialsError(f"{path} cannot be read: {error.strerror}. Run: chmod 600 {path}") from None
+        raise CredentialsError(
+            f"{path} cannot be read: {error.strerror}. Run: chmod 600 {shlex.quote(str(path))}"
+        ) from None
 
 
 # --- proxies ------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 
@@ -51,10 +52,12 @@ def copies(filled: Path, folder: Path, count: int) -> list[Path]:
 
 
 def test_one_slot_finds_what_one_process_finds(filled: Path, tmp_path: Path) -> None:
-    here, slot = copies(filled, tmp_path, 2)
+    here, slot = copies(filled, tmp_path / "with a blank", 2)
     assert ended(here, f"{TUNE} --trials 3")[0] == 0
     code, out, err = ended(slot, f"{TUNE} --trials 3 --jobs 1")
     assert code == 0 and "3 trials: " in out, err
+    words = shlex.split(out.splitlines()[-1].removeprefix("Next: "))
+    assert Path(words[words.index("--config") + 1]) == slot / "tuning/mine.toml"  # also where its path has a blank
     assert "Trial 1 of 3: fold RMSE" in err and "[mine, trial 2] begins on job 1" in err
     assert found(slot) == found(here)
     assert sorted(path.name for path in (slot / "tuning/mine").iterdir()) == ["best.csv", "journal.log", "study.json"]
