@@ -42,6 +42,8 @@ class _Event:
     """The machine's id of Ray's, where it begins."""
     versions: Mapping[str, str] = field(default_factory=dict)
     lines: Sequence[Line] = ()
+    begun: float = 0.0
+    """When it begins there, in seconds since the epoch."""
 
 
 class _Mailbox:
@@ -58,7 +60,7 @@ class _Mailbox:
         before, now = self._first.get(number), time.time()
         self._first.setdefault(number, now)
         if not self._stopped:
-            self._events.append(_Event(number, machine, found))
+            self._events.append(_Event(number, machine, found, begun=now))
         return not self._stopped, before, now
 
     def put(self, number: int, lines: Sequence[Line]) -> bool:
@@ -190,6 +192,7 @@ class _RayQueue:
         )
         self._jobs: list[Job] = []
         self._slots: dict[int, Slot] = {}
+        self._begun: dict[int, float] = {}
         self._running: dict[Any, int] = {}
         self._versions = versions()
         self._said: set[str] = set()
@@ -231,6 +234,7 @@ class _RayQueue:
     def _begins(self, job: Job, event: _Event) -> None:
         before = self._slots.get(event.number)
         slot = self._slots[event.number] = Slot(name_of(self._ray, event.begins_on))
+        self._begun[event.number] = event.begun
         self._compare(slot.name, event.versions)
         if before is None:
             self._watcher.began(job, slot)
@@ -266,7 +270,7 @@ class _RayQueue:
         slot = self._slots.get(number)
         if slot is None and code == TRY_AGAIN:  # it has never begun, and is left for the next time
             return
-        self._bring(job)
+        self._bring(number)
         if slot is None:
             slot = Slot("Ray")
             self._watcher.began(job, slot)
@@ -276,9 +280,10 @@ class _RayQueue:
         self.ended.append(ended)
         self._watcher.ended(ended, slot)
 
-    def _bring(self, job: Job) -> None:
-        if self._exchange is not None and job.cargo is not None:
-            self._exchange.bring_soon(job.cargo)
+    def _bring(self, number: int) -> None:
+        cargo = self._jobs[number].cargo
+        if self._exchange is not None and cargo is not None:
+            self._exchange.bring_soon(cargo, self._begun.get(number, 0.0))
 
     def cancel_waiting(self) -> None:
         """Give up the tasks that have found no room yet."""
@@ -295,7 +300,7 @@ class _RayQueue:
         try:
             self._ray.wait(list(running), num_returns=len(running), timeout=grace) if running else None
             for number in running.values():
-                self._bring(self._jobs[number])
+                self._bring(number)
         finally:  # also after a second Ctrl-C
             for task in running:
                 self._ray.cancel(task, force=True)

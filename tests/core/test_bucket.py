@@ -71,9 +71,9 @@ def work(
     return found
 
 
-def bring(url: str, root: Path) -> None:
+def bring(url: str, root: Path, begun: float = 9.0) -> None:
     exchange = Exchange(url, root)
-    exchange.bring_soon(cargo(root))
+    exchange.bring_soon(cargo(root), begun)
     exchange.wait()
 
 
@@ -181,6 +181,8 @@ def test_a_later_try_finds_what_an_earlier_one_has_sent_and_the_earlier_one_ends
             found = work(errand, {"runs/one/checkpoint_2.pt": b"two" * 9}, begun=2.0)
             fill(first.root, {"runs/one/checkpoint_1b.pt": b"late"})
     assert found == {"data/pack.npy": b"photos", "runs/one/checkpoint_1.pt": b"one" * 9}
+    bring(url, tmp_path, 1.0)  # the earlier one's command takes nothing of what is the later one's
+    assert set(contents_of(tmp_path)) == {"data/pack.npy"} and objects(url)
     bring(url, tmp_path)
     assert set(contents_of(tmp_path)) == {"data/pack.npy", "runs/one/checkpoint_1.pt", "runs/one/checkpoint_2.pt"}
 

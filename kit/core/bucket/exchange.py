@@ -114,9 +114,13 @@ class Exchange:
         found = self._bucket.names(f"{begin}{folder}")
         return [name.removeprefix(begin).removesuffix(end) for name in found if name.endswith(end)]
 
-    def bring_soon(self, cargo: Cargo) -> None:
-        """Bring home what a job has written while others run; `wait` waits for it."""
-        self._coming[cargo.name] = self._threads.submit(self.bring, cargo)
+    def bring_soon(self, cargo: Cargo, begun: float) -> None:
+        """Bring home what a job has written while others run; `wait` waits for it.
+
+        Args:
+            begun: when its last try began; what a later one of another command has written is not touched.
+        """
+        self._coming[cargo.name] = self._threads.submit(self.bring, cargo, begun)
 
     def wait(self) -> None:
         """Wait until everything is home.
@@ -133,14 +137,17 @@ class Exchange:
             name, error = errors[0]
             raise KitError(f"What was written of {name} is not home yet: {error}")
 
-    def bring(self, cargo: Cargo) -> None:
+    def bring(self, cargo: Cargo, begun: float | None = None) -> None:
         """Bring home what a job has written, all of it or nothing that counts, then delete it there.
+
+        Args:
+            begun: see `bring_soon`; None: whatever is there.
 
         Raises:
             KitError: the bucket cannot be used.
         """
         there = read_manifest(self._bucket, output_name(cargo.name))
-        if there is None:
+        if there is None or (begun is not None and there.begun > begun):
             return
         with self._lock:  # of the digests
             here = self._here(cargo)
