@@ -45,6 +45,8 @@ class Cargo:
 
     name: str
     """Of what it writes, unlike any other job's."""
+    subject: str
+    """Digest of the photos and folds that it is about: a bucket may hold what jobs of other workspaces have written."""
     root: Path
     """The workspace."""
     reads: tuple[str, ...]

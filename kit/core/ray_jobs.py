@@ -127,10 +127,11 @@ def run_on_ray(
             queue.run(deque(zip(jobs, commands, strict=True)))
         except BaseException:
             queue.interrupt()
-            raise
-        finally:
             if exchange is not None:
-                exchange.wait()
+                exchange.wait_and_warn()
+            raise
+        if exchange is not None:
+            exchange.wait()
         return queue.ended
 
 

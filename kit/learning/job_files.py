@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kit.core.jobs import Cargo
+from kit.core.storage import digest_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,14 +24,15 @@ def fold_cargo(project: Project, name: str, fold: Fold, experiment: Experiment |
     """
     workspace = project.workspace
     reads, writes = _reads(project, experiment), workspace.fold_files(name, fold)
-    return Cargo(f"runs/{name}/fold_{fold}", workspace.root, reads, writes)
+    return Cargo(f"runs/{name}/fold_{fold}", _subject(project), workspace.root, reads, writes)
 
 
 def trial_cargo(project: Project, study: str, number: int, experiment: Experiment) -> Cargo:
     """Return the files of one trial of a study, numbered from 0."""
     home = f"tuning/{study}"
     reads = (*_reads(project, experiment), f"{home}/study.json", f"{home}/journal.log")
-    return Cargo(f"{home}/trial_{number}", project.workspace.root, reads, (f"{home}/trial_{number}/**/*",))
+    writes = (f"{home}/trial_{number}/**/*",)
+    return Cargo(f"{home}/trial_{number}", _subject(project), project.workspace.root, reads, writes)
 
 
 def settings_words(folder: Path, experiment: Experiment) -> list[str]:
@@ -44,6 +46,10 @@ def settings_words(folder: Path, experiment: Experiment) -> list[str]:
     copies = {setting: code / file for setting, file in CODE_FILES.items()}
     path.write_text(toml_of(experiment, copies=copies), encoding="utf-8")
     return ["--config", str(path)]
+
+
+def _subject(project: Project) -> str:
+    return digest_of([project.index.digest, project.folds.digest])
 
 
 def _reads(project: Project, experiment: Experiment | None) -> tuple[str, ...]:

@@ -61,7 +61,7 @@ def one_round(root: Path, scratch: Path) -> dict[str, float]:
     """Return the seconds of each way, once."""
     name = f"bench-{uuid.uuid4().hex[:12]}"
     system().mkdir(name)
-    cargo = Cargo("runs/one", root, ("data/*",), ("runs/one/*",))
+    cargo = Cargo("runs/one", "bench", root, ("data/*",), ("runs/one/*",))
     errands: list[Errand] = []
 
     def send() -> None:

@@ -6,6 +6,7 @@ import os
 import threading
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from kit.core.bucket import Errand, Exchange, checked_bucket, files, run_errand
 from kit.core.bucket.errand import SCRATCH, Courier
 from kit.core.bucket.objects import Bucket
 from kit.core.jobs import Cargo
-from kit.errors import KitError, MissingPackage
+from kit.errors import DamagedStore, KitError, MissingPackage
 
 READS, WRITES = ("data/**/*", "sd/*.bin"), ("runs/one/**/*", "sd/*.bin")
 Contents = dict[str, bytes]
@@ -51,7 +52,7 @@ def contents_of(root: Path) -> dict[str, bytes]:
 
 
 def cargo(root: Path) -> Cargo:
-    return Cargo("runs/one", root, READS, WRITES)
+    return Cargo("runs/one", "photos", root, READS, WRITES)
 
 
 def errand_of(url: str, root: Path) -> Errand:
@@ -240,21 +241,42 @@ def test_files_that_two_jobs_of_a_machine_read_are_fetched_once(
 
 
 @pytest.mark.parametrize("damage", [b"", b"other", None])
-def test_a_damaged_object_is_one_line(url: str, tmp_path: Path, damage: bytes | None) -> None:
+def test_a_damaged_object_is_one_line_and_is_sent_again(url: str, tmp_path: Path, damage: bytes | None) -> None:
     fill(tmp_path, {"data/pack.npy": b"photos"})
     errand, bucket = errand_of(url, tmp_path), Bucket(url)
     (part,) = objects(url, "inputs/parts")
     bucket.delete([part])
     if damage is not None:
         bucket.write(part, damage)
-    with pytest.raises(KitError, match=r"inputs/parts/\w+ is (missing|damaged)\. "):
+    with pytest.raises(DamagedStore, match=r"inputs/parts/\w+ is (missing|damaged)\. Run the same command again"):
         work(errand, {})
+    assert work(errand_of(url, tmp_path), {}, 2.0) == {"data/pack.npy": b"photos"}
+
+
+def test_damaged_leftovers_stop_nothing(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    work(errand_of(url, tmp_path), {"runs/one/a.npy": b"there"})
+    Bucket(url).delete(name for name in objects(url) if not name.endswith("manifest.json"))
+    Exchange(url, tmp_path).take_leftovers([cargo(tmp_path)])
+    assert "is missing. Going on with what is here of runs/one." in capsys.readouterr().err
+    work(errand_of(url, tmp_path), {"runs/one/a.npy": b"anew"}, 2.0)
+    bring(url, tmp_path)
+    assert contents_of(tmp_path) == {"runs/one/a.npy": b"anew"} and not objects(url)
+
+
+def test_what_is_of_other_photos_is_left_where_it_is(url: str, tmp_path: Path) -> None:
+    work(errand_of(url, tmp_path), {"runs/one/a.npy": b"of other photos"})
+    mine = replace(cargo(tmp_path), subject="mine")
+    exchange = Exchange(url, tmp_path)
+    exchange.take_leftovers([mine])
+    exchange.errands([mine])
+    assert contents_of(tmp_path) == {} and objects(url)
+    assert exchange.written("photos", "runs/") == ["runs/one"] and exchange.written("mine", "runs/") == []
 
 
 @pytest.mark.parametrize("text", [b"nonsense", b"{}", b'{"files": {"../x": {"size": 1, "modified": 0, "parts": []}}}'])
 def test_a_list_that_is_none_is_one_line(url: str, tmp_path: Path, text: bytes) -> None:
     errand = errand_of(url, tmp_path)
-    Bucket(url).write("outputs/runs/one/manifest.json", text)
+    Bucket(url).write("outputs/photos/runs/one/manifest.json", text)
     with pytest.raises(KitError, match="is no list of files of kit"):
         work(errand, {})
 

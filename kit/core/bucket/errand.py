@@ -29,7 +29,7 @@ from kit.core.bucket.files import (
 )
 from kit.core.bucket.objects import Bucket
 from kit.core.storage import disk_errors, locked, sweep, temporary_sibling
-from kit.errors import KitError
+from kit.errors import DamagedStore, KitError
 
 SCRATCH = "KIT_SCRATCH"
 """Names the folder of a machine where jobs keep what they have fetched; else a folder beside other temporary files."""
@@ -49,7 +49,7 @@ class Errand:
     inputs: str
     """Version of what it reads."""
     output: str
-    """Name of what it writes."""
+    """Its photos' and folds' digest, and the name of what it writes."""
     writes: tuple[str, ...]
     """Patterns of it, below the workspace."""
     root: str
@@ -143,7 +143,11 @@ class Courier:
         if missing > _LARGE:
             say(f"fetching {missing >> 20:,} MB from {self._errand.bucket}")
         _forget_unused(self._cache)
-        fetch_files(self._take, inputs.files)
+        try:
+            fetch_files(self._take, inputs.files)
+        except DamagedStore:
+            self._bucket.delete([input_name(self._errand.inputs)])  # so that it is sent anew
+            raise
         self._inputs = frozenset(inputs.files)
         if before is not None:
             folder = output_parts(self._errand.output)
@@ -220,7 +224,8 @@ class Courier:
         with pinned(self.root, self._errand.writes, self._digests, self._inputs) as now:
             there = read_manifest(self._bucket, output_name(self._errand.output))
             if there is not None and there.begun > self._begun:
-                self.lost = KitError(f"{self._errand.output} was taken over by another job, which goes on with it.")
+                name = self._errand.output.partition("/")[2]
+                self.lost = KitError(f"{name} was taken over by another job, which goes on with it.")
                 return
             before = _parts_of(self._sent) if there is not None and there.files == self._sent.files else set()
             send_parts(self._bucket, folder, now, there=before)

@@ -29,7 +29,7 @@ from kit.core.jobs import Cargo, Cluster
 from kit.core.progress import byte_progress
 from kit.core.speech import say, warn
 from kit.core.storage import digest_of, disk_errors, write_json
-from kit.errors import KitError
+from kit.errors import DamagedStore, KitError
 
 _NOTHING = version_of({})
 _AT_ONCE = 2  # jobs whose files come home
@@ -72,9 +72,9 @@ class Exchange:
         with pinned(self._root, cargo.writes, self._digests, names) as outputs:
             if outputs.files:
                 origin = version_of(outputs.files)
-                self._send(cargo.name, output_parts(cargo.name), outputs)
-                self._bucket.write(output_name(cargo.name), Manifest(outputs.files, origin).to_bytes())
-        return Errand(self._bucket.url, version, cargo.name, cargo.writes, str(self._root.absolute()), origin)
+                self._send(cargo.name, output_parts(_output_of(cargo)), outputs)
+                self._bucket.write(output_name(_output_of(cargo)), Manifest(outputs.files, origin).to_bytes())
+        return Errand(self._bucket.url, version, _output_of(cargo), cargo.writes, str(self._root.absolute()), origin)
 
     def _send(self, what: str, folder: str, files: Pinned) -> None:
         size = sum(one.size for one in files.files.values())
@@ -88,29 +88,34 @@ class Exchange:
             KitError: the bucket cannot be used.
         """
         for cargo in cargos:
-            there = read_manifest(self._bucket, output_name(cargo.name))
-            if there is None:
-                continue
-            here = self._here(cargo)
-            version = version_of(here)
-            if version in (there.origin, _NOTHING) or self._is_half_taken(cargo, there):
-                if there.version != version:
-                    say(f"Bringing home what was written elsewhere of {cargo.name}")
-                self.bring(cargo)
-            elif version != there.version:
-                warn(
-                    f"Warning: {cargo.name} is another here than when its job was sent: going on with what is here, "
-                    f"not with what {self._bucket.url} has of it."
-                )
+            try:
+                self._take_leftover(cargo)
+            except DamagedStore as error:
+                warn(f"Warning: {str(error).split('. ')[0]}. Going on with what is here of {cargo.name}.")
+
+    def _take_leftover(self, cargo: Cargo) -> None:
+        there = read_manifest(self._bucket, output_name(_output_of(cargo)))
+        if there is None:
+            return
+        version = version_of(self._here(cargo))
+        if version in (there.origin, _NOTHING) or self._is_half_taken(cargo, there):
+            if there.version != version:
+                say(f"Bringing home what was written elsewhere of {cargo.name}")
+            self.bring(cargo)
+        elif version != there.version:
+            warn(
+                f"Warning: {cargo.name} is another here than when its job was sent: going on with what is here, "
+                f"not with what {self._bucket.url} has of it."
+            )
 
     def _here(self, cargo: Cargo) -> Files:
         reads = {path.relative_to(self._root).as_posix() for path in matching(self._root, cargo.reads)}
         with pinned(self._root, cargo.writes, self._digests, reads) as found:
             return found.files
 
-    def written(self, folder: str) -> list[str]:
-        """Return the names below a folder of what jobs have written and no command has brought home."""
-        begin, end = output_parts(""), "/manifest.json"
+    def written(self, subject: str, folder: str) -> list[str]:
+        """Return the names below a folder of what jobs have written about these photos, and is not home."""
+        begin, end = output_parts(f"{subject}/"), "/manifest.json"
         found = self._bucket.names(f"{begin}{folder}")
         return [name.removeprefix(begin).removesuffix(end) for name in found if name.endswith(end)]
 
@@ -121,6 +126,13 @@ class Exchange:
             begun: when its last try began; what a later one of another command has written is not touched.
         """
         self._coming[cargo.name] = self._threads.submit(self.bring, cargo, begun)
+
+    def wait_and_warn(self) -> None:
+        """Wait until everything is home, where another error is what is to be told."""
+        try:
+            self.wait()
+        except KitError as another:
+            warn(f"Warning: {another}")
 
     def wait(self) -> None:
         """Wait until everything is home.
@@ -146,7 +158,7 @@ class Exchange:
         Raises:
             KitError: the bucket cannot be used.
         """
-        there = read_manifest(self._bucket, output_name(cargo.name))
+        there = read_manifest(self._bucket, output_name(_output_of(cargo)))
         if there is None or (begun is not None and there.begun > begun):
             return
         with self._lock:  # of the digests
@@ -154,7 +166,7 @@ class Exchange:
         note = self._note(cargo)
         staged = self._notes / f"coming-{note.stem}"
         changed = {name: one for name, one in there.files.items() if name not in here or here[name].parts != one.parts}
-        folder = output_parts(cargo.name)
+        folder = output_parts(_output_of(cargo))
         fetch_files(lambda name, entry: fetch_file(self._bucket, folder, entry, staged / name), changed)
         gone = set(here) - set(there.files)
         with disk_errors(self._root):
@@ -166,7 +178,7 @@ class Exchange:
             note.unlink(missing_ok=True)
 
     def _note(self, cargo: Cargo) -> Path:
-        return self._notes / f"{digest_of([self._bucket.url, cargo.name])}.json"
+        return self._notes / f"{digest_of([self._bucket.url, _output_of(cargo)])}.json"
 
     def _is_half_taken(self, cargo: Cargo, there: Manifest) -> bool:
         """Return whether a command was killed while it brought just this home."""
@@ -177,8 +189,12 @@ class Exchange:
 
     def _clear(self, cargo: Cargo) -> None:
         """Delete what the bucket has of a job's output, its list first."""
-        names = self._bucket.names(output_parts(cargo.name))
+        names = self._bucket.names(output_parts(_output_of(cargo)))
         self._bucket.delete(sorted(names, key=lambda name: not name.endswith("manifest.json")))
+
+
+def _output_of(cargo: Cargo) -> str:
+    return f"{cargo.subject}/{cargo.name}"
 
 
 def _counted(report: Callable[[int, int], None], total: int) -> Callable[[int], None]:

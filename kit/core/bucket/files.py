@@ -15,7 +15,7 @@ from typing import IO
 
 from kit.core.bucket.objects import Bucket
 from kit.core.storage import digest_of, disk_errors, is_temporary_name, temporary_sibling, to_json, write_json
-from kit.errors import KitError
+from kit.errors import DamagedStore, KitError
 
 PART = 64 << 20  # bytes: a few of them fit into memory, and one is sent whole or not at all
 _AT_ONCE = 6  # parts on their way
@@ -248,7 +248,7 @@ def fetch_file(bucket: Bucket, folder: str, entry: FileEntry, path: Path, told: 
     """Fetch a file whole: `path` is then what the list says, or what it was.
 
     Raises:
-        KitError: a part is missing, or is not what its name says.
+        DamagedStore: a part is missing, or is not what its name says; that is then deleted.
     """
     temporary = temporary_sibling(path)
 
@@ -257,8 +257,9 @@ def fetch_file(bucket: Bucket, folder: str, entry: FileEntry, path: Path, told: 
         with _ON_THEIR_WAY:
             data = bucket.read(f"{folder}/{digest}")
             if data is None or _digest(data) != digest:
+                bucket.delete([f"{folder}/{digest}"])
                 what = f"{bucket.url}/{folder}/{digest} is {'missing' if data is None else 'damaged'}"
-                raise KitError(f"{what}. Run the same command again, which sends it anew.")
+                raise DamagedStore(f"{what}. Run the same command again, which sends it anew.")
             os.pwrite(descriptor, data, number * PART)
             told(len(data))
 

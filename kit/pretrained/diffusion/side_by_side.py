@@ -72,7 +72,8 @@ def _take_leftovers(session: SamplingSession, cluster: Cluster) -> None:
     if cluster.bucket is None:
         return
     exchange = Exchange(cluster.bucket, session.project.workspace.root)
-    exchange.take_leftovers([_cargo(session, name) for name in exchange.written(_OUTPUTS.format(session.recipe.model))])
+    names = exchange.written(session.project.index.digest, _OUTPUTS.format(session.recipe.model))
+    exchange.take_leftovers([_cargo(session, name) for name in names])
     exchange.wait()
 
 
@@ -82,7 +83,8 @@ def _cargo(session: SamplingSession, name: str) -> Cargo:
     digests = [_with_dtype(session, dtype).digest for dtype in DTYPES]
     folders = tuple(f"sd/{digest}/**/*" for digest in digests)
     vectors = ("embeddings/**/*",) if session.request.clip else ()
-    return Cargo(name, workspace.root, (*workspace.photo_files, *vectors, *folders), folders)
+    subject = session.project.index.digest
+    return Cargo(name, subject, workspace.root, (*workspace.photo_files, *vectors, *folders), folders)
 
 
 def _with_dtype(session: SamplingSession, dtype: str) -> SamplingRecipe:
