@@ -42,8 +42,6 @@ class _Event:
     """The machine's id of Ray's, where it begins."""
     versions: Mapping[str, str] = field(default_factory=dict)
     lines: Sequence[Line] = ()
-    begun: float = 0.0
-    """When it begins there, in seconds since the epoch."""
 
 
 class _Mailbox:
@@ -60,7 +58,7 @@ class _Mailbox:
         before, now = self._first.get(number), time.time()
         self._first.setdefault(number, now)
         if not self._stopped:
-            self._events.append(_Event(number, machine, found, begun=now))
+            self._events.append(_Event(number, machine, found))
         return not self._stopped, before, now
 
     def put(self, number: int, lines: Sequence[Line]) -> bool:
@@ -193,7 +191,6 @@ class _RayQueue:
         )
         self._jobs: list[Job] = []
         self._slots: dict[int, Slot] = {}
-        self._begun: dict[int, float] = {}
         self._running: dict[Any, int] = {}
         self._versions = versions()
         self._said: set[str] = set()
@@ -235,7 +232,6 @@ class _RayQueue:
     def _begins(self, job: Job, event: _Event) -> None:
         before = self._slots.get(event.number)
         slot = self._slots[event.number] = Slot(name_of(self._ray, event.begins_on))
-        self._begun[event.number] = event.begun
         self._compare(slot.name, event.versions)
         if before is None:
             self._watcher.began(job, slot)
@@ -284,7 +280,7 @@ class _RayQueue:
     def _bring(self, number: int) -> None:
         cargo = self._jobs[number].cargo
         if self._exchange is not None and cargo is not None:
-            self._exchange.bring_soon(cargo, self._begun.get(number, 0.0))
+            self._exchange.bring_soon(cargo)
 
     def cancel_waiting(self) -> None:
         """Give up the tasks that have found no room yet."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kit.core.jobs import Cargo
-from kit.core.storage import digest_of
+from kit.core.storage import digest_file, digest_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,11 +28,17 @@ def fold_cargo(project: Project, name: str, fold: Fold, experiment: Experiment |
 
 
 def trial_cargo(project: Project, study: str, number: int, experiment: Experiment) -> Cargo:
-    """Return the files of one trial of a study, numbered from 0."""
+    """Return the files of one trial of a study, numbered from 0.
+
+    Args:
+        experiment: with the trial's settings: what was measured with others is another trial's.
+    """
     home = f"tuning/{study}"
     reads = (*_reads(project, experiment), f"{home}/study.json", f"{home}/journal.log")
     writes = (f"{home}/trial_{number}/**/*",)
-    return Cargo(f"{home}/trial_{number}", _subject(project), project.workspace.root, reads, writes)
+    stamp = digest_file(project.workspace.study(study) / "study.json")
+    subject = digest_of([_subject(project), stamp, experiment.fields])
+    return Cargo(f"{home}/trial_{number}", subject, project.workspace.root, reads, writes)
 
 
 def settings_words(folder: Path, experiment: Experiment) -> list[str]:

@@ -72,9 +72,9 @@ def work(
     return found
 
 
-def bring(url: str, root: Path, begun: float = 9.0) -> None:
+def bring(url: str, root: Path) -> None:
     exchange = Exchange(url, root)
-    exchange.bring_soon(cargo(root), begun)
+    exchange.bring(cargo(root))
     exchange.wait()
 
 
@@ -182,7 +182,9 @@ def test_a_later_try_finds_what_an_earlier_one_has_sent_and_the_earlier_one_ends
             found = work(errand, {"runs/one/checkpoint_2.pt": b"two" * 9}, begun=2.0)
             fill(first.root, {"runs/one/checkpoint_1b.pt": b"late"})
     assert found == {"data/pack.npy": b"photos", "runs/one/checkpoint_1.pt": b"one" * 9}
-    bring(url, tmp_path, 1.0)  # the earlier one's command takes nothing of what is the later one's
+    other = Exchange(url, tmp_path)  # another command takes nothing of what is not its own job's
+    other.bring_soon(cargo(tmp_path))
+    other.wait()
     assert set(contents_of(tmp_path)) == {"data/pack.npy"} and objects(url)
     bring(url, tmp_path)
     assert set(contents_of(tmp_path)) == {"data/pack.npy", "runs/one/checkpoint_1.pt", "runs/one/checkpoint_2.pt"}
@@ -202,8 +204,10 @@ def test_what_was_made_here_since_is_not_lost_to_leftovers(
     work(errand_of(url, tmp_path), {"runs/one/a.json": b"there"})
     fill(tmp_path, {"runs/one/a.json": b"here"})
     Exchange(url, tmp_path).take_leftovers([cargo(tmp_path)])
-    assert contents_of(tmp_path) == {"runs/one/a.json": b"here"}
-    assert "runs/one is another here than when its job was sent" in capsys.readouterr().err
+    assert contents_of(tmp_path) == {"runs/one/a.json": b"here"} and not objects(url)
+    said = capsys.readouterr().err
+    assert "runs/one is another here than when its job was sent" in said
+    assert (Path(said.split(" is in ")[1].strip()) / "runs/one/a.json").read_bytes() == b"there"
     assert work(errand_of(url, tmp_path), {}, 2.0) == {"runs/one/a.json": b"here"}
 
 

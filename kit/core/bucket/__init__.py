@@ -2,7 +2,7 @@
 it writes comes back, checkpoints included.
 
     inputs/<version>.json, inputs/parts/<digest>             what jobs read; never changed once it is there
-    outputs/<name>/manifest.json, outputs/<name>/<digest>    what one job has written so far; gone once it is home
+    outputs/<subject>/<name>/manifest.json, <digest>         what one job has written so far; gone once it is home
 
 Files are cut into parts, each an object named by its digest; a list that names them is written last. So whoever reads
 sees the old files or the new ones, what was sent is not sent again, and a kill anywhere leaves nothing half.

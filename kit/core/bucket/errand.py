@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 import tempfile
 import threading
 import time
@@ -19,6 +20,7 @@ from pathlib import Path
 from kit.core.bucket.files import (
     Digests,
     FileEntry,
+    Files,
     Manifest,
     fetch_file,
     fetch_files,
@@ -37,6 +39,7 @@ _PAUSE = 10.0  # seconds between two looks at what the job has written
 _PATIENCE = 900.0  # seconds to try to send what it has written at its end: it may be a night of GPU time
 _RETRY = 15.0  # seconds between two tries
 _KEPT = 14 * 86400.0  # seconds for which what no job has asked for is kept
+_APPENDED_TO = "embeddings/"  # which jobs do in place, where vectors are missing
 _LARGE = 100 << 20  # bytes that take long enough to say so
 _WAIT = 6 * 3600.0  # seconds to wait while another job fetches the same file
 
@@ -56,6 +59,8 @@ class Errand:
     """The workspace, where the command was typed and as its words name it."""
     origin: str = ""
     """Version of what lay there when the job was sent."""
+    owner: str = ""
+    """Names the command."""
 
 
 Say = Callable[[str], object]
@@ -92,7 +97,8 @@ def run_errand(errand: Errand, begun: float, say: Say) -> Iterator[Courier]:
         KitError: the bucket cannot be used, or a later try of the same job has taken over.
     """
     scratch = _scratch()
-    sweep(scratch)
+    for folder in (scratch, scratch / "files"):
+        sweep(folder)
     root = temporary_sibling(scratch / "workspace")
     with disk_errors(root):
         root.mkdir()
@@ -112,8 +118,9 @@ def _scratch() -> Path:
     folder = Path(named) if named else Path(tempfile.gettempdir()) / f"kit-scratch-{os.getuid()}"
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if not named and folder.stat().st_uid != os.getuid():
-        raise KitError(f"{folder} is another user's. Name a folder for jobs by {SCRATCH} where Ray is started.")
+    status = folder.lstat()
+    if not named and (status.st_uid != os.getuid() or not stat.S_ISDIR(status.st_mode) or status.st_mode & 0o022):
+        raise KitError(f"{folder} is not this user's alone. Name a folder for jobs by {SCRATCH} where Ray is started.")
     return folder
 
 
@@ -146,7 +153,7 @@ class Courier:
         try:
             fetch_files(self._take, inputs.files)
         except DamagedStore:
-            self._bucket.delete([input_name(self._errand.inputs)])  # so that it is sent anew
+            self._bucket.delete([input_name(self._errand.inputs)])
             raise
         self._inputs = frozenset(inputs.files)
         if before is not None:
@@ -162,9 +169,16 @@ class Courier:
         kept.parent.mkdir(parents=True, exist_ok=True)
         with locked(kept, wait=_WAIT):
             if not (kept.is_file() and kept.stat().st_size == entry.size):
-                fetch_file(self._bucket, INPUT_PARTS, entry, kept)
+                try:
+                    fetch_file(self._bucket, INPUT_PARTS, entry, kept)
+                except DamagedStore:
+                    self._bucket.delete(f"{INPUT_PARTS}/{digest}" for digest in entry.parts)  # it is sent anew
+                    raise
                 kept.chmod(0o444)
             os.utime(kept)
+            if name.startswith(_APPENDED_TO):
+                shutil.copyfile(kept, path)
+                return
             try:
                 os.link(kept, path)
             except OSError:  # a file system without such links
@@ -172,7 +186,10 @@ class Courier:
 
     def _claim(self) -> None:
         """Say that this try is at work, so that an earlier one that lives on unseen ends."""
-        self._sent = Manifest(self._sent.files, self._errand.origin, self._begun)
+        self._write_list(self._sent.files)
+
+    def _write_list(self, files: Files) -> None:
+        self._sent = Manifest(files, self._errand.origin, self._begun, self._errand.owner)
         self._bucket.write(output_name(self._errand.output), self._sent.to_bytes())
 
     @contextlib.contextmanager
@@ -182,7 +199,7 @@ class Courier:
 
         def run() -> None:
             while not over.wait(_PAUSE) and self.lost is None:
-                with contextlib.suppress(KitError, OSError):
+                with contextlib.suppress(Exception):
                     self.send()
 
         thread = threading.Thread(target=run, daemon=True, name="courier")
@@ -200,7 +217,7 @@ class Courier:
             try:
                 self.send()
                 break
-            except KitError as error:
+            except (KitError, OSError) as error:
                 if time.monotonic() >= ends:
                     raise
                 minutes = (ends - time.monotonic()) / 60
@@ -222,16 +239,23 @@ class Courier:
     def _send_all(self) -> None:
         folder = output_parts(self._errand.output)
         with pinned(self.root, self._errand.writes, self._digests, self._inputs) as now:
-            there = read_manifest(self._bucket, output_name(self._errand.output))
-            if there is not None and there.begun > self._begun:
-                name = self._errand.output.partition("/")[2]
-                self.lost = KitError(f"{name} was taken over by another job, which goes on with it.")
-                return
+            there = self._list_now()
             before = _parts_of(self._sent) if there is not None and there.files == self._sent.files else set()
-            send_parts(self._bucket, folder, now, there=before)
-            self._sent = Manifest(now.files, self._errand.origin, self._begun)
-            self._bucket.write(output_name(self._errand.output), self._sent.to_bytes())
+            if self.lost is None:
+                send_parts(self._bucket, folder, now, there=before)
+                self._list_now()  # sending may have taken long
+            if self.lost is not None:
+                return
+            self._write_list(now.files)
         self._bucket.delete(f"{folder}/{digest}" for digest in sorted(before - _parts_of(self._sent)))
+
+    def _list_now(self) -> Manifest | None:
+        """Return the list that is there now, and note it where a later try has written it."""
+        there = read_manifest(self._bucket, output_name(self._errand.output))
+        if there is not None and there.begun > self._begun:
+            name = self._errand.output.partition("/")[2]
+            self.lost = KitError(f"{name} was taken over by another job, which goes on with it.")
+        return there
 
     def _has_changed(self) -> bool:
         """Return whether files are others than at the last look, but for those that only people look at."""

@@ -4,10 +4,13 @@ what the jobs are."""
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import threading
+import time
+import uuid
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from kit.core.bucket.errand import INPUT_PARTS, Errand, input_name, output_name, output_parts
@@ -28,7 +31,7 @@ from kit.core.bucket.objects import Bucket
 from kit.core.jobs import Cargo, Cluster
 from kit.core.progress import byte_progress
 from kit.core.speech import say, warn
-from kit.core.storage import digest_of, disk_errors, write_json
+from kit.core.storage import digest_of, disk_errors, sync_folder, write_json
 from kit.errors import DamagedStore, KitError
 
 _NOTHING = version_of({})
@@ -47,6 +50,7 @@ class Exchange:
         self._sent: set[str] = set()
         self._coming: dict[str, Future[None]] = {}
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="home")
+        self._owner = uuid.uuid4().hex[:12]
         self._bucket.check()
 
     def errands(self, cargos: Sequence[Cargo]) -> list[Errand]:
@@ -73,8 +77,10 @@ class Exchange:
             if outputs.files:
                 origin = version_of(outputs.files)
                 self._send(cargo.name, output_parts(_output_of(cargo)), outputs)
-                self._bucket.write(output_name(_output_of(cargo)), Manifest(outputs.files, origin).to_bytes())
-        return Errand(self._bucket.url, version, _output_of(cargo), cargo.writes, str(self._root.absolute()), origin)
+                manifest = Manifest(outputs.files, origin, owner=self._owner)
+                self._bucket.write(output_name(_output_of(cargo)), manifest.to_bytes())
+        root = str(self._root.absolute())
+        return Errand(self._bucket.url, version, _output_of(cargo), cargo.writes, root, origin, self._owner)
 
     def _send(self, what: str, folder: str, files: Pinned) -> None:
         size = sum(one.size for one in files.files.values())
@@ -98,15 +104,18 @@ class Exchange:
         if there is None:
             return
         version = version_of(self._here(cargo))
-        if version in (there.origin, _NOTHING) or self._is_half_taken(cargo, there):
-            if there.version != version:
-                say(f"Bringing home what was written elsewhere of {cargo.name}")
-            self.bring(cargo)
-        elif version != there.version:
-            warn(
-                f"Warning: {cargo.name} is another here than when its job was sent: going on with what is here, "
-                f"not with what {self._bucket.url} has of it."
-            )
+        if version != there.version and self._is_newer(cargo, there, version):
+            say(f"Bringing home what was written elsewhere of {cargo.name}")
+        self.bring(cargo)
+
+    def _is_newer(self, cargo: Cargo, there: Manifest, version: str) -> bool:
+        """Return whether what is there has come of what is here: of this version, or of one half taken home."""
+        try:
+            note = json.loads(self._note(cargo).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            note = {}
+        known = (there.origin, there.version, _NOTHING, note.get("took"))
+        return version in known or note.get("taking") == there.version
 
     def _here(self, cargo: Cargo) -> Files:
         reads = {path.relative_to(self._root).as_posix() for path in matching(self._root, cargo.reads)}
@@ -119,19 +128,16 @@ class Exchange:
         found = self._bucket.names(f"{begin}{folder}")
         return [name.removeprefix(begin).removesuffix(end) for name in found if name.endswith(end)]
 
-    def bring_soon(self, cargo: Cargo, begun: float) -> None:
-        """Bring home what a job has written while others run; `wait` waits for it.
-
-        Args:
-            begun: when its last try began; what a later one of another command has written is not touched.
-        """
-        self._coming[cargo.name] = self._threads.submit(self.bring, cargo, begun)
+    def bring_soon(self, cargo: Cargo) -> None:
+        """Bring home what a job has written while others run; `wait` waits for it. What another command's job has
+        written is left to that."""
+        self._coming[cargo.name] = self._threads.submit(self.bring, cargo, owner=self._owner)
 
     def wait_and_warn(self) -> None:
         """Wait until everything is home, where another error is what is to be told."""
         try:
             self.wait()
-        except KitError as another:
+        except (KitError, OSError) as another:
             warn(f"Warning: {another}")
 
     def wait(self) -> None:
@@ -140,6 +146,11 @@ class Exchange:
         Raises:
             KitError: something is not; it stays in the bucket.
         """
+        try:
+            wait(self._coming.values())
+        except BaseException:
+            self._threads.shutdown(wait=False, cancel_futures=True)  # what is not home stays in the bucket
+            raise
         errors = [(name, error) for name, one in self._coming.items() if (error := one.exception()) is not None]
         self._threads.shutdown()
         for _, error in errors:
@@ -149,43 +160,56 @@ class Exchange:
             name, error = errors[0]
             raise KitError(f"What was written of {name} is not home yet: {error}")
 
-    def bring(self, cargo: Cargo, begun: float | None = None) -> None:
-        """Bring home what a job has written, all of it or nothing that counts, then delete it there.
+    def bring(self, cargo: Cargo, *, owner: str | None = None) -> None:
+        """Bring home what a job has written, all of it or nothing that counts, then delete it there. What else has been
+        made here meanwhile stays, and what comes home is then laid aside.
 
         Args:
-            begun: see `bring_soon`; None: whatever is there.
+            owner: of what command; None: of any.
 
         Raises:
             KitError: the bucket cannot be used.
         """
         there = read_manifest(self._bucket, output_name(_output_of(cargo)))
-        if there is None or (begun is not None and there.begun > begun):
+        if there is None or (owner is not None and there.owner != owner):
             return
         with self._lock:  # of the digests
             here = self._here(cargo)
+        if not self._is_newer(cargo, there, version_of(here)):
+            self._lay_aside(cargo, there)
+            return
         note = self._note(cargo)
         staged = self._notes / f"coming-{note.stem}"
         changed = {name: one for name, one in there.files.items() if name not in here or here[name].parts != one.parts}
-        folder = output_parts(_output_of(cargo))
-        fetch_files(lambda name, entry: fetch_file(self._bucket, folder, entry, staged / name), changed)
+        self._fetch(cargo, changed, staged)
         gone = set(here) - set(there.files)
         with disk_errors(self._root):
             if changed or gone:
                 write_json(note, {"taking": there.version})
                 _install(self._root, staged, list(changed), gone)
+            for name, entry in there.files.items():
+                os.utime(
+                    self._root / name, (entry.modified, entry.modified)
+                )  # a job began it anew, with the same bytes
             shutil.rmtree(staged, ignore_errors=True)
+            write_json(note, {"took": there.version})
             self._clear(cargo)
-            note.unlink(missing_ok=True)
+
+    def _lay_aside(self, cargo: Cargo, there: Manifest) -> None:
+        aside = self._notes / "aside" / f"{cargo.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        self._fetch(cargo, there.files, aside)
+        self._clear(cargo)
+        warn(
+            f"Warning: {cargo.name} is another here than when its job was sent: going on with what is here. What the "
+            f"job has written is in {aside}"
+        )
+
+    def _fetch(self, cargo: Cargo, files: Files, target: Path) -> None:
+        folder = output_parts(_output_of(cargo))
+        fetch_files(lambda name, entry: fetch_file(self._bucket, folder, entry, target / name), files)
 
     def _note(self, cargo: Cargo) -> Path:
         return self._notes / f"{digest_of([self._bucket.url, _output_of(cargo)])}.json"
-
-    def _is_half_taken(self, cargo: Cargo, there: Manifest) -> bool:
-        """Return whether a command was killed while it brought just this home."""
-        try:
-            return bool(json.loads(self._note(cargo).read_text(encoding="utf-8"))["taking"] == there.version)
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
 
     def _clear(self, cargo: Cargo) -> None:
         """Delete what the bucket has of a job's output, its list first."""
@@ -214,9 +238,19 @@ def _install(root: Path, staged: Path, names: Sequence[str], gone: Iterable[str]
     """Put fetched files in their places: lists after what they list, and the other way round for those that go."""
     for name in sorted(gone, key=lambda one: not one.endswith(".json")):
         (root / name).unlink(missing_ok=True)
+        _remove_empty((root / name).parent, root)
     for name in sorted(names, key=lambda one: one.endswith(".json")):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (staged / name).replace(root / name)
+    for folder in {(root / name).parent for name in names}:
+        sync_folder(folder)  # it is deleted elsewhere next
+
+
+def _remove_empty(folder: Path, root: Path) -> None:
+    """Remove a folder whose last file has gone, as a job has done: a run that is set aside is known by its folder."""
+    while folder != root and folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
 
 
 def take_leftovers(where: object, cargos: Sequence[Cargo]) -> None:

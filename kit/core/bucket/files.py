@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -60,7 +61,9 @@ class Manifest:
     origin: str = ""
     """Version of what lay in the workspace when the job was sent."""
     begun: float = 0.0
-    """When the job that has written them began."""
+    """When the job that has written them began; 0 for what its command has sent."""
+    owner: str = ""
+    """Of what command."""
 
     @property
     def version(self) -> str:
@@ -69,7 +72,8 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         """Return it as JSON."""
-        return to_json({"format": 1, "files": self.files, "origin": self.origin, "begun": self.begun}).encode()
+        told = {"origin": self.origin, "begun": self.begun, "owner": self.owner}
+        return to_json({"format": 1, "files": self.files, **told}).encode()
 
 
 def read_manifest(bucket: Bucket, name: str) -> Manifest | None:
@@ -84,7 +88,7 @@ def read_manifest(bucket: Bucket, name: str) -> Manifest | None:
             for path, one in found["files"].items()
             if _is_inside(path)
         }
-        return Manifest(files, str(found["origin"]), float(found["begun"]))
+        return Manifest(files, str(found["origin"]), float(found["begun"]), str(found["owner"]))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise KitError(
             f"{bucket.url}/{name} is no list of files of kit. Delete that object, then run the same command again."
@@ -201,6 +205,12 @@ def _open_all(
             return None
     except FileNotFoundError:
         return None
+    except OSError as error:
+        if error.errno == errno.EMFILE:
+            raise KitError(
+                f"{len(paths)} files are more than may be open at once here. Raise that: ulimit -n"
+            ) from None
+        raise
     return found
 
 
@@ -248,7 +258,7 @@ def fetch_file(bucket: Bucket, folder: str, entry: FileEntry, path: Path, told: 
     """Fetch a file whole: `path` is then what the list says, or what it was.
 
     Raises:
-        DamagedStore: a part is missing, or is not what its name says; that is then deleted.
+        DamagedStore: a part is missing, or is not what its name says.
     """
     temporary = temporary_sibling(path)
 
@@ -257,7 +267,6 @@ def fetch_file(bucket: Bucket, folder: str, entry: FileEntry, path: Path, told: 
         with _ON_THEIR_WAY:
             data = bucket.read(f"{folder}/{digest}")
             if data is None or _digest(data) != digest:
-                bucket.delete([f"{folder}/{digest}"])
                 what = f"{bucket.url}/{folder}/{digest} is {'missing' if data is None else 'damaged'}"
                 raise DamagedStore(f"{what}. Run the same command again, which sends it anew.")
             os.pwrite(descriptor, data, number * PART)

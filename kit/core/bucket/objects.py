@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from kit.core.extras import missing_package
 from kit.core.secrets import without_secrets
@@ -32,6 +33,8 @@ def checked_bucket(url: str, called: str = "--bucket") -> str:
             f"{called} {url}: that is a place of one machine. A folder that all machines share needs no bucket: have "
             "the workspace there, kit -w FOLDER."
         )
+    if urlsplit(url.strip()).password:
+        raise UsageError(f"{called} {without_secrets(url)}: keep the password where the bucket's client looks for it.")
     _class_of(protocol, url, called)
     return f"{protocol}://{path.rstrip('/')}"
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import optuna
@@ -18,7 +18,7 @@ from kit.core.queue import failed_jobs, global_words, run_queue
 from kit.data.fill_sources import fill_processes, make_fill_source
 from kit.data.project import Project
 from kit.errors import NotFinished, TrainingError, UsageError
-from kit.learning.experiments import with_settings
+from kit.learning.experiments import Experiment, with_settings
 from kit.learning.job_files import settings_words, trial_cargo
 from kit.learning.tuning.plan import Plan
 from kit.learning.tuning.trials import Outcome, OutOfTime, outcome_of
@@ -44,18 +44,21 @@ class Batches:
         """
         if any(trial.number == 0 for trial in asked):
             deadline = None
-        make_fill_source(self._project, self._plan.base.base, processes=fill_processes(self._project))
-        left = [trial for trial in asked if self._outcome(trial) is None]
-        take_leftovers(self._where, [self._cargo(one) for one in left])
+        refused, ones = {}, {}
+        for trial in asked:
+            try:
+                ones[trial.number] = with_settings(
+                    self._plan.trial_experiment(trial.number), trial.user_attrs["settings"]
+                )
+            except UsageError as error:
+                refused[trial.number] = Outcome("failed", 0.0, note=str(error))
+        for base in dict.fromkeys(one.base for one in ones.values()):
+            make_fill_source(self._project, base, processes=fill_processes(self._project))
+        take_leftovers(self._where, [self._cargo(one) for one in self._left(ones)])
         with tempfile.TemporaryDirectory(prefix="kit-queue-") as folder:
-            jobs, refused = [], {}
-            for trial in (one for one in left if self._outcome(one) is None):
-                try:
-                    jobs.append(self._job(trial, Path(folder), deadline))
-                except UsageError as error:
-                    refused[trial.number] = Outcome("failed", 0.0, note=str(error))
+            jobs = [self._job(one, Path(folder), deadline) for one in self._left(ones)]
             ended = run_queue(jobs, self._where) if jobs else []
-        outcomes = {trial.number: refused.get(trial.number) or self._outcome(trial) for trial in asked}
+        outcomes = {trial.number: refused.get(trial.number) or self._outcome(trial.number) for trial in asked}
         if failed := failed_jobs(ended):
             raise TrainingError(
                 f"{len(failed)} of {len(jobs)} trials could not come to an end: {'; '.join(failed)}. What the others "
@@ -68,15 +71,18 @@ class Batches:
             raise OutOfTime
         return found
 
-    def _outcome(self, trial: optuna.trial.Trial) -> Outcome | None:
-        return outcome_of(self._folder / f"trial_{trial.number}")
+    def _outcome(self, number: int) -> Outcome | None:
+        return outcome_of(self._folder / f"trial_{number}")
 
-    def _cargo(self, trial: optuna.trial.Trial) -> Cargo:
-        return trial_cargo(self._project, self._plan.name, trial.number, self._plan.base)
+    def _left(self, ones: Mapping[int, Experiment]) -> list[tuple[int, Experiment]]:
+        return [(number, one) for number, one in ones.items() if self._outcome(number) is None]
 
-    def _job(self, trial: optuna.trial.Trial, folder: Path, deadline: float | None) -> Job:
-        plan, number = self._plan, trial.number
-        one = with_settings(plan.trial_experiment(number), trial.user_attrs["settings"])
+    def _cargo(self, trial: tuple[int, Experiment]) -> Cargo:
+        number, one = trial
+        return trial_cargo(self._project, self._plan.name, number, one)
+
+    def _job(self, trial: tuple[int, Experiment], folder: Path, deadline: float | None) -> Job:
+        plan, (number, one) = self._plan, trial
         words = ["tune", *settings_words(folder, one), "--as", plan.name, "--fold", str(plan.fold)]
         words += ["--trial", str(number)]
         if deadline is not None:

@@ -9,7 +9,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 
-from kit.core.storage import write_text
+from kit.core.storage import digest_of, write_text
 from kit.errors import DamagedStore
 
 FIRST = 4  # trials that come to their end before any is pruned
@@ -26,6 +26,13 @@ class _NoLock(JournalFileOpenLock):
 
     def release(self) -> None:
         """Do nothing."""
+
+
+def sampler_of(number: int, field: str) -> optuna.samplers.TPESampler:
+    """Return the sampler that proposes one setting of a trial: each has its own, so that a trial that was killed amid
+    its proposal gets the rest as it would have. What newer versions do by default depends on trials that run."""
+    seed = int(digest_of([number, field]), 16) % 2**32
+    return optuna.samplers.TPESampler(seed=seed, multivariate=False, constant_liar=False)
 
 
 def open_journal(path: Path, name: str, epochs: int) -> optuna.Study:

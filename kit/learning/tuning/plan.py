@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     import optuna
 
 
+Sampler = Callable[[int, str], "optuna.samplers.BaseSampler"]
+"""Gives what proposes a field of a trial, by its number."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What is tuned."""
@@ -24,12 +29,21 @@ class Plan:
     fold: int
     space: tuple[Dimension, ...]
 
-    def settings(self, trial: optuna.trial.Trial) -> list[str]:
-        """Return the settings that a trial tries, as they are typed; the first one tries the experiment's own."""
+    def settings(self, trial: optuna.trial.Trial, sampler: Sampler) -> list[str]:
+        """Return the settings that a trial tries, as they are typed; the first one tries the experiment's own.
+
+        Args:
+            sampler: proposes a field of a trial, by its number.
+        """
+
+        def suggested(one: Dimension) -> str:
+            trial.study.sampler = sampler(trial.number, one.field)
+            return one.suggested(trial)
+
         if trial.number > 0:
-            return [f"{one.field}={one.suggested(trial)}" for one in self.space]
+            return [f"{one.field}={suggested(one)}" for one in self.space]
         for field in self.own:
-            next(one for one in self.space if one.field == field).suggested(trial)
+            suggested(next(one for one in self.space if one.field == field))
         return []
 
     def trial_experiment(self, number: int) -> Experiment:

@@ -33,10 +33,10 @@ from kit.learning.experiments.arguments import parameters_of
 from kit.learning.training import DistributedContext, check_buildable, processes_on
 from kit.learning.tuning.batches import Batches
 from kit.learning.tuning.dimensions import Choice, Dimension
-from kit.learning.tuning.journal import STATES, open_journal
+from kit.learning.tuning.journal import STATES, open_journal, sampler_of
 from kit.learning.tuning.plan import Plan, TrialRow, Tuned
 from kit.learning.tuning.space import space_differences
-from kit.learning.tuning.trials import Outcome, OutOfTime, is_over, run_trial_here
+from kit.learning.tuning.trials import Outcome, OutOfTime, is_over, outcome_of, run_trial_here
 from kit.pretrained.weights.encoders import check_encoder
 
 
@@ -199,38 +199,40 @@ class _Work:
             self.say(self.line(trials, deadline))
 
     def asked(self, trials: int, count: int) -> list[optuna.trial.Trial]:
-        """Return the trials that were stopped, and new ones up to `count`: none where some of their batch have been
-        noted, for the others' proposals knew nothing of those."""
+        """Return the trials of the batch that was stopped, filled up to `count` unless some of it have been noted, of
+        which the others' proposals knew nothing; or a new batch."""
         stopped = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        asked = [optuna.trial.Trial(self.study, one._trial_id) for one in stopped]
-        is_noted = bool(stopped) and any(one.number > stopped[0].number for one in self.ended())
+        batch = _batch_of(stopped[0]) if stopped else len(self.ended())
+        asked = [optuna.trial.Trial(self.study, one._trial_id) for one in stopped if _batch_of(one) == batch]
         for trial in asked:
-            self.propose(trial)  # it was killed before it was proposed whole
-        for number in range(len(self.ended()) + len(asked), trials):
-            if is_noted or len(asked) >= count:
-                break
-            if not self.study.get_trials(deepcopy=False):
-                self.study.enqueue_trial(self.plan.own)
-            self.study.sampler = optuna.samplers.TPESampler(seed=number)
-            trial = self.study.ask()
-            self.propose(trial)
-            asked.append(trial)
-        return asked[:count] if count > 1 else asked[:1]
+            self.propose(trial, batch)  # it was killed before it was proposed whole
+        if not any(_batch_of(one) == batch for one in self.ended()):
+            for _ in range(len(self.ended()) + len(stopped), trials):
+                if len(asked) >= count:
+                    break
+                if not self.study.get_trials(deepcopy=False):
+                    self.study.enqueue_trial(self.plan.own)
+                asked.append(self.study.ask())
+                self.propose(asked[-1], batch)
+        return asked[:count]
 
-    def propose(self, trial: optuna.trial.Trial) -> None:
+    def propose(self, trial: optuna.trial.Trial, batch: int) -> None:
         """Give a trial its settings: by its number and by what is noted of others."""
-        self.study.sampler = optuna.samplers.TPESampler(seed=trial.number)
-        settings = self.plan.settings(trial)
+        if trial.user_attrs.get("batch") is None:
+            trial.set_user_attr("batch", batch)
+        settings = self.plan.settings(trial, sampler_of)
         if trial.user_attrs.get("settings") != settings:
             trial.set_user_attr("settings", settings)
 
     def run_here(self, asked: Sequence[optuna.trial.Trial], deadline: float | None) -> dict[int, Outcome]:
         """Run trials in this process, one by one; measurements are noted as they come."""
         place = (self.project, self.plan.fold, self.processes)
-        return {
-            trial.number: run_trial_here(place, self.plan, trial, self.trial_folder(trial.number), deadline)
-            for trial in asked
-        }
+        found = {}
+        for trial in asked:
+            folder = self.trial_folder(trial.number)
+            outcome = outcome_of(folder)  # it has ended in a batch
+            found[trial.number] = outcome or run_trial_here(place, self.plan, trial, folder, deadline)
+        return found
 
     def tell(self, trial: optuna.trial.Trial, outcome: Outcome) -> None:
         """Note how a trial has ended."""
@@ -312,6 +314,11 @@ class _Work:
             new=new,
             out_of_time=out_of_time,
         )
+
+
+def _batch_of(trial: FrozenTrial) -> int:
+    """Return the number of the first trial of its batch; studies of before know none."""
+    return int(trial.user_attrs.get("batch", trial.number))
 
 
 def _row(trial: FrozenTrial) -> TrialRow:

@@ -84,6 +84,10 @@ def run_trial_here(
         return with_settings(plan.trial_experiment(trial.number), trial.user_attrs["settings"])
 
     noted = set(trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
+    for epoch, rmse in _reported(folder).items():  # measured in a batch
+        if epoch not in noted:
+            trial.report(rmse, epoch)
+            noted.add(epoch)
 
     def report(epoch: int, rmse: float) -> None:
         if epoch not in noted:  # measured again after a kill: the same value
@@ -111,8 +115,8 @@ def run_trial_elsewhere(
     with held(folder, f"Trial {number + 1} of {study} is being trained"), tempfile.TemporaryDirectory() as copies:
         journal = Path(shutil.copyfile(home / "journal.log", Path(copies, "journal.log")))
         epochs = int(read_json(home / "study.json", made_by="kit tune")["experiment"]["epochs"])
-        frozen = open_journal(journal, study, epochs)
-        trial = optuna.trial.Trial(frozen, frozen.get_trials(deepcopy=False)[number]._trial_id)
+        copy = open_journal(journal, study, epochs)
+        trial = optuna.trial.Trial(copy, copy.get_trials(deepcopy=False)[number]._trial_id)
         reports = _reported(folder)
         for epoch, rmse in reports.items():
             trial.report(rmse, epoch)

@@ -4,6 +4,7 @@ itself."""
 from __future__ import annotations
 
 import shlex
+import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -100,7 +101,7 @@ def _draw_on_ray(session: SamplingSession, cluster: Cluster, command: Sequence[s
     with connected():
         count = room_for(cluster)
         shards = [f"{number}/{count}" for number in range(1, count + 1)]
-        folder = _OUTPUTS.format(session.recipe.model)
+        folder = f"{_OUTPUTS.format(session.recipe.model)}{uuid.uuid4().hex[:8]}-"  # another command's are not these
         cargos = [_cargo(session, f"{folder}shard-{shard.replace('/', '-of-')}") for shard in shards]
         named = zip(shards, cargos, strict=True)
         jobs = [Job(f"shard {shard}", (*command, "--shard", shard), cargo=cargo) for shard, cargo in named]
