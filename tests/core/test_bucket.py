@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import uuid
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from kit.core.bucket import Errand, Exchange, checked_bucket, files, run_errand
 from kit.core.bucket.errand import SCRATCH, Courier
 from kit.core.bucket.objects import Bucket
 from kit.core.jobs import Cargo
-from kit.errors import DamagedStore, KitError, MissingPackage
+from kit.errors import DamagedStore, KitError, MissingPackage, UsageError
 
 READS, WRITES = ("data/**/*", "sd/*.bin"), ("runs/one/**/*", "sd/*.bin")
 Contents = dict[str, bytes]
@@ -188,6 +189,62 @@ def test_a_later_try_finds_what_an_earlier_one_has_sent_and_the_earlier_one_ends
     assert set(contents_of(tmp_path)) == {"data/pack.npy"} and objects(url)
     bring(url, tmp_path)
     assert set(contents_of(tmp_path)) == {"data/pack.npy", "runs/one/checkpoint_1.pt", "runs/one/checkpoint_2.pt"}
+
+
+def test_what_was_begun_anew_with_the_same_bytes_has_its_new_time_and_folders_that_were_emptied_go(
+    url: str, tmp_path: Path
+) -> None:
+    fill(tmp_path, {"runs/one/experiment.json": b"{}", "runs/one/old/model.npy": b"old"})
+    os.utime(tmp_path / "runs/one/experiment.json", (1e9, 1e9))
+    with run_errand(errand_of(url, tmp_path), 1.0, lambda line: None) as courier:
+        shutil.rmtree(courier.root / "runs/one/old")
+        os.utime(courier.root / "runs/one/experiment.json", (2e9, 2e9))
+    bring(url, tmp_path)
+    assert (tmp_path / "runs/one/experiment.json").stat().st_mtime == 2e9
+    assert not (tmp_path / "runs/one/old").exists()
+
+
+def test_what_jobs_append_to_is_a_copy(url: str, tmp_path: Path) -> None:
+    fill(tmp_path, {"data/pack.npy": b"photos", "embeddings/one.f32": b"vectors"})
+    job = replace(cargo(tmp_path), reads=("data/**/*", "embeddings/**/*"))
+    (errand,) = Exchange(url, tmp_path).errands([job])
+    with run_errand(errand, 1.0, lambda line: None) as courier:
+        with (courier.root / "embeddings/one.f32").open("r+b") as file:
+            file.write(b"changed")
+        assert (courier.root / "data/pack.npy").stat().st_nlink > 1
+    with run_errand(errand, 2.0, lambda line: None) as courier:
+        assert (courier.root / "embeddings/one.f32").read_bytes() == b"vectors"
+
+
+def test_what_was_trained_here_while_a_job_ran_stays(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(tmp_path, {"runs/one/checkpoint_1.pt": b"one"})
+    exchange = Exchange(url, tmp_path)
+    (errand,) = exchange.errands([cargo(tmp_path)])
+    work(errand, {"runs/one/checkpoint_2.pt": b"two"})
+    fill(tmp_path, {"runs/one/run.json": b"{}"})
+    exchange.bring_soon(cargo(tmp_path))
+    exchange.wait()
+    assert contents_of(tmp_path) == {"runs/one/checkpoint_1.pt": b"one", "runs/one/run.json": b"{}"}
+    assert "is another here than when its job was sent" in capsys.readouterr().err
+
+
+def test_what_comes_late_after_ctrl_c_comes_home_the_next_time(url: str, tmp_path: Path) -> None:
+    exchange = Exchange(url, tmp_path)
+    (errand,) = exchange.errands([cargo(tmp_path)])
+    with run_errand(errand, 1.0, lambda line: None) as courier:
+        fill(courier.root, {"runs/one/checkpoint_1.pt": b"one"})
+        courier.send()
+        exchange.bring(cargo(tmp_path))
+        fill(courier.root, {"runs/one/run.json": b"{}"})
+    Exchange(url, tmp_path).take_leftovers([cargo(tmp_path)])
+    assert set(contents_of(tmp_path)) == {"runs/one/checkpoint_1.pt", "runs/one/run.json"} and not objects(url)
+
+
+def test_an_address_with_a_password_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"ftp://\*\*\*@host/work: keep the password where"):
+        checked_bucket("ftp://me:hunter2secret@host/work")
 
 
 def test_what_jobs_share_is_added_to_and_never_replaced(url: str, tmp_path: Path) -> None:

@@ -168,6 +168,41 @@ def test_a_study_goes_on_after_a_real_kill(
     assert sorted(path.name for path in folder.iterdir()) == ["best.csv", "journal.log", "study.json"]
 
 
+def test_a_batch_that_was_noted_in_part_is_ended_before_the_next_and_a_proposal_that_was_cut_is_made_whole(
+    fresh: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(folder: Path) -> Any:
+        folder.mkdir(exist_ok=True)
+        made = journal.open_journal(folder / "journal.log", "regress-tuned", 4)
+        return studies._Work(fresh, plan(), folder, studies.processes_on("cpu"), made, print)
+
+    def numbers(some: Any) -> list[int]:
+        return [trial.number for trial in some]
+
+    def note(one: Any, some: Any) -> None:
+        for trial in some:
+            one.tell(trial, trials.Outcome("done", 1.0, 0.2 + 0.01 * trial.number, 0.3))
+
+    whole = work(tmp_path / "whole")
+    for batch in ([0, 1, 2, 3], [4, 5, 6, 7]):
+        asked = whole.asked(8, 4)
+        assert numbers(asked) == batch
+        note(whole, asked)
+    cut = work(tmp_path / "cut")
+    note(cut, cut.asked(8, 4)[:2])
+    again_cut = work(tmp_path / "cut")
+    asked = again_cut.asked(8, 4)
+    assert numbers(asked) == [2, 3]
+    note(again_cut, asked)
+    with monkeypatch.context() as patch:
+        patch.setattr(Plan, "settings", lambda self, trial, sampler: self.space[0].suggested(trial) and 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            again_cut.asked(8, 4)
+    note(again_cut, work(tmp_path / "cut").asked(8, 4))
+    tried = [[trial.params for trial in one.study.get_trials()] for one in (whole, again_cut)]
+    assert tried[0] == tried[1] and len(tried[0]) == 8
+
+
 def test_a_line_that_was_cut_is_dropped_and_optunas_lock_does_not_wait(copied: Project) -> None:
     before = again(copied)
     journal = copied.workspace.study("regress-tuned") / "journal.log"
